@@ -1,0 +1,120 @@
+"""Direct Gaussian sums: log of a kernel density estimate of n sources at m targets, bandwidth given.
+
+The sources are whitened: SciPy's bandwidth multiplies the data's covariance, and so is the same number here.
+"""
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+
+from bench import reference
+from bench.timing import Contender, timed
+
+CHECKED_TARGETS = 2000
+
+
+@dataclass(frozen=True)
+class KDECase:
+    """Seconds of `score_samples` on m targets.
+
+    Tolerance: 1e-9 in the log density. scikit-learn's tree, at its defaults, adds and subtracts bounds that
+    cancel for far targets in many dimensions: `tree_tolerance` is what it is allowed, the report what it took.
+    """
+
+    n: int
+    m: int
+    d: int
+    bandwidth: float
+    tree_tolerance: float = 1e-9
+    group = "Gaussian sum"
+
+    @property
+    def name(self):
+        return f"kde-{self.n}x{self.m}-d{self.d}"
+
+    def shrunk(self):
+        """The same case with fewer sources and targets, for --quick."""
+        n, m = max(self.n // 10, 2000), max(self.m // 10, 2000)
+        return type(self)(n, m, self.d, self.bandwidth, self.tree_tolerance)
+
+    @property
+    def operations(self):
+        """Sources x targets."""
+        return self.n * self.m
+
+    def contenders(self, names, threads=None):
+        """Every library's estimate of the same density; only `score_samples` is timed."""
+        sources, targets = problem(self.n, self.m, self.d)
+        h = self.bandwidth
+        density = {
+            "gaussum": lambda: _gaussum(sources, h, threads),
+            "scikit-learn": lambda: _sklearn(sources, h),
+            "SciPy": lambda: _scipy(sources, h),
+            "NumPy": lambda: functools.partial(reference.kernel_log_density, sources, bandwidth=h),
+        }
+        contenders = {}
+        for name in names:
+            if name in density:
+                score = density[name]()
+                few = functools.partial(_some, score, targets, self._stride())
+                contenders[name] = Contender(few, functools.partial(_all, score, targets))
+        return contenders
+
+    def _stride(self):
+        return max(1, self.m // CHECKED_TARGETS)
+
+    @functools.lru_cache(maxsize=1)
+    def _expected(self):
+        """Log densities at every so many of the targets."""
+        sources, targets = problem(self.n, self.m, self.d)
+        return reference.kernel_log_density(sources, targets[:: self._stride()], self.bandwidth)
+
+    def differences(self, name, answer):
+        """Largest difference of the log densities at every so many of the targets."""
+        stride, values = answer
+        expected = self._expected()
+        found = values if stride == self._stride() else values[:: self._stride()]
+        if found.shape != expected.shape:
+            return {"shapes": (np.inf, 0.0)}
+        tolerance = self.tree_tolerance if name == "scikit-learn" else 1e-9
+        return {"log densities": (np.max(np.abs(found - expected)), tolerance)}
+
+
+def _some(score, targets, stride):
+    return stride, score(np.ascontiguousarray(targets[::stride]))
+
+
+def _all(score, targets):
+    seconds, values = timed(score, targets)
+    return seconds, (1, values)
+
+
+@functools.lru_cache(maxsize=1)
+def problem(n, m, d):
+    """Sources (n, d) with sample mean 0 and covariance 1; targets (m, d) from the same distribution."""
+    rng = np.random.default_rng(21)
+    X = rng.normal(size=(n, d))
+    X -= X.mean(axis=0)
+    L = np.linalg.cholesky(np.cov(X.T).reshape(d, d))
+    return np.ascontiguousarray(np.linalg.solve(L, X.T).T), rng.normal(size=(m, d))
+
+
+def _gaussum(sources, bandwidth, threads):
+    from gaussum import KernelDensity
+
+    return KernelDensity(bandwidth, n_threads=threads).fit(sources).score_samples
+
+
+def _sklearn(sources, bandwidth):
+    from sklearn.neighbors import KernelDensity
+
+    return KernelDensity(bandwidth=bandwidth).fit(sources).score_samples
+
+
+def _scipy(sources, bandwidth):
+    """`evaluate` and then a logarithm: faster than `logpdf`, and as accurate where nothing underflows."""
+    from scipy.stats import gaussian_kde
+
+    density = gaussian_kde(sources.T, bw_method=bandwidth)
+    return lambda targets: np.log(density.evaluate(targets.T))

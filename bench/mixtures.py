@@ -1,0 +1,209 @@
+"""Gaussian mixtures: one EM iteration, log densities, whole fits at the defaults.
+
+After the same number of plain EM steps every contender's parameters must agree with `reference.em`.
+"""
+
+import functools
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+
+from bench import reference, solvers
+from bench.solvers import problem
+from bench.timing import Contender, seconds_per_iteration, timed
+
+CHECK_ITERATIONS = 3
+TARGET_SECONDS = 0.2  # the measured iterations should take about this long, but be 2 to 400
+
+
+@dataclass(frozen=True)
+class EMCase:
+    """Seconds of one plain EM iteration."""
+
+    n: int
+    d: int
+    K: int
+    covariance_type: str = "full"
+    dtype: str = "float64"
+    group = "EM iteration"
+
+    @property
+    def name(self):
+        suffix = "" if self.dtype == "float64" else f"-{self.dtype}"
+        return f"em-{self.n}x{self.d}-k{self.K}-{self.covariance_type}{suffix}"
+
+    def shrunk(self):
+        """The same case with fewer samples, for --quick."""
+        n = max(self.n // 20, min(self.n, 5000))
+        return type(self)(n, self.d, self.K, self.covariance_type, self.dtype)
+
+    @property
+    def operations(self):
+        """Samples x components."""
+        return self.n * self.K
+
+    def data(self):
+        """Samples and the parameters to start from."""
+        return problem(self.n, self.d, self.K, self.covariance_type, self.dtype)
+
+    def contenders(self, names, threads=None):
+        """Every library that knows the covariance structure, all from the same start."""
+        X, start = self.data()
+        runs = {}
+        for name in names:
+            if name in ("gaussum", "scikit-learn"):
+                runs[name] = functools.partial(solvers.run_estimator, name, X, start, threads=threads)
+            elif name == "oneDAL" and self.covariance_type in ("full", "diag"):
+                runs[name] = functools.partial(solvers.run_onedal, X, start)
+            elif name == "NumPy":
+                runs[name] = functools.partial(solvers.run_numpy, X, start)
+        return {name: iteration_contender(run) for name, run in runs.items()}
+
+    @functools.lru_cache(maxsize=1)
+    def _expected(self):
+        """Parameters and log-likelihoods that every contender must reach after CHECK_ITERATIONS."""
+        X, start = self.data()
+        X = X.astype(float, copy=False)
+        p, before = reference.em(X, start, CHECK_ITERATIONS)
+        return p, before, np.mean(reference.log_density(X, p)), X.std(axis=0)
+
+    def differences(self, name, answer):
+        """Parameters in units of the data's standard deviation, mean log-likelihood as it is."""
+        expected, before, after, sd = self._expected()
+        got, tolerance = answer.parameters, 1e-8 if self.dtype == "float64" else 1e-3
+        shapes = {"full": np.outer(sd, sd), "tied": np.outer(sd, sd), "diag": sd**2}
+        scale = shapes.get(self.covariance_type, np.mean(sd**2))
+        scaled = {
+            "weights": got.weights - expected.weights,
+            "means": (got.means - expected.means) / sd,
+            "covariances": (got.covariances - expected.covariances) / scale,
+            "log-likelihoods": answer.log_likelihood - (after if answer.at_end else before),
+            "iterations": answer.iterations - CHECK_ITERATIONS,
+        }
+        return {what: (np.max(np.abs(value)), tolerance) for what, value in scaled.items()}
+
+
+def iteration_contender(run):
+    """Time single iterations of `run(iterations) -> Answer` by the difference of a short and a long run."""
+    note = {}
+
+    def warm():
+        seconds, answer = timed(run, CHECK_ITERATIONS)  # cold, and so only a first idea of the speed
+        if seconds < 1.0:
+            seconds, answer = timed(run, CHECK_ITERATIONS)
+        note["iterations"] = int(np.clip(TARGET_SECONDS * CHECK_ITERATIONS / seconds, 2, 400))
+        return answer
+
+    def measure():
+        return seconds_per_iteration(lambda count: run(count).iterations, 1, 1 + note["iterations"]), None
+
+    return Contender(warm, measure, note)
+
+
+@dataclass(frozen=True)
+class ScoreCase:
+    """Seconds of `score_samples`: log densities of n samples under a mixture one EM step from the start."""
+
+    n: int
+    d: int
+    K: int
+    covariance_type: str = "full"
+    group = "mixture log density"
+
+    @property
+    def name(self):
+        return f"score-{self.n}x{self.d}-k{self.K}-{self.covariance_type}"
+
+    def shrunk(self):
+        """The same case with fewer samples, for --quick."""
+        return type(self)(max(self.n // 20, 5000), self.d, self.K, self.covariance_type)
+
+    def contenders(self, names, threads=None):
+        """Every library's log density, after one EM step on the first samples."""
+        X, start = problem(self.n, self.d, self.K, self.covariance_type)
+        contenders = {}
+        for name in names:
+            if name in ("gaussum", "scikit-learn"):
+                model = solvers.estimator(name, start, 1, threads)
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    model.fit(X[:20_000])
+                contenders[name] = score_contender(model.score_samples, X)
+            elif name == "NumPy":
+                score = functools.partial(reference.log_density, p=self._fitted())
+                contenders[name] = score_contender(score, X)
+        return contenders
+
+    def _fitted(self):
+        X, start = problem(self.n, self.d, self.K, self.covariance_type)
+        return reference.em(X[:20_000], start, 1)[0]
+
+    @functools.lru_cache(maxsize=1)
+    def _expected(self):
+        return reference.log_density(problem(self.n, self.d, self.K, self.covariance_type)[0], self._fitted())
+
+    def differences(self, name, answer):
+        """Largest difference of the log densities."""
+        return {"log densities": (np.max(np.abs(answer - self._expected())), 1e-8)}
+
+
+def score_contender(score, X):
+    """Time `score(X)`; every answer is checked."""
+    return Contender(warm=lambda: score(X), measure=lambda: timed(score, X))
+
+
+@dataclass(frozen=True)
+class FitCase:
+    """Seconds of a whole fit at each library's defaults, and the mean log-likelihood it reaches.
+
+    gaussum must reach the likelihood that EM reaches from near the truth. The peers stop where their defaults
+    say; the report shows how far they come.
+    """
+
+    n: int
+    d: int
+    K: int
+    group = "whole fit"
+
+    @property
+    def name(self):
+        return f"fit-{self.n}x{self.d}-k{self.K}"
+
+    def shrunk(self):
+        """The same case with fewer samples, for --quick."""
+        return type(self)(max(self.n // 20, 4600), self.d, self.K)
+
+    def contenders(self, names, threads=None):
+        """Every library's whole fit, warmed on a few samples."""
+        X, _ = problem(self.n, self.d, self.K, "full")
+        small = np.ascontiguousarray(X[:: max(1, self.n // 2000)])
+        contenders = {}
+        for name in names:
+            if name in solvers.FITS:
+                run, note = functools.partial(solvers.FITS[name], K=self.K, threads=threads), {}
+                warm = functools.partial(_fit, run, small, {}, checked=False)
+                contenders[name] = Contender(warm, functools.partial(_fit, run, X, note), note)
+        return contenders
+
+    @functools.lru_cache(maxsize=1)
+    def _expected(self):
+        """Mean log-likelihood after 30 EM steps from near the truth."""
+        X, start = problem(self.n, self.d, self.K, "full")
+        few = X[:: max(1, self.n // 50_000)]
+        return np.mean(reference.log_density(X, reference.em(few, start, 30)[0]))
+
+    def differences(self, name, answer):
+        """How far the likelihood reached stays below the expected one; no peer is refused for that."""
+        tolerance = 1e-3 if name == "gaussum" else np.inf
+        return {"shortfall of the mean log-likelihood": (max(0.0, self._expected() - answer), tolerance)}
+
+
+def _fit(run, X, note, checked=True):
+    """Seconds and likelihood of one fit, which are noted too."""
+    seconds, (p, iterations) = timed(run, X)
+    if not checked:
+        return None
+    reached = float(np.mean(reference.log_density(X, p)))
+    note |= {"mean_log_likelihood": reached, "iterations": int(iterations)}
+    return seconds, reached

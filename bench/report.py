@@ -1,0 +1,153 @@
+"""What was measured: the machine, aligned tables that are also Markdown, and JSON."""
+
+import importlib.metadata
+import os
+import platform
+
+PEERS = ("scikit-learn", "oneDAL", "SciPy", "NumPy")
+
+
+def machine(names):
+    """Processor, cores, load, versions and gaussum's build, as a dict."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    packages = ["gaussum", "numpy", "scipy", "scikit-learn", "scikit-learn-intelex", "threadpoolctl"]
+    facts = {
+        "cpu": _cpu(),
+        "cores": cores,
+        "platform": platform.platform(),
+        "load_at_start": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in packages},
+    }
+    if "gaussum" in names:
+        from gaussum import build_info
+
+        facts["build_info"] = build_info()
+    try:
+        from threadpoolctl import threadpool_info
+
+        keys = ("internal_api", "version", "num_threads")
+        facts["thread_pools"] = [{key: pool.get(key) for key in keys} for pool in threadpool_info()]
+    except ImportError:
+        pass
+    return facts
+
+
+def _cpu():
+    """The processor's name, as far as the system tells it."""
+    try:
+        with open("/proc/cpuinfo") as lines:
+            names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _version(package):
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def headline(facts):
+    """The machine in a few lines of text."""
+    versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items() if version)
+    lines = [f"{facts['cpu']}, {facts['cores']} cores, Python {facts['python']}", versions]
+    if "build_info" in facts:
+        lines.append(f"gaussum build: {facts['build_info']}")
+    return "\n".join(lines)
+
+
+def table(rows):
+    """Markdown table with aligned columns from rows of strings; the first row is the heading."""
+    widths = [max(len(row[j]) for row in rows) for j in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:]))]
+        lines.append("| " + " | ".join(cells) + " |")
+    rules = ["-" * (widths[0] + 2), *("-" * (width + 1) + ":" for width in widths[1:])]
+    return "\n".join([lines[0], "|" + "|".join(rules) + "|", *lines[1:]])
+
+
+def duration(seconds):
+    """Three figures with a unit; a dash for None."""
+    if seconds is None:
+        return "–"
+    for unit, size in (("s", 1.0), ("ms", 1e-3)):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}" if seconds < 1000 * size else f"{seconds / size:.0f} {unit}"
+    return f"{seconds * 1e6:.3g} µs"
+
+
+def ratio(peer, ours):
+    """Times faster than the peer."""
+    return "–" if not peer or not ours else f"{peer / ours:.3g}×"
+
+
+def times_table(results, differences=True):
+    """One row a case: gaussum's time, every peer's time and ratio, and the largest disagreement."""
+    peers = [peer for peer in PEERS if any(peer in result.notes for result in results)]
+    ours = any("gaussum" in result.notes for result in results)
+    head = ["case"] + ["gaussum"] * ours
+    for peer in peers:
+        head += [peer] + ["ratio"] * ours
+    rows = [head + ["differ by"] * differences]
+    for result in results:
+        row = [result.case]
+        wrong = result.status == "WRONG"
+        fast = result.median("gaussum")
+        row += (["WRONG" if wrong else duration(fast)]) * ours
+        for peer in peers:
+            slow = result.median(peer)
+            row += ["WRONG" if wrong else duration(slow)] + [ratio(slow, fast)] * ours
+        rows.append(row + [f"{result.worst_difference():.0e}"] * differences)
+    return table(rows)
+
+
+def notes_table(results, key, heading, form):
+    """One row a case and contender for a number kept in the notes."""
+    rows = [["case", "contender", heading]]
+    for result in results:
+        rows += [
+            [result.case, name, form.format(note[key]) if note.get(key) is not None else "–"]
+            for name, note in result.notes.items()
+        ]
+    return table(rows)
+
+
+def builds_table(result):
+    """One row a case: time and rate of each build on one thread."""
+    builds = [b for b in ("baseline", "v3", "v4") if any(note.get(b) for note in result.notes.values())]
+    rows = [["case (1 thread)", *builds, *(f"{b} G/s" for b in builds)]]
+    for case, note in result.notes.items():
+        seconds = [note.get(build) for build in builds]
+        rates = [f"{note['operations'] / s / 1e9:.3g}" if s else "–" for s in seconds]
+        rows.append([case, *map(duration, seconds), *rates])
+    return table(rows)
+
+
+def text(results):
+    """All tables."""
+    parts = []
+    groups = {}
+    for result in results:
+        groups.setdefault(result.group, []).append(result)
+    for group, members in groups.items():
+        parts.append(f"**{group}**")
+        if group == "memory":
+            sizes = {r.case: n["samples_by_components_mb"] for r in members for n in r.notes.values()}
+            array = ", ".join(f"{size:.0f} MB" for size in sizes.values())
+            parts.append(f"Growth of the peak during one fit; an n × K array would take {array}.")
+            parts.append(notes_table(members, "peak_growth_mb", "peak growth", "{:.1f} MB"))
+        elif group == "builds":
+            parts.append("Samples × components, or sources × targets, in 1e9 a second.")
+            parts += [builds_table(result) for result in members if result.notes]
+        else:
+            parts.append(times_table(members, differences=group != "whole fit"))
+            if group == "whole fit":
+                parts.append(notes_table(members, "mean_log_likelihood", "mean log-likelihood", "{:.6f}"))
+        reasons = [(r.case, "WRONG, " * (r.status == "WRONG") + why) for r in members for why in r.reasons]
+        if reasons:
+            parts.append("\n".join(f"- {case}: {why}" for case, why in reasons))
+    return "\n\n".join(parts)

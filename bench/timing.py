@@ -1,0 +1,122 @@
+"""Contenders timed in interleaved rounds, and refused when their answers are wrong.
+
+A case offers `name`, `group`, `contenders(names, threads) -> {name: Contender}` and
+`differences(name, answer) -> {what: (difference, tolerance)}`.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from statistics import median
+from typing import Any
+
+BUDGET = 12.0  # seconds: a contender that has used them in one case starts no further round there
+PAUSE = 0.05  # seconds before each measurement: the idle threads of the library before it spin for some 25 ms
+
+
+@dataclass
+class Contender:
+    """One library in one case; `warm` and `measure` give an answer to check, or None where there is none."""
+
+    warm: Callable[[], Any]  # -> answer; runs everything once: loads libraries, starts threads
+    measure: Callable[[], tuple[float, Any]]  # -> seconds, answer
+    note: dict = field(default_factory=dict)  # what the report should show beside the time
+
+
+@dataclass
+class Result:
+    """What one case gave: seconds of every round for each contender, or the reason why there are none."""
+
+    case: str
+    group: str
+    status: str = "agreed"  # or "WRONG"
+    reasons: list[str] = field(default_factory=list)
+    seconds: dict[str, list[float]] = field(default_factory=dict)
+    differences: dict[str, dict[str, float]] = field(default_factory=dict)
+    notes: dict[str, dict] = field(default_factory=dict)
+
+    def median(self, name):
+        """Median seconds of a contender, None where it did not run or the case is WRONG."""
+        return median(self.seconds[name]) if self.seconds.get(name) else None
+
+    def worst_difference(self):
+        """The largest difference of any contender from the reference, over all that was compared."""
+        return max((v for d in self.differences.values() for v in d.values()), default=float("nan"))
+
+    def as_dict(self):
+        return asdict(self) | {"median_seconds": {name: self.median(name) for name in self.seconds}}
+
+
+def run_case(case, names, repeats, threads=None, budget=BUDGET):
+    """Warm every contender, check its answers, time all of them in interleaved rounds, check again.
+
+    Returns
+    -------
+    Result
+        With status "WRONG", the reasons, and no seconds at all as soon as one answer is off.
+    """
+    result = Result(case.name, case.group)
+    contenders = case.contenders(names, threads)
+    for name, contender in contenders.items():
+        try:
+            _check(case, name, contender.warm(), result)
+        except Exception as error:
+            _refuse(result, f"{name} failed: {type(error).__name__}: {error}")
+    result.seconds = {name: [] for name in contenders}
+    spent = dict.fromkeys(contenders, 0.0)
+    order = list(contenders)
+    for _ in range(repeats):
+        for name in order:
+            if result.status == "WRONG":
+                break
+            if spent[name] >= budget:
+                continue
+            time.sleep(PAUSE)
+            try:
+                wall, (seconds, answer) = timed(contenders[name].measure)
+                _check(case, name, answer, result)
+                result.seconds[name].append(seconds)
+                spent[name] += wall
+            except Exception as error:
+                _refuse(result, f"{name} failed: {type(error).__name__}: {error}")
+        order.append(order.pop(0))  # nobody always runs first, or always after the same neighbour
+    if result.status == "WRONG":
+        result.seconds = {}
+    result.notes = {name: contender.note for name, contender in contenders.items()}
+    return result
+
+
+def _check(case, name, answer, result):
+    if answer is None:
+        return
+    seen = result.differences.setdefault(name, {})
+    for what, (difference, tolerance) in case.differences(name, answer).items():
+        difference = float(difference)
+        if not difference <= tolerance:  # so that nan is refused too
+            _refuse(result, f"{name}: {what} differ(s) by {difference:.2g}, allowed {tolerance:.2g}")
+        if not difference <= seen.get(what, -1.0):
+            seen[what] = difference
+
+
+def _refuse(result, reason):
+    result.status = "WRONG"
+    result.reasons.append(reason)
+
+
+def timed(function, *args):
+    """Return the seconds that ``function(*args)`` takes, and what it returns."""
+    start = time.perf_counter()
+    answer = function(*args)
+    return time.perf_counter() - start, answer
+
+
+def seconds_per_iteration(run, few, many):
+    """(t(many) - t(few)) / (many - few): checking the input, the first step and the last evaluation cancel.
+
+    `run(iterations)` returns the iterations that really ran, which is what the difference is divided by.
+    """
+    seconds_few, ran_few = timed(run, few)
+    seconds_many, ran_many = timed(run, many)
+    if ran_many <= ran_few:
+        raise RuntimeError(f"stopped after {ran_many} of {many} iterations: nothing to measure")
+    return (seconds_many - seconds_few) / (ran_many - ran_few)

@@ -1,0 +1,41 @@
+"""Fast, accurate densities made of Gaussians: mixtures, kernel density, model selection, outliers."""
+
+import importlib
+from importlib.metadata import version as _version
+
+from gaussum.base import NotFittedError
+from gaussum.kernels import build_info
+from gaussum.kde import KernelDensity
+from gaussum.likelihood import CollapsedComponentWarning
+from gaussum.mixture import ConvergenceWarning, GaussianMixture
+from gaussum.outliers import OutlierDetector
+from gaussum.selection import SelectionResult, select_mixture
+
+__version__ = _version("gaussum")
+
+__all__ = [
+    "CollapsedComponentWarning",
+    "ConvergenceWarning",
+    "GaussianMixture",
+    "KernelDensity",
+    "NotFittedError",
+    "OutlierDetector",
+    "SelectionResult",
+    "bandwidth",
+    "build_info",
+    "criteria",
+    "kernels",
+    "plot",
+    "select_mixture",
+]
+
+
+def __getattr__(name):
+    # matplotlib is loaded when plots are asked for, not before
+    if name == "plot":
+        return importlib.import_module("gaussum.plot")
+    raise AttributeError(f"module 'gaussum' has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted(__all__)

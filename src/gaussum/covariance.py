@@ -1,0 +1,94 @@
+"""Covariance structures: the shapes of their parameters, the number of free ones, and their inverses."""
+
+import numpy as np
+
+COVARIANCE_TYPES = ("full", "tied", "diag", "spherical")
+
+
+def second_shape(covariance_type, n_components, n_features):
+    """The shape of the covariances, of their inverses and of the second moments.
+
+    Examples
+    --------
+    >>> from gaussum.covariance import second_shape
+    >>> second_shape("tied", 4, 3)
+    (3, 3)
+    """
+    return {
+        "full": (n_components, n_features, n_features),
+        "tied": (n_features, n_features),
+        "diag": (n_components, n_features),
+        "spherical": (n_components,),
+    }[covariance_type]
+
+
+def n_parameters(covariance_type, n_components, n_features):
+    """Free parameters of a mixture: weights, means and covariances.
+
+    Examples
+    --------
+    >>> from gaussum.covariance import n_parameters
+    >>> n_parameters("full", 3, 1)
+    8
+    """
+    covariances = {
+        "full": n_components * n_features * (n_features + 1) // 2,
+        "tied": n_features * (n_features + 1) // 2,
+        "diag": n_components * n_features,
+        "spherical": n_components,
+    }[covariance_type]
+    return covariances + n_components * n_features + n_components - 1
+
+
+def precisions(covariance_type, precisions_chol):
+    """U U^T for every U: the inverses of the covariances."""
+    if covariance_type in ("full", "tied"):
+        return precisions_chol @ np.swapaxes(precisions_chol, -1, -2)
+    return precisions_chol**2
+
+
+def cholesky_of_precisions(covariance_type, matrices, name):
+    """Upper triangular U with U U^T = P for every matrix P; square roots for "diag" and "spherical".
+
+    Raises
+    ------
+    ValueError
+        A matrix is not symmetric and positive definite, or a number is not positive; `name` is the argument to name.
+    """
+    if covariance_type in ("diag", "spherical"):
+        if (matrices <= 0).any():
+            raise ValueError(f"{name} holds {matrices.min():g}; expected positive numbers")
+        return np.sqrt(matrices)
+    if not np.allclose(matrices, np.swapaxes(matrices, -1, -2), rtol=1e-6, atol=1e-12 * np.abs(matrices).max()):
+        raise ValueError(f"{name} is not symmetric; expected symmetric positive definite matrices")
+    try:
+        # U U^T with upper U is the Cholesky factor of the matrix with both axes reversed
+        reversed_chol = np.linalg.cholesky(matrices[..., ::-1, ::-1])
+    except np.linalg.LinAlgError:
+        raise ValueError(f"{name} is not positive definite; expected symmetric positive definite matrices") from None
+    return np.ascontiguousarray(reversed_chol[..., ::-1, ::-1])
+
+
+def covariances_of(covariance_type, precisions_chol):
+    """(U U^T)^-1 for every U."""
+    if covariance_type in ("diag", "spherical"):
+        return 1.0 / precisions_chol**2
+    inverse = np.linalg.inv(precisions_chol)
+    return np.swapaxes(inverse, -1, -2) @ inverse
+
+
+def log_determinants(covariance_type, precisions_chol, n_components, n_features):
+    """log det U for every component, shape (n_components,)."""
+    if covariance_type in ("full", "tied"):
+        log_det = np.log(np.diagonal(precisions_chol, axis1=-2, axis2=-1)).sum(axis=-1)
+        return np.array(np.broadcast_to(log_det, n_components))
+    if covariance_type == "diag":
+        return np.log(precisions_chol).sum(axis=1)
+    return n_features * np.log(precisions_chol)
+
+
+def cholesky_of_covariances(covariance_type, covariances):
+    """Lower triangular L with L L^T = Sigma, or standard deviations: what sampling needs."""
+    if covariance_type in ("full", "tied"):
+        return np.linalg.cholesky(covariances)
+    return np.sqrt(covariances)

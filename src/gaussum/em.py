@@ -1,0 +1,120 @@
+"""The EM loop: iterations, convergence, acceleration. Knows likelihoods, not estimators.
+
+Converged means that the gain in the mean log-likelihood that is still to come is estimated to be below `tol`. The last
+change says little: plain EM converges linearly, often at a rate of 0.999, and then a thousand times the last change
+is to come. Plain iterations use Aitken's extrapolation of the last three values (Boehning et al. 1994; McNicholas
+et al. 2010); accelerated ones the quasi-Newton model's own prediction.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from gaussum.acceleration import QuasiNewton
+from gaussum.parameters import MixtureParameters
+
+# Changes below this many units in the last place are rounding.
+_ROUNDING = 8 * np.finfo(np.float64).eps
+# The criterion has to hold this many times running: early on, a slow mode hides behind fast ones.
+_IN_A_ROW = 3
+# Plain iterations before the quasi-Newton model starts: EM is fast and safe far from the optimum.
+_WARM_UP = 5
+
+
+@dataclass
+class EMResult:
+    """How a run of EM ended.
+
+    Attributes
+    ----------
+    parameters : MixtureParameters
+    log_likelihood : float
+        The mean log-likelihood of `parameters`, without the penalty.
+    objectives : list of float
+        What was maximised, the mean penalised log-likelihood, at every iteration; never falls.
+    converged : bool
+    n_iter : int
+    n_passes : int
+        Passes over the data: one E-step and one accumulation each.
+    remaining : float
+        The estimate of what is left to gain.
+    """
+
+    parameters: MixtureParameters
+    log_likelihood: float
+    objectives: list = field(repr=False)
+    converged: bool
+    n_iter: int
+    n_passes: int
+    remaining: float
+
+
+def maximize(likelihood, parameters, *, tol, max_iter, accelerate=True, callback=None):
+    """Run EM from the given parameters.
+
+    Parameters
+    ----------
+    likelihood : gaussum.likelihood.MixtureLikelihood
+    parameters : MixtureParameters
+    tol : float
+        Bound on the estimated remaining gain in the mean penalised log-likelihood; 0 runs until rounding.
+    max_iter : int
+    accelerate : bool
+        Whether a quasi-Newton method drives the iteration after a few plain ones.
+    callback : callable, optional
+        Called with (iteration, objective).
+
+    Returns
+    -------
+    EMResult
+    """
+    with likelihood.exclusive_blas():
+        return _maximize(likelihood, parameters, tol, max_iter, accelerate, callback)
+
+
+def _maximize(likelihood, parameters, tol, max_iter, accelerate, callback):
+    statistics = likelihood.statistics(parameters)
+    objective = likelihood.objective(parameters, statistics)
+    objectives = []
+    model = QuasiNewton(likelihood) if accelerate else None
+    remaining, held, converged, n_iter, n_passes = np.inf, 0, False, 0, 1
+    changes = []
+    while n_iter < max_iter:
+        n_iter += 1
+        step = None
+        if model is not None and n_iter > _WARM_UP:
+            step = model.step(parameters, statistics, objective)
+        if step is not None:
+            n_passes += step.n_passes
+            after, after_statistics, after_objective = step.parameters, step.statistics, step.objective
+            remaining = step.remaining
+            changes.clear()
+        else:
+            after = likelihood.maximize(statistics)
+            after_statistics = likelihood.statistics(after)
+            after_objective = likelihood.objective(after, after_statistics)
+            n_passes += 1
+            changes.append(after_objective - objective)
+            remaining = _aitken(changes)
+        change = after_objective - objective
+        rounding = _ROUNDING * max(1.0, abs(after_objective))
+        parameters, statistics, objective = after, after_statistics, after_objective
+        objectives.append(objective)
+        if callback is not None:
+            callback(n_iter, objective)
+        held = held + 1 if remaining < tol and change < max(tol, rounding) or abs(change) <= rounding else 0
+        if held >= _IN_A_ROW:
+            converged = True
+            break
+    return EMResult(
+        parameters, statistics.log_likelihood / statistics.total_weight, objectives, converged, n_iter, n_passes,
+        float(remaining),
+    )
+
+
+def _aitken(changes):
+    """The sum of all changes to come, if they go on falling in the ratio of the last two."""
+    if len(changes) < 2 or changes[-2] <= 0 or changes[-1] < 0:
+        return np.inf
+    rate = changes[-1] / changes[-2]
+    return changes[-1] * rate / (1.0 - rate) if rate < 1.0 else np.inf

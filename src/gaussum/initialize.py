@@ -1,0 +1,151 @@
+"""Where EM starts: a first partition of a bounded number of samples, in whitened coordinates."""
+
+import numpy as np
+
+from gaussum.likelihood import MixtureLikelihood
+
+INIT_PARAMS = ("kmeans", "k-means++", "random", "random_from_data")
+
+# A partition of this many samples is as good a start as one of millions.
+_SUBSAMPLE = 16384
+_SUBSAMPLE_PER_COMPONENT = 64
+_LLOYD_ITERATIONS = 100
+# Rows of distances held at once.
+_ROWS = 4096
+
+
+def variances(X, sample_weight=None):
+    """Means and variances of the features, each shape (n_features,), in two passes over blocks of rows."""
+    n, d = X.shape
+    rows = max(1, (1 << 17) // d)
+    total = float(n) if sample_weight is None else float(sample_weight.sum())
+
+    def average(function):
+        result = np.zeros(d)
+        for start in range(0, n, rows):
+            values = function(X[start : start + rows].astype(np.float64))
+            if sample_weight is None:
+                result += values.sum(axis=0)
+            else:
+                result += sample_weight[start : start + rows] @ values
+        return result / total
+
+    origin = X[0].astype(np.float64)
+    mean = origin + average(lambda x: x - origin)
+    return mean, average(lambda x: (x - mean) ** 2)
+
+
+def initial_parameters(X, covariance_type, n_components, method, rng, *, scale, sample_weight=None, ridge=None):
+    """Parameters from a first partition of at most a few ten thousand samples.
+
+    Parameters
+    ----------
+    X : ndarray, shape (n_samples, n_features)
+    method : {"kmeans", "k-means++", "random", "random_from_data"}
+        "kmeans": Lloyd's iterations from "k-means++" (Arthur and Vassilvitskii 2007), whose centres are drawn with
+        probability proportional to the squared distance from the centres so far; "random_from_data": centres drawn
+        uniformly; all three give each sample to its nearest centre. "random": responsibilities drawn uniformly.
+    rng : numpy.random.Generator
+    scale : ndarray, shape (n_features,)
+        Standard deviations: distances are taken in units of them.
+    ridge : ndarray, shape (n_features,)
+    """
+    index = _subsample(X.shape[0], n_components, sample_weight, rng)
+    chosen = np.ascontiguousarray(X if index is None else X[index], dtype=np.float64)
+    # a subsample is drawn in proportion to the weights, so it has none itself
+    weight = sample_weight if index is None else None
+    likelihood = MixtureLikelihood(
+        chosen, covariance_type, n_components, sample_weight=weight, n_threads=1,
+        ridge=None if ridge is None else ridge,
+    )
+    if method == "random":
+        origins = np.tile(variances(chosen, weight)[0], (n_components, 1))
+
+        def draw(start, stop):
+            resp = rng.random((n_components, stop - start))
+            return resp / resp.sum(axis=0)
+
+        return likelihood.maximize(likelihood.partition_statistics(origins, draw))
+    center = chosen.mean(axis=0)
+    whitened = (chosen - center) / scale
+    if method == "random_from_data":
+        drawable = np.arange(len(chosen)) if weight is None else np.flatnonzero(weight)
+        centers = whitened[rng.choice(drawable, n_components, replace=False)]
+    else:
+        centers = _plus_plus(whitened, n_components, weight, rng)
+    if method == "kmeans":
+        labels, centers = _lloyd(whitened, centers, weight)
+    else:
+        labels = _nearest(whitened, centers)[0]
+    return likelihood.maximize(likelihood.partition_statistics(centers * scale + center, labels))
+
+
+def _subsample(n, n_components, sample_weight, rng):
+    size = max(_SUBSAMPLE, _SUBSAMPLE_PER_COMPONENT * n_components)
+    if n <= size:
+        return None
+    if sample_weight is None:
+        return np.sort(rng.choice(n, size, replace=False, shuffle=False))
+    # with replacement: a heavy sample may come more than once
+    return np.sort(np.searchsorted(np.cumsum(sample_weight), rng.random(size) * sample_weight.sum(), side="right")).clip(
+        0, n - 1
+    )
+
+
+def _nearest(X, centers):
+    """The nearest centre of each sample and the squared distance to it."""
+    labels = np.empty(len(X), dtype=np.intp)
+    distance = np.empty(len(X))
+    norms = np.einsum("kj,kj->k", centers, centers)
+    for start in range(0, len(X), _ROWS):
+        rows = X[start : start + _ROWS]
+        # |x|^2 is left out of the comparison and added where it is known to be needed
+        partial = rows @ (-2.0 * centers.T) + norms
+        best = partial.argmin(axis=1)
+        labels[start : start + _ROWS] = best
+        distance[start : start + _ROWS] = ((rows - centers[best]) ** 2).sum(axis=1)
+    return labels, distance
+
+
+def _plus_plus(X, n_components, weight, rng):
+    """k-means++ seeds with a few trials each, the one that lowers the potential most being kept."""
+    trials = 2 + int(np.log(n_components))
+    weight = np.ones(len(X)) if weight is None else weight
+    first = _draw(weight, 1, rng)[0]
+    chosen = [first]
+    distance = ((X - X[first]) ** 2).sum(axis=1)
+    for _ in range(1, n_components):
+        mass = weight * distance
+        # all samples sit on centres: any will do
+        candidates = _draw(mass if mass.sum() > 0 else weight, trials, rng)
+        options = [np.minimum(distance, ((X - X[c]) ** 2).sum(axis=1)) for c in candidates]
+        best = int(np.argmin([weight @ option for option in options]))
+        chosen.append(candidates[best])
+        distance = options[best]
+    return X[chosen]
+
+
+def _draw(mass, size, rng):
+    cumulative = np.cumsum(mass)
+    return np.searchsorted(cumulative, rng.random(size) * cumulative[-1], side="right").clip(0, len(mass) - 1)
+
+
+def _lloyd(X, centers, weight):
+    """Labels and centres after Lloyd's iterations; an empty cluster takes the sample farthest from its centre."""
+    n_components = len(centers)
+    labels = None
+    for _ in range(_LLOYD_ITERATIONS):
+        new, distance = _nearest(X, centers)
+        mass = np.bincount(new, weight, minlength=n_components)
+        for k in np.flatnonzero(mass == 0):
+            far = int(np.argmax(distance if weight is None else distance * (weight > 0)))
+            new[far], distance[far] = k, 0.0
+            mass = np.bincount(new, weight, minlength=n_components)
+        if labels is not None and np.array_equal(new, labels):
+            break
+        labels = new
+        sums = np.stack(
+            [np.bincount(labels, x if weight is None else x * weight, minlength=n_components) for x in X.T], axis=1
+        )
+        centers = np.where(mass[:, None] > 0, sums / np.maximum(mass, 1e-300)[:, None], centers)
+    return labels, centers

@@ -1,0 +1,143 @@
+"""Gaussian kernel density estimation."""
+
+import numpy as np
+
+from gaussum import bandwidth as selectors
+from gaussum.base import Estimator, shape_name
+from gaussum.summation import GaussianSum
+from gaussum.validation import (
+    check_array, check_choice, check_integer, check_number, check_random_state, check_samples, check_weights,
+)
+
+SELECTORS = {"scott": selectors.scott, "silverman": selectors.silverman}
+
+
+class KernelDensity(Estimator):
+    """A kernel density estimate: one Gaussian on every sample (Rosenblatt 1956; Parzen 1962).
+
+        f(x) = sum_s w_s prod_j N(x_j; s_j, h_j^2),   sum_s w_s = 1
+
+    Parameters
+    ----------
+    bandwidth : float, {"scott", "silverman"} or array_like of shape (n_features,)
+        The standard deviation of the Gaussians, in the units of the data: one number for every feature, one number a
+        feature, or a rule that gives one number a feature (see gaussum.bandwidth; both rules take the scale of
+        the data and the weights into account, where scikit-learn's rules take neither).
+    kernel : {"gaussian"}
+    rtol : float
+        Bound on the relative error of the density at every query. 0, the only plan so far, is the direct sum.
+    n_threads : int, optional
+        None means all processors. The result is the same to the last bit for any number.
+
+    Attributes
+    ----------
+    bandwidth_ : float or ndarray of shape (n_features,)
+        A float when there is one feature or one number was given.
+    sources_ : ndarray, shape (n_sources, n_features)
+        The samples of positive weight.
+    source_weights_ : ndarray, shape (n_sources,)
+        Their weights, adding up to 1.
+    n_features_in_ : int
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gaussum import KernelDensity
+    >>> x = np.random.default_rng(0).normal(size=1000)
+    >>> kde = KernelDensity().fit(x)
+    >>> round(float(np.exp(kde.score_samples([0.0]))[0]), 1)
+    0.4
+    >>> bool(kde.score_samples([1000.0])[0] < -1e6)      # far away, and still finite
+    True
+    """
+
+    def __init__(self, bandwidth="scott", *, kernel="gaussian", rtol=0.0, n_threads=None):
+        self.bandwidth = bandwidth
+        self.kernel = kernel
+        self.rtol = rtol
+        self.n_threads = n_threads
+
+    def fit(self, X, y=None, sample_weight=None):
+        """Keep the samples and settle the bandwidth.
+
+        Parameters
+        ----------
+        X : array_like, shape (n_samples, n_features) or (n_samples,)
+        y : ignored
+        sample_weight : array_like, shape (n_samples,), optional
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError, TypeError
+            Data or parameters that make no sense; a constant feature with a bandwidth by rule.
+        """
+        X = check_samples(X)
+        weight = check_weights(sample_weight, X.shape[0])
+        check_choice(self.kernel, "kernel", ("gaussian",))
+        check_number(self.rtol, "rtol", minimum=0.0)
+        h = self._bandwidths(X, weight)
+        if weight is not None:
+            X, weight = X[weight > 0], weight[weight > 0]
+        self.bandwidth_ = float(h[0]) if X.shape[1] == 1 or np.ndim(self.bandwidth) == 0 and not isinstance(
+            self.bandwidth, str
+        ) else h
+        self.n_features_in_ = X.shape[1]
+        self.source_weights_ = np.full(X.shape[0], 1.0 / X.shape[0]) if weight is None else weight / weight.sum()
+        self._sum = GaussianSum(X, self.source_weights_, h)
+        return self
+
+    @property
+    def sources_(self):
+        self._check_fitted()
+        return self._sum.sources()
+
+    def _bandwidths(self, X, weight):
+        d = X.shape[1]
+        if isinstance(self.bandwidth, str):
+            check_choice(self.bandwidth, "bandwidth", tuple(SELECTORS))
+            return SELECTORS[self.bandwidth](X, weight)
+        if np.ndim(self.bandwidth) == 0:
+            if not isinstance(self.bandwidth, (int, float, np.number)):
+                raise TypeError(
+                    f"bandwidth is {shape_name(self.bandwidth)}; expected a number > 0, 'scott', 'silverman', "
+                    f"or an array of shape ({d},)"
+                )
+            return np.full(d, check_number(self.bandwidth, "bandwidth", minimum=0.0, open_minimum=True))
+        h = check_array(self.bandwidth, "bandwidth", (d,))
+        if (h <= 0).any():
+            raise ValueError(f"bandwidth holds {h.min():g}; expected numbers > 0")
+        return h
+
+    def score_samples(self, X):
+        """The log density at every query, shape (n_samples,), in nats; finite and accurate in the farthest tails."""
+        self._check_fitted()
+        X = check_samples(X, n_features=self.n_features_in_)
+        return self._sum.log_density(X, n_threads=self.n_threads)
+
+    def score(self, X, y=None):
+        """The total log density of the samples, in nats (the total, as in scikit-learn's KernelDensity)."""
+        return float(self.score_samples(X).sum())
+
+    def sample(self, n_samples=1, random_state=None):
+        """Draw new samples: a source by its weight, and Gaussian noise of the bandwidth.
+
+        Parameters
+        ----------
+        n_samples : int
+        random_state : None, int, numpy.random.Generator or RandomState
+
+        Returns
+        -------
+        ndarray, shape (n_samples, n_features)
+        """
+        self._check_fitted()
+        n_samples = check_integer(n_samples, "n_samples", minimum=1)
+        rng = check_random_state(random_state)
+        cumulative = np.cumsum(self.source_weights_)
+        drawn = np.searchsorted(cumulative, rng.random(n_samples) * cumulative[-1], side="right")
+        noise = rng.standard_normal((n_samples, self.n_features_in_)) * self.bandwidth_
+        return self._sum.sources(drawn.clip(0, len(cumulative) - 1)) + noise

@@ -1,0 +1,265 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+"""The E-step over one block of samples.
+
+    log p_ik = log w_k + log N(x_i; mu_k, (U_k U_k^T)^-1) = c_k - |(x_i - mu_k) U_k|^2 / 2
+    log p_i  = m_i + log sum_k exp(log p_ik - m_i),   m_i = max_k log p_ik
+    r_ik     = exp(log p_ik - log p_i)
+
+U_k is the upper triangular `precisions_chol` and c_k = log w_k + log det U_k - d/2 log 2 pi.
+
+A block lies feature by feature, x[j * ld + i], so that every inner loop runs over samples, with stride one, and
+vectorises; x - mu is formed first and multiplied second, so that an offset of the data costs no digits.  From
+BLAS_FEATURES on, the triangular product of a block goes through BLAS.  Functions take n <= ld samples, allocate
+nothing and hold no state.
+"""
+from gaussum.kernels.blas cimport multiply_upper
+from gaussum.kernels.lanes cimport fused, simd_exp, simd_log
+
+cdef enum:
+    BLAS_FEATURES = 16
+
+
+cdef api Py_ssize_t estep_scratch(
+    Py_ssize_t d,                       # IN
+    Py_ssize_t ld,                      # IN
+) noexcept nogil:
+    """Doubles of scratch that any log_prob_* function and `normalize` need."""
+    return (d + 1) * ld + 2 * d
+
+
+cdef inline void _center(
+    const double *x,                    # IN (d, ld)
+    Py_ssize_t ld, Py_ssize_t n, Py_ssize_t d,  # IN
+    const double *origin,               # IN (d,)
+    double *out,                        # OUT (d, ld)
+) noexcept nogil:
+    """out_i = x_i - origin"""
+    cdef Py_ssize_t i, j
+    cdef double o
+    for j in range(d):
+        o = origin[j]
+        for i in range(n):
+            out[j * ld + i] = x[j * ld + i] - o
+
+
+cdef inline void _whiten(
+    double *x,                          # INOUT (d, ld)
+    Py_ssize_t ld, Py_ssize_t n, Py_ssize_t d,  # IN
+    const double *upper,                # IN (d, d)
+) noexcept nogil:
+    """x_i <- x_i U, last feature first, so that it can be done in place"""
+    cdef Py_ssize_t i, j, l
+    cdef double u
+    cdef double *y
+    cdef double *z
+    if d >= BLAS_FEATURES:
+        multiply_upper(x, ld, n, d, upper)
+        return
+    for j in range(d - 1, -1, -1):
+        y = x + j * ld
+        u = upper[j * d + j]
+        for i in range(n):
+            y[i] = y[i] * u
+        for l in range(j):
+            z = x + l * ld
+            u = upper[l * d + j]
+            for i in range(n):
+                y[i] = fused(z[i], u, y[i])
+
+
+cdef inline void _add_squares(
+    const double *x,                    # IN (n,)
+    Py_ssize_t n,                       # IN
+    double origin,                      # IN
+    double scale,                       # IN
+    double *norm,                       # INOUT (n,)
+) noexcept nogil:
+    """norm_i <- norm_i + ((x_i - origin) scale)^2"""
+    cdef Py_ssize_t i
+    cdef double z
+    for i in range(n):
+        z = (x[i] - origin) * scale
+        norm[i] = fused(z, z, norm[i])
+
+
+cdef inline void _finish(
+    const double *norm,                 # IN (n,)
+    Py_ssize_t n,                       # IN
+    double log_const,                   # IN
+    double *log_prob,                   # OUT (n,)
+) noexcept nogil:
+    """log_prob_i = log_const - norm_i / 2"""
+    cdef Py_ssize_t i
+    for i in range(n):
+        log_prob[i] = fused(-0.5, norm[i], log_const)
+
+
+cdef inline void _zero(double *a, Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        a[i] = 0.0
+
+
+cdef api void log_prob_full(
+    const double *x,                    # IN (d, ld)
+    Py_ssize_t ld,                      # IN
+    Py_ssize_t n,                       # IN
+    Py_ssize_t d,                       # IN
+    Py_ssize_t K,                       # IN
+    const double *means,                # IN (K, d)
+    const double *precisions_chol,      # IN (K, d, d)
+    const double *log_const,            # IN (K,)
+    double *log_prob,                   # OUT (K, ld)
+    double *scratch,                    # SCRATCH (estep_scratch(d, ld),)
+) noexcept nogil:
+    """log p_ik = c_k - |(x_i - mu_k) U_k|^2 / 2"""
+    cdef Py_ssize_t j, k
+    cdef double *y = scratch
+    cdef double *norm = scratch + d * ld
+    for k in range(K):
+        _center(x, ld, n, d, means + k * d, y)
+        _whiten(y, ld, n, d, precisions_chol + k * d * d)
+        _zero(norm, n)
+        for j in range(d):
+            _add_squares(y + j * ld, n, 0.0, 1.0, norm)
+        _finish(norm, n, log_const[k], log_prob + k * ld)
+
+
+cdef api void log_prob_tied(
+    const double *x,                    # IN (d, ld)
+    Py_ssize_t ld,                      # IN
+    Py_ssize_t n,                       # IN
+    Py_ssize_t d,                       # IN
+    Py_ssize_t K,                       # IN
+    const double *means,                # IN (K, d)
+    const double *precisions_chol,      # IN (d, d)
+    const double *log_const,            # IN (K,)
+    double *log_prob,                   # OUT (K, ld)
+    double *scratch,                    # SCRATCH (estep_scratch(d, ld),)
+) noexcept nogil:
+    """log p_ik = c_k - |(x_i - o) U - (mu_k - o) U|^2 / 2: one product with U serves all components.
+
+    The origin o is the mean of the means, so that only distances among the components enter the rounding.
+    """
+    cdef Py_ssize_t j, k, l
+    cdef double *y = scratch
+    cdef double *norm = y + d * ld
+    cdef double *origin = norm + ld     # (d,)
+    cdef double *center = origin + d    # (d,): (mu_k - o) U
+    for j in range(d):
+        origin[j] = 0.0
+        for k in range(K):
+            origin[j] += means[k * d + j] / K
+    _center(x, ld, n, d, origin, y)
+    _whiten(y, ld, n, d, precisions_chol)
+    for k in range(K):
+        _zero(center, d)
+        for l in range(d):
+            for j in range(l, d):
+                center[j] += (means[k * d + l] - origin[l]) * precisions_chol[l * d + j]
+        _zero(norm, n)
+        for j in range(d):
+            _add_squares(y + j * ld, n, center[j], 1.0, norm)
+        _finish(norm, n, log_const[k], log_prob + k * ld)
+
+
+cdef api void log_prob_diag(
+    const double *x,                    # IN (d, ld)
+    Py_ssize_t ld,                      # IN
+    Py_ssize_t n,                       # IN
+    Py_ssize_t d,                       # IN
+    Py_ssize_t K,                       # IN
+    const double *means,                # IN (K, d)
+    const double *precisions_chol,      # IN (K, d)
+    const double *log_const,            # IN (K,)
+    double *log_prob,                   # OUT (K, ld)
+    double *scratch,                    # SCRATCH (estep_scratch(d, ld),)
+) noexcept nogil:
+    """log p_ik = c_k - sum_j ((x_ij - mu_kj) u_kj)^2 / 2"""
+    cdef Py_ssize_t j, k
+    for k in range(K):
+        _zero(scratch, n)
+        for j in range(d):
+            _add_squares(x + j * ld, n, means[k * d + j], precisions_chol[k * d + j], scratch)
+        _finish(scratch, n, log_const[k], log_prob + k * ld)
+
+
+cdef api void log_prob_spherical(
+    const double *x,                    # IN (d, ld)
+    Py_ssize_t ld,                      # IN
+    Py_ssize_t n,                       # IN
+    Py_ssize_t d,                       # IN
+    Py_ssize_t K,                       # IN
+    const double *means,                # IN (K, d)
+    const double *precisions_chol,      # IN (K,)
+    const double *log_const,            # IN (K,)
+    double *log_prob,                   # OUT (K, ld)
+    double *scratch,                    # SCRATCH (estep_scratch(d, ld),)
+) noexcept nogil:
+    """log p_ik = c_k - sum_j ((x_ij - mu_kj) u_k)^2 / 2"""
+    cdef Py_ssize_t j, k
+    for k in range(K):
+        _zero(scratch, n)
+        for j in range(d):
+            _add_squares(x + j * ld, n, means[k * d + j], precisions_chol[k], scratch)
+        _finish(scratch, n, log_const[k], log_prob + k * ld)
+
+
+cdef api void log_densities(
+    const double *log_prob,             # IN (K, ld)
+    Py_ssize_t ld,                      # IN
+    Py_ssize_t n,                       # IN
+    Py_ssize_t K,                       # IN
+    double *log_density,                # OUT (n,)
+    double *scratch,                    # SCRATCH (ld,)
+) noexcept nogil:
+    """log p_i = m_i + log sum_k exp(log p_ik - m_i),  m_i = max_k log p_ik"""
+    cdef Py_ssize_t i, k
+    _maximum(log_prob, ld, n, K, scratch)
+    _zero(log_density, n)
+    for k in range(K):
+        for i in range(n):
+            log_density[i] += simd_exp(log_prob[k * ld + i] - scratch[i])
+    for i in range(n):
+        log_density[i] = scratch[i] + simd_log(log_density[i])
+
+
+cdef api void responsibilities(
+    double *log_prob,                   # INOUT (K, ld): log p_ik, then r_ik
+    Py_ssize_t ld,                      # IN
+    Py_ssize_t n,                       # IN
+    Py_ssize_t K,                       # IN
+    double *log_density,                # OUT (n,)
+    double *scratch,                    # SCRATCH (ld,)
+) noexcept nogil:
+    """r_ik = e_ik / s_i and log p_i = m_i + log s_i,  e_ik = exp(log p_ik - m_i), s_i = sum_k e_ik"""
+    cdef Py_ssize_t i, k
+    cdef double e
+    _maximum(log_prob, ld, n, K, scratch)
+    _zero(log_density, n)
+    for k in range(K):
+        for i in range(n):
+            e = simd_exp(log_prob[k * ld + i] - scratch[i])
+            log_prob[k * ld + i] = e
+            log_density[i] += e
+    for i in range(n):
+        e = log_density[i]
+        log_density[i] = scratch[i] + simd_log(e)
+        scratch[i] = 1.0 / e
+    for k in range(K):
+        for i in range(n):
+            log_prob[k * ld + i] *= scratch[i]
+
+
+cdef inline void _maximum(
+    const double *log_prob,             # IN (K, ld)
+    Py_ssize_t ld, Py_ssize_t n, Py_ssize_t K,  # IN
+    double *largest,                    # OUT (n,)
+) noexcept nogil:
+    """max_k log p_ik, from the lowest double up: a sample that no component reaches stays free of NaN"""
+    cdef Py_ssize_t i, k
+    for i in range(n):
+        largest[i] = -1.7976931348623157e308
+    for k in range(K):
+        for i in range(n):
+            largest[i] = log_prob[k * ld + i] if log_prob[k * ld + i] > largest[i] else largest[i]

@@ -1,0 +1,113 @@
+/* exp and log over doubles, written so that a compiler turns a loop over them into SIMD code.
+ *
+ * No branches, no tables, no library calls, only operations that every instruction set from SSE2 on has as
+ * vectors (so no conversion between 64-bit integers and doubles, and no arithmetic shift of 64-bit integers:
+ * both are done by adding and subtracting powers of two).  Compile with
+ * -O3 -fno-math-errno -fno-trapping-math -ffp-contract=off, and never with -ffast-math, which removes the
+ * additions of ROUND_SHIFT that are the rounding.
+ *
+ * exp:  x = n ln 2 + r, |r| <= ln 2 / 2 (Cody and Waite 1980: ln 2 in two parts, n times the first is exact);
+ *       e^r = 1 + (r + r^2 q(r)), q of degree 9, relative error of the polynomial 2^-56.6;
+ *       2^n in two factors, since n runs from -1075 to 1024.
+ * log:  x = 2^k m, sqrt(1/2) <= m < sqrt(2), f = m - 1, s = f / (2 + f), z = s^2;
+ *       log m = log((1 + s) / (1 - s)) = f - s (f - z R(z)), R of degree 6, relative error 2^-57.6.
+ *
+ * Both stay within one unit in the last place over their whole range, subnormal numbers included
+ * (tests/test_simd_math.py measures it against mpmath).  The coefficients interpolate at Chebyshev points.
+ */
+#ifndef GAUSSUM_SIMD_MATH_H
+#define GAUSSUM_SIMD_MATH_H
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+/* a b + c in one rounding where the target has an instruction for it; elsewhere fma() would be a slow call */
+#if defined(__FMA__) || defined(__ARM_FEATURE_FMA) || defined(__aarch64__)
+#define GAUSSUM_FMA 1
+#define fused(a, b, c) fma((a), (b), (c))
+#else
+#define GAUSSUM_FMA 0
+#define fused(a, b, c) ((a) * (b) + (c))
+#endif
+
+/* 1.5 2^52: adding it rounds a double of magnitude below 2^51 to an integer, which then sits in its low bits */
+#define ROUND_SHIFT 6755399441055744.0
+
+static inline double bits_to_double(uint64_t bits)
+{
+    double x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+static inline uint64_t double_to_bits(double x)
+{
+    uint64_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
+/* 2^n for an integral n, -1022 <= n <= 1023 */
+static inline double power_of_two(double n)
+{
+    return bits_to_double((double_to_bits(n + ROUND_SHIFT) + 1023) << 52);
+}
+
+static inline double simd_exp(double x)
+{
+    /* beyond these bounds the result is 0 or infinity all the same; NaN fails both comparisons and stays */
+    double y = x < -750.0 ? -750.0 : x;
+    y = y > 710.0 ? 710.0 : y;
+
+    double n = fused(y, 0x1.71547652b82fep+0, ROUND_SHIFT) - ROUND_SHIFT;
+    double r = fused(n, -0x1.62e42fef00000p-1, y);
+    r = fused(n, -0x1.473de6af278edp-34, r);
+
+    double q = 0x1.af472aa318e7bp-26;
+    q = fused(q, r, 0x1.289d4ef9cbb00p-22);
+    q = fused(q, r, 0x1.71de0685ad6d0p-19);
+    q = fused(q, r, 0x1.a019ad6a32379p-16);
+    q = fused(q, r, 0x1.a01a01a9edf08p-13);
+    q = fused(q, r, 0x1.6c16c17c100f3p-10);
+    q = fused(q, r, 0x1.11111111106dbp-7);
+    q = fused(q, r, 0x1.5555555553424p-5);
+    q = fused(q, r, 0x1.5555555555555p-3);
+    q = fused(q, r, 0.5);
+    double p = 1.0 + fused(r * r, q, r);
+
+    double half = fused(n, 0.5, ROUND_SHIFT) - ROUND_SHIFT;
+    return p * power_of_two(half) * power_of_two(n - half);
+}
+
+static inline double simd_log(double x)
+{
+    /* subnormal numbers are brought up by 2^54 */
+    double subnormal = x < 0x1p-1022 ? 1.0 : 0.0;
+    double y = x < 0x1p-1022 ? x * 0x1p54 : x;
+
+    /* k + 2^11 = the exponent of y / sqrt(1/2), in unsigned arithmetic */
+    const uint64_t sqrt_half = 0x3fe6a09e667f3bcdULL;
+    uint64_t k_bits = (double_to_bits(y) - sqrt_half + ((uint64_t)2048 << 52)) >> 52;
+    double m = bits_to_double(double_to_bits(y) - ((k_bits - 2048) << 52));
+    double k = bits_to_double(0x4330000000000000ULL | k_bits) - (0x1p52 + 2048.0) - 54.0 * subnormal;
+
+    double f = m - 1.0;
+    double s = f / (2.0 + f);
+    double z = s * s;
+    double R = 0x1.2b59b713616c9p-3;
+    R = fused(R, z, 0x1.39fe42e9740a7p-3);
+    R = fused(R, z, 0x1.7462b58e46ebep-3);
+    R = fused(R, z, 0x1.c71c62e26208bp-3);
+    R = fused(R, z, 0x1.2492492df3ba9p-2);
+    R = fused(R, z, 0x1.99999999952ccp-2);
+    R = fused(R, z, 0x1.5555555555558p-1);
+    double small = fused(s, f - z * R, k * -0x1.473de6af278edp-34);
+    double result = fused(k, 0x1.62e42fef00000p-1, f - small);
+
+    result = x == INFINITY ? INFINITY : result;
+    result = x == 0.0 ? -INFINITY : result;
+    return x >= 0.0 ? result : NAN;
+}
+
+#endif

@@ -1,0 +1,168 @@
+"""The two steps of EM on given samples: compiled passes, divided among threads."""
+
+import warnings
+from contextlib import nullcontext
+
+import numpy as np
+
+from gaussum import parallel
+from gaussum.covariance import second_shape
+from gaussum.parameters import MixtureParameters
+from gaussum.passes import MixturePass, Samples
+from gaussum.statistics import SufficientStatistics
+
+# From here on the kernels call BLAS (BLAS_FEATURES in the kernels).
+_BLAS_FEATURES = 16
+
+
+class CollapsedComponentWarning(UserWarning):
+    """A component lost its samples or its covariance became singular; it was put back in play."""
+
+
+def seconds(n_samples, n_features, n_components, covariance_type):
+    """A rough guess of the time of one pass on one processor: enough to decide on threads and parts."""
+    per_pair = 4e-9 + 0.5e-9 * n_features
+    if covariance_type in ("full", "tied"):
+        per_pair += 0.1e-9 * n_features * n_features
+    return n_samples * n_components * per_pair
+
+
+class MixtureLikelihood:
+    """The likelihood of mixtures of one shape, given samples.
+
+    Parameters
+    ----------
+    X : ndarray of float32 or float64, shape (n_samples, n_features)
+        Any strides; read block by block and never copied.
+    covariance_type : {"full", "tied", "diag", "spherical"}
+    n_components : int
+    sample_weight : ndarray of float64, shape (n_samples,), or None
+    ridge : ndarray, shape (n_features,), or None
+        Scatter added to every covariance's numerator; None adds nothing.
+    n_threads : int or None
+    """
+
+    def __init__(self, X, covariance_type, n_components, *, sample_weight=None, ridge=None, n_threads=None):
+        self.X = X
+        self.covariance_type = covariance_type
+        self.n_components = n_components
+        self.sample_weight = sample_weight
+        self.ridge = np.zeros(X.shape[1]) if ridge is None else ridge
+        work = seconds(*X.shape, n_components, covariance_type)
+        self._pass = MixturePass(
+            Samples(X), covariance_type, n_components, sample_weight, parallel.n_parts(X.shape[0], work)
+        )
+        self._n_threads = min(parallel.resolve_threads(n_threads, work), self._pass.n_parts)
+        # little work runs in one call, much of it part by part, so that Ctrl-C is seen
+        self._in_one_call = self._n_threads == 1 and work < 0.1
+        self._scratch = [np.empty(self._pass.scratch_size) for _ in range(self._n_threads)]
+
+    def statistics(self, parameters):
+        """The E-step: the sufficient statistics under these parameters, about their means."""
+        total = SufficientStatistics(self.covariance_type, parameters.means)
+        chol = parameters.precisions_chol.ravel()
+
+        def accumulate(first, last, into, slot):
+            self._pass.em(first, last, parameters.means, chol, parameters.log_const, into, self._scratch[slot])
+
+        if self._in_one_call:
+            accumulate(0, self._pass.n_parts, total.buffer, 0)
+            return total
+        own = [np.zeros_like(total.buffer) for _ in range(self._n_threads)]
+
+        def merge(part, slot):
+            np.add(total.buffer, own[slot], out=total.buffer)
+            own[slot][:] = 0.0
+
+        parallel.run(
+            self._pass.n_parts, self._n_threads, lambda part, slot: accumulate(part, part + 1, own[slot], slot), merge
+        )
+        return total
+
+    def partition_statistics(self, origins, responsibilities):
+        """The statistics of a given partition: labels, or a function (start, stop) -> (n_components, stop - start)."""
+        total = SufficientStatistics(self.covariance_type, origins)
+        self._pass.partition(0, self._pass.n_parts, origins, responsibilities, total.buffer, self._scratch[0])
+        return total
+
+    def maximize(self, statistics):
+        """The M-step: the parameters that maximise the expected complete log-likelihood less the penalty.
+
+        Components that hold nothing, or whose covariance is singular, are spread over the whole data again, with
+        the mass of one sample, and a CollapsedComponentWarning is given.
+        """
+        K, d = statistics.origins.shape
+        shape = second_shape(self.covariance_type, K, d)
+        means, log_det = np.empty((K, d)), np.empty(K)
+        covariances, chol = np.empty(shape), np.empty(shape)
+        failed = self._pass.maximize(
+            statistics.buffer, statistics.origins, self.ridge, means, covariances.reshape(-1), chol.reshape(-1), log_det,
+            self._scratch[0],
+        )
+        weights = statistics.nk / statistics.nk.sum()
+        if failed or not np.isfinite(log_det).all():
+            self._rescue(weights, means, covariances, chol, log_det, statistics)
+        return MixtureParameters(self.covariance_type, weights, means, covariances, chol, log_det)
+
+    def _rescue(self, weights, means, covariances, chol, log_det, statistics):
+        lost = np.flatnonzero(~np.isfinite(log_det))
+        warnings.warn(
+            f"component(s) {', '.join(map(str, lost))} collapsed (no samples left, or a singular covariance) and were "
+            "spread over the whole data again; fewer components or a larger reg_covar avoid this",
+            CollapsedComponentWarning,
+            stacklevel=2,
+        )
+        # the spread of the current components about the mean of the data
+        center = weights @ means
+        means[lost] = np.where(np.isfinite(means[lost]), means[lost], center)
+        spread = weights @ (means - center) ** 2
+        within = statistics.second.reshape(-1)
+        variance = spread + _diagonal_mass(self.covariance_type, within, *means.shape) / statistics.total_weight
+        variance += self.ridge / statistics.total_weight
+        variance[variance <= 0] = variance[variance > 0].min(initial=1.0)
+        for k in lost:
+            if self.covariance_type == "full":
+                covariances[k], chol[k] = np.diag(variance), np.diag(variance**-0.5)
+            elif self.covariance_type == "tied":
+                covariances[:], chol[:] = np.diag(variance), np.diag(variance**-0.5)
+            elif self.covariance_type == "diag":
+                covariances[k], chol[k] = variance, variance**-0.5
+            else:
+                covariances[k], chol[k] = variance.mean(), variance.mean() ** -0.5
+            if self.covariance_type == "spherical":
+                log_det[k] = -0.5 * means.shape[1] * np.log(variance.mean())
+            else:
+                log_det[k] = -0.5 * np.log(variance).sum()
+        weights[lost] = np.maximum(weights[lost], 1.0 / self.X.shape[0])
+        weights /= weights.sum()
+
+    def objective(self, parameters, statistics):
+        """What EM increases: (log-likelihood - penalty) / total weight."""
+        return (statistics.log_likelihood - parameters.penalty(self.ridge)) / statistics.total_weight
+
+    def exclusive_blas(self):
+        """The context in which to call `statistics`, so that BLAS does not start threads of its own."""
+        full = self.covariance_type in ("full", "tied")
+        return parallel.single_threaded_blas() if full and self.X.shape[1] >= _BLAS_FEATURES else nullcontext()
+
+    def predict(self, parameters, *, log_density=None, labels=None, resp=None, log_largest=None):
+        """Fill the given arrays: log p_i, argmax_k r_ik, r_ik and log max_k r_ik."""
+        chol = parameters.precisions_chol.ravel()
+
+        def work(part, slot):
+            self._pass.predict(
+                part, part + 1, parameters.means, chol, parameters.log_const, self._scratch[slot],
+                log_density, labels, resp, log_largest,
+            )
+
+        with self.exclusive_blas():
+            parallel.run(self._pass.n_parts, self._n_threads, work)
+
+
+def _diagonal_mass(covariance_type, second, K, d):
+    """The diagonal of the second moments, summed over the components."""
+    if covariance_type in ("full", "tied"):
+        return np.einsum("kjj->j", second.reshape(-1, d, d))
+    if covariance_type == "diag":
+        return second.reshape(K, d).sum(axis=0)
+    return np.full(d, second.sum() / d)

@@ -1,0 +1,369 @@
+"""Gaussian mixtures fitted by EM."""
+
+import math
+import warnings
+
+import numpy as np
+
+from gaussum import criteria, covariance, em
+from gaussum.base import Estimator
+from gaussum.initialize import INIT_PARAMS, initial_parameters, variances
+from gaussum.likelihood import MixtureLikelihood
+from gaussum.parameters import MixtureParameters
+from gaussum.validation import (
+    check_array, check_choice, check_integer, check_number, check_random_state, check_samples, check_weights,
+)
+
+
+class ConvergenceWarning(UserWarning):
+    """A fit was ended by `max_iter` before it had converged."""
+
+
+class GaussianMixture(Estimator):
+    """A mixture of Gaussians, fitted by the expectation-maximisation algorithm (Dempster, Laird and Rubin 1977).
+
+    Parameters
+    ----------
+    n_components : int
+        The number of Gaussians, K.
+    covariance_type : {"full", "tied", "diag", "spherical"}
+        One full matrix a component; one that all share; one variance a component and feature; one a component.
+    tol : float
+        A fit has converged when the gain in the mean log-likelihood still to come is estimated to be below `tol`.
+        (Scikit-learn's `tol` bounds the last change, which may be a thousand times smaller than what is to come.)
+    reg_covar : float
+        The mass, in samples, of an imagined scatter with the data's own variances that is added to every component's:
+        Sigma_k = (S_k + reg_covar diag(variances)) / n_k. It bounds the likelihood (Ciuperca, Ridolfi and Idier 2003)
+        and scales with the data, so scaling or shifting the data scales or shifts the fit.
+    max_iter : int
+        Iterations before a fit is given up, with a ConvergenceWarning.
+    n_init : int
+        Starts; the one with the highest penalised log-likelihood is kept.
+    init_params : {"kmeans", "k-means++", "random", "random_from_data"}
+        The first partition: k-means in whitened coordinates; its seeds alone; random responsibilities; random samples
+        as centres. Made from at most some 16,000 samples.
+    weights_init, means_init, precisions_init : array_like, optional
+        Shapes (K,), (K, d) and that of `precisions_`. Each replaces that part of the first parameters.
+    random_state : None, int, numpy.random.Generator or RandomState
+        Seed of the starts and of `sample`.
+    warm_start : bool
+        Whether `fit` goes on from the parameters of the fit before, if there is one.
+    accelerate : bool
+        Quasi-Newton steps with EM as preconditioner and safeguard; False is plain EM, one E-step and one M-step an
+        iteration.
+    n_threads : int, optional
+        None means all processors. The result is the same to the last bit for any number.
+    verbose : int
+        1 prints a line a start, 2 also one every ten iterations.
+
+    Attributes
+    ----------
+    weights_ : ndarray, shape (n_components,)
+    means_ : ndarray, shape (n_components, n_features)
+        In the units of the data.
+    covariances_, precisions_, precisions_cholesky_ : ndarray
+        Covariances, their inverses, and upper triangular U with U U^T the inverse; shapes (K, d, d), (d, d), (K, d) or
+        (K,) by covariance type.
+    converged_ : bool
+    n_iter_ : int
+        Iterations of the best start.
+    lower_bound_ : float
+        Mean log-likelihood of the samples under the fitted mixture, in nats.
+    lower_bounds_ : list of float
+        The mean penalised log-likelihood at every iteration of the best start; never falls.
+    remaining_ : float
+        The estimate of what is left to gain in mean log-likelihood.
+    n_features_in_ : int
+    n_parameters_ : int
+        Free parameters.
+
+    Raises
+    ------
+    ValueError, TypeError
+        By `fit`, for parameters or data that make no sense; the message names the argument.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gaussum import GaussianMixture
+    >>> rng = np.random.default_rng(0)
+    >>> x = np.concatenate([rng.normal(-2, 1, 500), rng.normal(4, 2, 500)])
+    >>> mixture = GaussianMixture(2, random_state=0).fit(x)
+    >>> np.sort(mixture.means_.ravel()).round(0)
+    array([-2.,  4.])
+    >>> mixture.predict([-3.0, 5.0]).tolist() == mixture.predict(mixture.means_[np.argsort(mixture.means_[:, 0])]).tolist()
+    True
+    """
+
+    def __init__(
+        self, n_components=1, *, covariance_type="full", tol=1e-8, reg_covar=1e-6, max_iter=10_000, n_init=1,
+        init_params="kmeans", weights_init=None, means_init=None, precisions_init=None, random_state=None,
+        warm_start=False, accelerate=True, n_threads=None, verbose=0,
+    ):
+        self.n_components = n_components
+        self.covariance_type = covariance_type
+        self.tol = tol
+        self.reg_covar = reg_covar
+        self.max_iter = max_iter
+        self.n_init = n_init
+        self.init_params = init_params
+        self.weights_init = weights_init
+        self.means_init = means_init
+        self.precisions_init = precisions_init
+        self.random_state = random_state
+        self.warm_start = warm_start
+        self.accelerate = accelerate
+        self.n_threads = n_threads
+        self.verbose = verbose
+
+    def fit(self, X, y=None, sample_weight=None, *, callback=None):
+        """Fit the mixture.
+
+        Parameters
+        ----------
+        X : array_like, shape (n_samples, n_features) or (n_samples,)
+            float32 or float64 in any layout are read in place, block by block.
+        y : ignored
+        sample_weight : array_like, shape (n_samples,), optional
+            How often each sample counts; need not be whole numbers.
+        callback : callable, optional
+            Called with (iteration, mean penalised log-likelihood) after every iteration.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError, TypeError
+            Data or parameters that make no sense, or no start led to a mixture.
+        """
+        X, weight = self._check_data(X, sample_weight)
+        self._check_parameters(X, weight)
+        rng = check_random_state(self.random_state)
+        variance = self._reference_variances(X, weight)
+        mean_weight = 1.0 if weight is None else weight.sum() / np.count_nonzero(weight)
+        ridge = self.reg_covar * mean_weight * variance
+        likelihood = MixtureLikelihood(
+            X, self.covariance_type, self.n_components, sample_weight=weight, ridge=ridge, n_threads=self.n_threads
+        )
+
+        go_on = self.warm_start and hasattr(self, "means_") and self._fits(X.shape[1])
+        starts = [None] if go_on else rng.spawn(self.n_init)
+        best, error = None, None
+        for number, start_rng in enumerate(starts):
+            try:
+                if start_rng is None:
+                    start = self._parameters()
+                else:
+                    start = self._start(X, weight, start_rng, np.sqrt(variance), ridge)
+                result = em.maximize(
+                    likelihood, start, tol=self.tol, max_iter=self.max_iter, accelerate=self.accelerate,
+                    callback=self._reporter(callback),
+                )
+            except (ArithmeticError, np.linalg.LinAlgError) as failure:
+                error = failure
+                warnings.warn(f"start {number + 1} of {len(starts)} failed: {failure}", ConvergenceWarning, stacklevel=2)
+                continue
+            if self.verbose:
+                state = "converged" if result.converged else "not converged"
+                print(f"start {number + 1}: {result.n_iter} iterations, {state}, mean log-likelihood {result.log_likelihood:.9g}")
+            if not math.isfinite(result.objectives[-1]):
+                error = ArithmeticError("the log-likelihood is not finite")
+            elif best is None or result.objectives[-1] > best.objectives[-1]:
+                best = result
+        if best is None:
+            raise ValueError(f"no start led to a mixture ({error}); try a larger reg_covar or fewer components")
+        if not best.converged:
+            warnings.warn(
+                f"the fit did not converge in max_iter={self.max_iter} iterations; an estimated {best.remaining:.2g} of mean "
+                f"log-likelihood is still to gain (tol={self.tol:g}): raise max_iter or tol, or try another start",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        self._store(best, X.shape[1])
+        return self
+
+    def _check_data(self, X, sample_weight):
+        X = check_samples(X)
+        return X, check_weights(sample_weight, X.shape[0])
+
+    def _check_parameters(self, X, weight):
+        K = check_integer(self.n_components, "n_components", minimum=1)
+        check_choice(self.covariance_type, "covariance_type", covariance.COVARIANCE_TYPES)
+        check_choice(self.init_params, "init_params", INIT_PARAMS)
+        check_number(self.tol, "tol", minimum=0.0)
+        check_number(self.reg_covar, "reg_covar", minimum=0.0)
+        check_integer(self.max_iter, "max_iter", minimum=1)
+        check_integer(self.n_init, "n_init", minimum=1)
+        n = X.shape[0] if weight is None else np.count_nonzero(weight)
+        if K > n:
+            of = "samples" if weight is None else "samples of positive weight"
+            raise ValueError(f"n_components is {K}, but X has {n} {of}; expected at most as many components")
+
+    def _fits(self, n_features):
+        K = self.n_components
+        return self.means_.shape == (K, n_features) and self.precisions_cholesky_.shape == covariance.second_shape(
+            self.covariance_type, K, n_features
+        )
+
+    def _reference_variances(self, X, weight):
+        """The data's variances, the yardstick of distances and of `reg_covar`; positive for constant features too."""
+        mean, variance = variances(X, weight)
+        if not np.isfinite(variance).all():
+            j = int(np.argmin(np.isfinite(variance)))
+            raise ValueError(f"X is so large in column {j} that its variance overflows; expected smaller numbers")
+        # rounding of the mean alone: the feature is constant
+        constant = variance <= (8 * np.finfo(np.float64).eps * np.abs(mean)) ** 2
+        if constant.any():
+            usual = variance[~constant].mean() if not constant.all() else 1.0
+            variance[constant] = np.where(mean[constant] != 0, mean[constant] ** 2, usual)
+        return variance
+
+    def _start(self, X, weight, rng, scale, ridge):
+        K, d = self.n_components, X.shape[1]
+        given = [a is not None for a in (self.weights_init, self.means_init, self.precisions_init)]
+        weights = means = chol = None
+        if given[0]:
+            weights = check_array(self.weights_init, "weights_init", (K,))
+            if (weights < 0).any() or not math.isclose(weights.sum(), 1.0, rel_tol=1e-6):
+                raise ValueError(
+                    f"weights_init has the smallest entry {weights.min():g} and adds up to {weights.sum():g}; "
+                    "expected weights >= 0 that add up to 1"
+                )
+        if given[1]:
+            means = check_array(self.means_init, "means_init", (K, d))
+        if given[2]:
+            shape = covariance.second_shape(self.covariance_type, K, d)
+            matrices = check_array(self.precisions_init, "precisions_init", shape)
+            chol = covariance.cholesky_of_precisions(self.covariance_type, matrices, "precisions_init")
+        if not all(given):
+            first = initial_parameters(
+                X, self.covariance_type, K, self.init_params, rng, scale=scale, sample_weight=weight, ridge=ridge
+            )
+            weights = first.weights if weights is None else weights
+            means = first.means if means is None else means
+            chol = first.precisions_chol if chol is None else chol
+        return MixtureParameters.from_precisions_chol(self.covariance_type, weights, means, chol)
+
+    def _reporter(self, callback):
+        if self.verbose < 2:
+            return callback
+
+        def report(iteration, objective):
+            if iteration % 10 == 0:
+                print(f"  iteration {iteration}: {objective:.12g}")
+            if callback is not None:
+                callback(iteration, objective)
+
+        return report
+
+    def _store(self, result, n_features):
+        parameters = result.parameters
+        self.weights_ = parameters.weights
+        self.means_ = parameters.means
+        self.covariances_ = parameters.covariances
+        self.precisions_cholesky_ = parameters.precisions_chol
+        self.precisions_ = covariance.precisions(self.covariance_type, parameters.precisions_chol)
+        self.converged_ = result.converged
+        self.n_iter_ = result.n_iter
+        self.lower_bound_ = result.log_likelihood
+        self.lower_bounds_ = result.objectives
+        self.remaining_ = result.remaining
+        self.n_features_in_ = n_features
+        self.n_parameters_ = covariance.n_parameters(self.covariance_type, self.n_components, n_features)
+
+    def fit_predict(self, X, y=None, sample_weight=None):
+        """Fit, then give every sample's most probable component, shape (n_samples,)."""
+        return self.fit(X, y, sample_weight).predict(X)
+
+    def predict(self, X):
+        """The most probable component of every sample, shape (n_samples,), integers from 0."""
+        X = self._samples(X)
+        labels = np.empty(X.shape[0], dtype=np.intp)
+        self._predict(X, labels=labels)
+        return labels
+
+    def predict_proba(self, X):
+        """The responsibilities r_ik, shape (n_samples, n_components); every row adds up to 1."""
+        X = self._samples(X)
+        resp = np.empty((X.shape[0], self.n_components))
+        self._predict(X, resp=resp)
+        return resp
+
+    def score_samples(self, X):
+        """The log density of every sample, shape (n_samples,), in nats: a log-sum-exp, right however far the sample."""
+        X = self._samples(X)
+        log_density = np.empty(X.shape[0])
+        self._predict(X, log_density=log_density)
+        return log_density
+
+    def score(self, X, y=None):
+        """The mean log density of the samples, in nats."""
+        return float(self.score_samples(X).mean())
+
+    def sample(self, n_samples=1, random_state=None):
+        """Draw new samples.
+
+        Parameters
+        ----------
+        n_samples : int
+        random_state : None, int, numpy.random.Generator or RandomState
+            None takes the estimator's own.
+
+        Returns
+        -------
+        X : ndarray, shape (n_samples, n_features)
+            Grouped by component, in their order.
+        labels : ndarray of int, shape (n_samples,)
+        """
+        self._check_fitted()
+        n_samples = check_integer(n_samples, "n_samples", minimum=1)
+        rng = check_random_state(self.random_state if random_state is None else random_state)
+        K, d = self.means_.shape
+        counts = rng.multinomial(n_samples, self.weights_ / self.weights_.sum())
+        labels = np.repeat(np.arange(K), counts)
+        noise = rng.standard_normal((n_samples, d))
+        factor = covariance.cholesky_of_covariances(self.covariance_type, self.covariances_)
+        if self.covariance_type == "full":
+            stops = np.cumsum(counts)
+            for k in range(K):
+                rows = slice(stops[k] - counts[k], stops[k])
+                noise[rows] = noise[rows] @ factor[k].T
+        elif self.covariance_type == "tied":
+            noise = noise @ factor.T
+        else:
+            noise *= factor[labels].reshape(n_samples, -1)
+        noise += self.means_[labels]
+        return noise, labels
+
+    def aic(self, X):
+        """Akaike's information criterion on the samples; smaller is better (see gaussum.criteria.aic)."""
+        return criteria.aic(self.score_samples(X).sum(), self.n_parameters_)
+
+    def bic(self, X):
+        """The Bayesian information criterion on the samples; smaller is better (see gaussum.criteria.bic)."""
+        log_density = self.score_samples(X)
+        return criteria.bic(log_density.sum(), self.n_parameters_, log_density.size)
+
+    def icl(self, X):
+        """The integrated completed likelihood on the samples; smaller is better (see gaussum.criteria.icl)."""
+        X = self._samples(X)
+        log_density, log_largest = np.empty(X.shape[0]), np.empty(X.shape[0])
+        self._predict(X, log_density=log_density, log_largest=log_largest)
+        return criteria.icl(log_density.sum(), self.n_parameters_, X.shape[0], log_largest.sum())
+
+    def _samples(self, X):
+        self._check_fitted()
+        return check_samples(X, n_features=self.n_features_in_)
+
+    def _parameters(self):
+        """The fitted attributes, as they are now, in the kernels' form."""
+        weights, means = (np.ascontiguousarray(a, dtype=np.float64) for a in (self.weights_, self.means_))
+        chol = np.ascontiguousarray(self.precisions_cholesky_, dtype=np.float64)
+        log_det = covariance.log_determinants(self.covariance_type, chol, *means.shape)
+        return MixtureParameters(self.covariance_type, weights, means, self.covariances_, chol, log_det)
+
+    def _predict(self, X, **outputs):
+        likelihood = MixtureLikelihood(X, self.covariance_type, self.means_.shape[0], n_threads=self.n_threads)
+        likelihood.predict(self._parameters(), **outputs)

@@ -1,0 +1,256 @@
+"""Results out: JSON, CSV and pictures, which appear whole or not at all; text for people, and progress."""
+
+import contextlib
+import csv
+import json
+import math
+import os
+import sys
+import time
+
+import numpy as np
+
+from gaussum import criteria
+from gaussum.files import FileError
+
+
+def check_output(path, suffixes, inputs=()):
+    """Refuse a path that could not be written, before the work whose result it should take.
+
+    Raises
+    ------
+    FileError
+        The suffix is none of `suffixes`, the folder cannot be written to, or the path is one of `inputs`.
+    """
+    if os.path.splitext(path)[1].lower() not in suffixes:
+        raise FileError(f"cannot write {path}: expected a name that ends in {' or '.join(suffixes)}")
+    if os.path.isdir(path):
+        raise FileError(f"cannot write {path}: it is a directory")
+    for other in inputs:
+        if other != "-" and os.path.exists(path) and os.path.exists(other) and os.path.samefile(path, other):
+            raise FileError(f"cannot write {path}: it is the file that is read")
+    with contextlib.suppress(_Abandon), writing(path):
+        raise _Abandon
+
+
+class _Abandon(Exception):
+    """Leaves `writing` without writing."""
+
+
+@contextlib.contextmanager
+def writing(path):
+    """Yield the path of a new file beside `path` that takes its place if all goes well, and vanishes if not.
+
+    Raises
+    ------
+    FileError
+        The file cannot be written.
+    """
+    target = os.path.realpath(path)
+    folder, name = os.path.split(target)
+    temporary = os.path.join(folder, f".{os.getpid()}-{name}")
+    try:
+        with open(temporary, "wb"):
+            pass
+        try:
+            yield temporary
+            os.replace(temporary, target)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)
+    except OSError as error:
+        raise FileError(f"cannot write {path}: {error.strerror or error}") from None
+
+
+def write_json(path, value):
+    """Write plain values and arrays as JSON: every digit of a float, null for NaN and infinity.
+
+    >>> print(to_json({"means": np.array([[0.1], [2.0]]), "score": float("nan")}))
+    {
+      "means": [
+        [0.1],
+        [2.0]
+      ],
+      "score": null
+    }
+    """
+    with writing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        file.write(to_json(value) + "\n")
+
+
+def to_json(value, indent=""):
+    """The JSON text of plain values and arrays; a list of numbers or words stays on one line."""
+    inner = indent + "  "
+    if isinstance(value, (np.ndarray, np.generic)):
+        value = value.tolist()
+    if isinstance(value, dict):
+        parts = [f"{json.dumps(str(key))}: {to_json(item, inner)}" for key, item in value.items()]
+        brackets, plain = "{}", False
+    elif isinstance(value, (list, tuple, range)):
+        parts = [to_json(item, inner) for item in value]
+        brackets, plain = "[]", not any(part[0] in "[{" for part in parts)
+    elif isinstance(value, float) and not math.isfinite(value):
+        return "null"
+    else:
+        return json.dumps(value, allow_nan=False)
+    if not parts or plain:
+        return brackets[0] + ", ".join(parts) + brackets[1]
+    return brackets[0] + "\n" + ",\n".join(inner + part for part in parts) + "\n" + indent + brackets[1]
+
+
+def write_csv(path, names, blocks):
+    """Write columns as CSV, every digit of a float.
+
+    Parameters
+    ----------
+    path : str
+    names : list of str
+        The header.
+    blocks : iterable of lists of arrays
+        Each a stretch of rows: one array of equal length a column.
+    """
+    with writing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(names)
+        for columns in blocks:
+            writer.writerows(zip(*(np.asarray(column).tolist() for column in columns), strict=True))
+
+
+def text_table(header, rows):
+    """Lines of a table with its columns aligned to the right.
+
+    >>> print(text_table(["k", "mean"], [["1", "0.25"], ["2", "-10.5"]]))
+    k   mean
+    1   0.25
+    2  -10.5
+    """
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    lines = ["  ".join(map(str.rjust, row, widths)) for row in [header, *rows]]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def describe_table(table, options):
+    """Lines on what was read."""
+    n, d = table.values.shape
+    lines = [f"{table.source}: {n:,} samples of {', '.join(table.names) if d <= 10 else f'{d} columns'}"]
+    lines += [f"left out: {what} (--columns chooses)" for what in table.left_out]
+    if table.weights is not None:
+        lines.append(f"weights: column {options.weights}, which adds up to {table.weights.sum():g}")
+    return "\n".join(lines)
+
+
+def mixture_results(mixture, n_samples, log_likelihood):
+    """A fitted mixture and how well it describes `n_samples` (or their total weight), as plain values."""
+    p = int(mixture.n_parameters_)
+    return {
+        "n_components": len(mixture.weights_),
+        "covariance_type": mixture.covariance_type,
+        "converged": bool(mixture.converged_),
+        "n_iter": int(mixture.n_iter_),
+        "n_parameters": p,
+        "log_likelihood": log_likelihood,
+        "bic": criteria.bic(log_likelihood, p, n_samples),
+        "aic": criteria.aic(log_likelihood, p),
+        "weights": mixture.weights_,
+        "means": mixture.means_,
+        "covariances": mixture.covariances_,
+    }
+
+
+def describe_mixture(mixture, names, results):
+    """Lines on a fitted mixture: its likelihood and a table of its components."""
+    k = results["n_components"]
+    done = "converged" if results["converged"] else "NOT converged (more iterations are needed)"
+    kind = f"{k} component{'s' * (k != 1)}, covariance type {results['covariance_type']}"
+    return "\n".join(
+        [
+            f"Gaussian mixture: {kind}, {done}",
+            f"log-likelihood {results['log_likelihood']:.3f}, {results['n_parameters']} parameters, "
+            f"BIC {results['bic']:.2f}, AIC {results['aic']:.2f} (smaller is better)",
+            "",
+            components_table(mixture, names),
+        ]
+    )
+
+
+def components_table(mixture, names):
+    """A text table of weights, means and variances; of weights alone beyond four features."""
+    shown = names if len(names) <= 4 else []
+    of = [f" {name}" if len(names) > 1 else "" for name in shown]
+    header = ["component", "weight", *("mean" + name for name in of), *("variance" + name for name in of)]
+    rows = []
+    for k, (mean, variance) in enumerate(zip(mixture.means_, variances(mixture), strict=True)):
+        cells = [f"{v:.5g}" for v in [*mean, *variance]] if shown else []
+        rows.append([str(k), f"{mixture.weights_[k]:.4f}", *cells])
+    return text_table(header, rows)
+
+
+def variances(mixture):
+    """Variances of the components, shape (n_components, n_features), whatever the covariance type."""
+    covariances, shape = np.asarray(mixture.covariances_), np.shape(mixture.means_)
+    if covariances.ndim == 3:
+        return np.diagonal(covariances, axis1=1, axis2=2)
+    if mixture.covariance_type == "tied":
+        covariances = np.diagonal(covariances)
+    elif covariances.ndim == 1:
+        covariances = covariances[:, np.newaxis]
+    return np.broadcast_to(covariances, shape)
+
+
+def require_matplotlib(what):
+    """Raise ImportError, in words for the person who asked for `what`, where there is no matplotlib."""
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError:
+        hint = 'pip install "gaussum[plot]"'
+        raise ImportError(f"{what} needs matplotlib, which is not installed: {hint}") from None
+
+
+def save_picture(draw, path, kind="png"):
+    """Draw on axes of a new figure and save it, without a window; `draw` may return axes of another."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    matplotlib.use("agg")
+    ax = Figure(figsize=(8, 5), layout="constrained").add_subplot()
+    drawn = draw(ax)
+    figure = (ax if drawn is None else np.ravel(drawn)[0]).figure
+    figure.savefig(path, format=kind, dpi=120)
+    if figure is not ax.figure:
+        import matplotlib.pyplot
+
+        matplotlib.pyplot.close(figure)
+
+
+class Progress:
+    """A line about long work on a terminal's standard error, rewritten in place; silent elsewhere."""
+
+    def __init__(self, quiet=False):
+        self.stream = sys.stderr
+        self.active = not quiet and self.stream is not None and self.stream.isatty()
+        self.next = time.monotonic() + 0.5  # quick work shows nothing
+        self.width = 0
+
+    def show(self, text):
+        """Replace the line by `text`, at most ten times a second."""
+        if self.active and time.monotonic() >= self.next:
+            self.next = time.monotonic() + 0.1
+            self.stream.write("\r" + text.ljust(self.width))
+            self.stream.flush()
+            self.width = len(text)
+
+    def share(self, done, total):
+        """Draw how much of the work is done."""
+        filled = 30 * done // max(1, total)
+        self.show(f"[{'#' * filled}{'.' * (30 - filled)}] {100 * done // max(1, total):3d}%")
+
+    def iteration(self, iteration, lower_bound):
+        """Tell how far a fit has come."""
+        self.show(f"EM iteration {iteration}, mean log-likelihood {lower_bound:.6f}")
+
+    def clear(self):
+        """Leave an empty line for what is printed next."""
+        if self.width:
+            self.stream.write("\r" + " " * self.width + "\r")
+            self.stream.flush()
+            self.width = 0

@@ -1,0 +1,142 @@
+"""Parts of a problem on several threads, merged in the order of the parts.
+
+The parts do not depend on the number of threads, and each is formed by itself and merged in its turn, so the result is
+the same to the last bit however many threads there are. Threads come from Python's own pool and run compiled code that
+has released the GIL: no OpenMP run-time, nothing to break across a fork. The calling thread works too, and so sees
+Ctrl-C between parts.
+"""
+
+import itertools
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+from threadpoolctl import ThreadpoolController
+
+from gaussum.validation import check_integer
+
+# Handing work to the pool takes some 40 us; below this much work, in seconds, the calling thread stays alone.
+_WORTH_A_THREAD = 200e-6
+# The length of a part aimed at when there is much work, in seconds: the delay of a Ctrl-C.
+_PART_SECONDS = 0.05
+_MIN_PARTS = 64
+_PART_SAMPLES = 1024
+
+_pool = None
+_pool_size = 0
+_lock = threading.Lock()
+_blas = None
+
+
+def n_parts(n_samples, seconds):
+    """The number of parts for so many samples and so much work: a function of the problem alone."""
+    return max(1, min(n_samples // _PART_SAMPLES, max(_MIN_PARTS, int(seconds / _PART_SECONDS))))
+
+
+def resolve_threads(n_threads, seconds=float("inf")):
+    """The number of threads to use for work that would keep one busy for so many seconds.
+
+    Parameters
+    ----------
+    n_threads : int or None
+        None means all processors that this process may use.
+    """
+    limit = available_cpus() if n_threads is None else check_integer(n_threads, "n_threads", minimum=1)
+    return 1 if seconds < _WORTH_A_THREAD else limit
+
+
+def available_cpus():
+    """The processors that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:
+        return os.cpu_count() or 1
+
+
+def single_threaded_blas():
+    """A context in which BLAS keeps to the thread that calls it."""
+    global _blas
+    if _blas is None:
+        _blas = ThreadpoolController()
+    return _blas.limit(limits=1, user_api="blas")
+
+
+def run(n_parts, n_threads, work, merge=None):
+    """Call ``work(part, slot)`` for every part and then, in the order of the parts, ``merge(part, slot)``.
+
+    Parameters
+    ----------
+    n_parts : int
+    n_threads : int
+        Slots are numbered from 0 to `n_threads` - 1; two calls with the same slot never run at the same time, nor do
+        two merges.
+    work, merge : callable
+        An exception in either stops all threads at their next part and is raised in the calling thread.
+    """
+    n_threads = min(n_threads, n_parts)
+    if n_threads <= 1:
+        for part in range(n_parts):
+            work(part, 0)
+            if merge is not None:
+                merge(part, 0)
+        return
+    turn = threading.Condition()
+    parts = itertools.count()
+    state = {"merged": 0, "error": None}
+
+    def loop(slot):
+        try:
+            while state["error"] is None:
+                with turn:
+                    part = next(parts)
+                if part >= n_parts:
+                    return
+                work(part, slot)
+                with turn:
+                    while state["merged"] != part and state["error"] is None:
+                        turn.wait()
+                    if state["error"] is None and merge is not None:
+                        merge(part, slot)
+                    state["merged"] += 1
+                    turn.notify_all()
+        except BaseException as error:
+            with turn:
+                state["error"] = state["error"] or error
+                turn.notify_all()
+
+    futures = [_get_pool(n_threads - 1).submit(loop, slot) for slot in range(1, n_threads)]
+    loop(0)
+    for future in futures:
+        # a helper that has not started has nothing left to do: not waiting for it keeps nested calls from locking
+        if not future.cancel():
+            _wait(future, state)
+    if state["error"] is not None:
+        raise state["error"]
+
+
+def _wait(future, state):
+    while True:
+        try:
+            return future.result()
+        except KeyboardInterrupt as error:
+            state["error"] = state["error"] or error
+
+
+def _get_pool(size):
+    global _pool, _pool_size
+    with _lock:
+        if _pool is None or _pool_size < size:
+            # the old pool finishes what it has; its threads end when it is collected
+            _pool = ThreadPoolExecutor(size, thread_name_prefix="gaussum")
+            _pool_size = size
+        return _pool
+
+
+def _forget_pool():
+    # threads do not survive a fork
+    global _pool, _lock
+    _pool, _lock = None, threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_pool)

@@ -1,0 +1,440 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+"""Passes over samples: block after block through the kernels, without the GIL.
+
+A pass works on a range of *parts*. Parts are fixed by the numbers of samples, features and components alone, and what
+each contributes is formed from zero and then added in the order of the parts; so any division of the parts among
+threads gives the same bits (see gaussum.parallel).
+"""
+from libc.stdint cimport uintptr_t
+from libc.string cimport memset
+
+import numpy as np
+
+from gaussum.kernels cimport estep, mstep
+from gaussum.kernels cimport gauss_sum as gs
+from gaussum.kernels.lanes cimport dot_lanes, simd_log, sum_lanes
+
+ctypedef void (*log_prob_t)(
+    const double *, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t,
+    const double *, const double *, const double *, double *, double *) noexcept nogil
+ctypedef void (*accumulate_t)(
+    const double *, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, const double *,
+    double *, double *, double *, double *) noexcept nogil
+ctypedef Py_ssize_t (*parameters_t)(
+    Py_ssize_t, Py_ssize_t, const double *, const double *, const double *, const double *, const double *,
+    double *, double *, double *, double *, double *) noexcept nogil
+
+cdef enum:
+    # a block's features, responsibilities and scratch should stay in L2
+    BLOCK_DOUBLES = 65536
+    MAX_BLOCK = 512
+    MIN_BLOCK = 64
+    ALIGNMENT = 64
+
+
+cdef class Samples:
+    """A view of real samples: n rows of d features, float32 or float64, with any strides, read only.
+
+    Parameters
+    ----------
+    X : ndarray, shape (n_samples, n_features)
+    """
+
+    cdef const char *data
+    cdef Py_ssize_t row, column         # strides in bytes
+    cdef bint single                    # float32
+    cdef readonly Py_ssize_t n, d
+    cdef readonly object array
+
+    def __init__(self, X):
+        if X.dtype not in (np.float32, np.float64) or X.ndim != 2:
+            raise TypeError(f"X is {X.dtype} with {X.ndim} dimensions; expected float32 or float64 with 2")
+        self.array = X
+        self.data = <const char *><uintptr_t>X.__array_interface__["data"][0]
+        self.row, self.column = X.strides
+        self.single = X.dtype == np.float32
+        self.n, self.d = X.shape
+
+    cdef void load(self, Py_ssize_t first, Py_ssize_t n, Py_ssize_t ld, double *x) noexcept nogil:
+        """x[j * ld + i] = X[first + i, j]"""
+        cdef Py_ssize_t i, j, row = self.row, column = self.column
+        cdef const char *start = self.data + first * row
+        cdef const char *p
+        for j in range(self.d):
+            p = start + j * column
+            if self.single:
+                for i in range(n):
+                    x[j * ld + i] = (<const float *>(p + i * row))[0]
+            elif row == sizeof(double):
+                for i in range(n):
+                    x[j * ld + i] = (<const double *>p)[i]
+            else:
+                for i in range(n):
+                    x[j * ld + i] = (<const double *>(p + i * row))[0]
+
+
+cdef inline double *_aligned(double[::1] buffer) noexcept nogil:
+    cdef uintptr_t address = <uintptr_t>&buffer[0]
+    return <double *>((address + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT)
+
+
+cdef inline Py_ssize_t _round_up(Py_ssize_t n, Py_ssize_t multiple) noexcept nogil:
+    return (n + multiple - 1) // multiple * multiple
+
+
+def block_size(Py_ssize_t d, Py_ssize_t n_rows):
+    """Samples a block: a multiple of the lanes such that `n_rows` rows of doubles beside 4 d stay in L2."""
+    cdef Py_ssize_t block = BLOCK_DOUBLES // (4 * d + n_rows) // 32 * 32
+    return min(MAX_BLOCK, max(MIN_BLOCK, block))
+
+
+cdef class MixturePass:
+    """Passes of one mixture's shape over one set of samples.
+
+    Parameters
+    ----------
+    samples : Samples
+    structure : {"full", "tied", "diag", "spherical"}
+    n_components : int
+    sample_weight : ndarray of float64, shape (n_samples,), or None
+    n_parts : int
+        Parts, all but the last of the same number of samples, a multiple of the block.
+    """
+
+    cdef Samples samples
+    cdef log_prob_t log_prob
+    cdef accumulate_t accumulate
+    cdef parameters_t parameters
+    cdef Py_ssize_t K, d, block, chol_size, second_size
+    cdef readonly Py_ssize_t n_parts, part_size, statistics_size, scratch_size
+    cdef const double[::1] sample_weight
+    cdef bint weighted
+
+    def __init__(self, Samples samples, structure, Py_ssize_t n_components, sample_weight, Py_ssize_t n_parts):
+        cdef Py_ssize_t d = samples.d, K = n_components
+        self.samples = samples
+        self.K, self.d = K, d
+        if structure == "full":
+            self.log_prob, self.accumulate, self.parameters = (
+                estep.log_prob_full, mstep.accumulate_full, mstep.parameters_full)
+            self.second_size = K * d * d
+        elif structure == "tied":
+            self.log_prob, self.accumulate, self.parameters = (
+                estep.log_prob_tied, mstep.accumulate_tied, mstep.parameters_tied)
+            self.second_size = d * d
+        elif structure == "diag":
+            self.log_prob, self.accumulate, self.parameters = (
+                estep.log_prob_diag, mstep.accumulate_diag, mstep.parameters_diag)
+            self.second_size = K * d
+        elif structure == "spherical":
+            self.log_prob, self.accumulate, self.parameters = (
+                estep.log_prob_spherical, mstep.accumulate_spherical, mstep.parameters_spherical)
+            self.second_size = K
+        else:
+            raise ValueError(f"structure is {structure!r}; expected 'full', 'tied', 'diag' or 'spherical'")
+        self.chol_size = self.second_size
+        self.block = block_size(d, K)
+        self.part_size = _round_up((samples.n + n_parts - 1) // n_parts, self.block)
+        self.n_parts = (samples.n + self.part_size - 1) // self.part_size
+        self.statistics_size = 2 + K + K * d + self.second_size
+        self.scratch_size = (
+            ALIGNMENT // sizeof(double) + self.block * (d + K + 2)
+            + max(estep.estep_scratch(d, self.block), mstep.mstep_scratch(d, self.block)) + self.statistics_size
+        )
+        self.weighted = sample_weight is not None
+        if self.weighted:
+            self.sample_weight = sample_weight
+
+    def em(self, Py_ssize_t first, Py_ssize_t last, const double[:, ::1] means, const double[::1] precisions_chol,
+           const double[::1] log_const, double[::1] statistics, double[::1] scratch):
+        """Add the statistics of parts first to last - 1, under the given parameters, to `statistics`.
+
+        `statistics` is the buffer of a gaussum.statistics.SufficientStatistics with the means as origins.
+        """
+        self._check(first, last, statistics, scratch)
+        self._check_parameters(means, precisions_chol, log_const)
+        with nogil:
+            self._em(first, last, &means[0, 0], &precisions_chol[0], &log_const[0], &statistics[0], _aligned(scratch))
+
+    cdef void _em(self, Py_ssize_t first, Py_ssize_t last, const double *means, const double *precisions_chol,
+                  const double *log_const, double *statistics, double *x) noexcept nogil:
+        cdef Py_ssize_t part, start, stop, n, i, k, ld = self.block, K = self.K, d = self.d
+        cdef double *resp = x + d * ld
+        cdef double *log_density = resp + K * ld
+        cdef double *spare = log_density + ld
+        cdef double *own = spare + ld
+        cdef double *scratch = own + self.statistics_size
+        cdef const double *w
+        for part in range(first, last):
+            memset(own, 0, self.statistics_size * sizeof(double))
+            start = part * self.part_size
+            stop = min(start + self.part_size, self.samples.n)
+            while start < stop:
+                n = min(ld, stop - start)
+                self.samples.load(start, n, ld, x)
+                self.log_prob(x, ld, n, d, K, means, precisions_chol, log_const, resp, scratch)
+                estep.responsibilities(resp, ld, n, K, log_density, spare)
+                if self.weighted:
+                    w = &self.sample_weight[start]
+                    own[0] += dot_lanes(w, log_density, n)
+                    own[1] += sum_lanes(w, n)
+                    for k in range(K):
+                        for i in range(n):
+                            resp[k * ld + i] *= w[i]
+                else:
+                    own[0] += sum_lanes(log_density, n)
+                    own[1] += n
+                self.accumulate(x, ld, n, d, K, resp, means, own + 2, own + 2 + K, own + 2 + K + K * d, scratch)
+                start += n
+            for i in range(self.statistics_size):
+                statistics[i] += own[i]
+
+    def partition(self, Py_ssize_t first, Py_ssize_t last, const double[:, ::1] origins, resp,
+                  double[::1] statistics, double[::1] scratch):
+        """Add the statistics of given responsibilities: the M-step of an initial partition.
+
+        `resp` is an array of labels, shape (n_samples,), or a function (start, stop) -> (n_components, stop - start).
+        """
+        cdef Py_ssize_t start, stop, n, i, k, ld = self.block, K = self.K, d = self.d
+        cdef double *x = _aligned(scratch)
+        cdef double *r = x + d * ld
+        cdef double *own = r + (K + 2) * ld
+        cdef double *more = own + self.statistics_size
+        cdef double w
+        cdef double[:, :] given
+        cdef const Py_ssize_t[::1] labels
+        cdef bint hard = not callable(resp)
+        self._check(first, last, statistics, scratch)
+        if origins.shape[0] != K or origins.shape[1] != d:
+            raise ValueError(f"origins must have shape ({K}, {d})")
+        if hard:
+            labels = resp
+            if labels.shape[0] != self.samples.n:
+                raise ValueError(f"labels must have shape ({self.samples.n},)")
+        for part in range(first, last):
+            memset(own, 0, self.statistics_size * sizeof(double))
+            start = part * self.part_size
+            stop = min(start + self.part_size, self.samples.n)
+            while start < stop:
+                n = min(ld, stop - start)
+                self.samples.load(start, n, ld, x)
+                if not hard:
+                    given = resp(start, start + n)
+                for k in range(K):
+                    for i in range(n):
+                        w = self.sample_weight[start + i] if self.weighted else 1.0
+                        if hard:
+                            r[k * ld + i] = w if labels[start + i] == k else 0.0
+                        else:
+                            r[k * ld + i] = w * given[k, i]
+                for i in range(n):
+                    own[1] += self.sample_weight[start + i] if self.weighted else 1.0
+                self.accumulate(x, ld, n, d, K, r, &origins[0, 0], own + 2, own + 2 + K, own + 2 + K + K * d, more)
+                start += n
+            for i in range(self.statistics_size):
+                statistics[i] += own[i]
+
+    def maximize(self, const double[::1] statistics, const double[:, ::1] origins, const double[::1] ridge,
+                 double[:, ::1] means, double[::1] covariances, double[::1] precisions_chol, double[::1] log_det,
+                 double[::1] scratch):
+        """The M-step from statistics to parameters; 0, or 1 + the first component that is not positive definite."""
+        cdef Py_ssize_t K = self.K, d = self.d
+        cdef Py_ssize_t failed
+        cdef const double *own = &statistics[0]
+        if statistics.shape[0] != self.statistics_size or ridge.shape[0] != d or scratch.shape[0] < d:
+            raise ValueError("statistics, ridge or scratch have the wrong size")
+        if covariances.shape[0] != self.second_size:
+            raise ValueError("covariances have the wrong size")
+        self._check_parameters(origins, precisions_chol, log_det)
+        self._check_parameters(means, precisions_chol, log_det)
+        with nogil:
+            failed = self.parameters(
+                d, K, own + 2, own + 2 + K, own + 2 + K + K * d, &origins[0, 0], &ridge[0],
+                &means[0, 0], &covariances[0], &precisions_chol[0], &log_det[0], &scratch[0])
+        return failed
+
+    def predict(self, Py_ssize_t first, Py_ssize_t last, const double[:, ::1] means, const double[::1] precisions_chol,
+                const double[::1] log_const, double[::1] scratch,
+                double[::1] log_density=None, Py_ssize_t[::1] labels=None, double[:, ::1] resp=None,
+                double[::1] log_largest=None):
+        """Fill what is given for the samples of parts first to last - 1.
+
+        log_density : log p_i;  labels : argmax_k r_ik;  resp : r_ik, shape (n, K);  log_largest : log max_k r_ik
+        """
+        cdef Py_ssize_t part, start, stop, n, i, k, best, ld = self.block, K = self.K, d = self.d
+        cdef double *x = _aligned(scratch)
+        cdef double *r = x + d * ld
+        cdef double *density = r + K * ld
+        cdef double *spare = density + ld
+        cdef double *more = spare + ld
+        cdef double largest
+        cdef bint want_density = log_density is not None, want_labels = labels is not None
+        cdef bint want_resp = resp is not None, want_largest = log_largest is not None
+        if scratch.shape[0] < self.scratch_size or not 0 <= first <= last <= self.n_parts:
+            raise ValueError("scratch is too small, or the parts are out of range")
+        self._check_parameters(means, precisions_chol, log_const)
+        if (
+            (want_density and log_density.shape[0] != self.samples.n)
+            or (want_labels and labels.shape[0] != self.samples.n)
+            or (want_largest and log_largest.shape[0] != self.samples.n)
+            or (want_resp and (resp.shape[0] != self.samples.n or resp.shape[1] != K))
+        ):
+            raise ValueError("an output has the wrong shape")
+        with nogil:
+            start = first * self.part_size
+            stop = min(last * self.part_size, self.samples.n)
+            while start < stop:
+                n = min(ld, stop - start)
+                self.samples.load(start, n, ld, x)
+                self.log_prob(x, ld, n, d, K, &means[0, 0], &precisions_chol[0], &log_const[0], r, more)
+                if want_labels or want_largest:
+                    for i in range(n):
+                        best = 0
+                        largest = r[i]
+                        for k in range(1, K):
+                            if r[k * ld + i] > largest:
+                                largest = r[k * ld + i]
+                                best = k
+                        if want_labels:
+                            labels[start + i] = best
+                        if want_largest:
+                            log_largest[start + i] = largest
+                if want_resp:
+                    estep.responsibilities(r, ld, n, K, density, spare)
+                    for i in range(n):
+                        for k in range(K):
+                            resp[start + i, k] = r[k * ld + i]
+                elif want_density or want_largest:
+                    estep.log_densities(r, ld, n, K, density, spare)
+                if want_density:
+                    for i in range(n):
+                        log_density[start + i] = density[i]
+                if want_largest:
+                    for i in range(n):
+                        log_largest[start + i] -= density[i]
+                start += n
+
+    cdef _check(self, Py_ssize_t first, Py_ssize_t last, double[::1] statistics, double[::1] scratch):
+        if not 0 <= first <= last <= self.n_parts:
+            raise ValueError(f"parts {first} to {last} are not within 0 to {self.n_parts}")
+        if statistics.shape[0] != self.statistics_size:
+            raise ValueError(f"statistics must have {self.statistics_size} entries")
+        if scratch.shape[0] < self.scratch_size:
+            raise ValueError(f"scratch must have {self.scratch_size} entries")
+
+    cdef _check_parameters(self, const double[:, ::1] means, const double[::1] precisions_chol,
+                           const double[::1] log_const):
+        if (
+            means.shape[0] != self.K or means.shape[1] != self.d
+            or precisions_chol.shape[0] != self.chol_size or log_const.shape[0] != self.K
+        ):
+            raise ValueError("the parameters do not have the shape of this pass")
+
+
+cdef class KernelSumPass:
+    """Direct sums of Gaussians at targets.
+
+    Parameters
+    ----------
+    sources : ndarray of float64, shape (n_features, n_sources), C order
+    weights, log_weights : ndarray of float64, shape (n_sources,)
+    inv_bandwidth : ndarray of float64, shape (n_features,)
+    targets : Samples
+    scale : ndarray of float64, shape (n_features,)
+        Powers of two that the targets are multiplied by; the sources are already.
+    n_parts : int
+    """
+
+    cdef const double[:, ::1] sources
+    cdef const double[::1] weights, log_weights, inv_bandwidth, scale
+    cdef Samples targets
+    cdef Py_ssize_t d, block, source_block
+    cdef readonly Py_ssize_t n_parts, part_size, scratch_size
+
+    def __init__(self, const double[:, ::1] sources, const double[::1] weights, const double[::1] log_weights,
+                 const double[::1] inv_bandwidth, const double[::1] scale, Samples targets, Py_ssize_t n_parts):
+        cdef Py_ssize_t d = targets.d
+        if (
+            sources.shape[0] != d or inv_bandwidth.shape[0] != d or scale.shape[0] != d
+            or weights.shape[0] != sources.shape[1] or log_weights.shape[0] != sources.shape[1]
+        ):
+            raise ValueError("sources, weights, bandwidths and targets do not fit together")
+        self.sources, self.weights, self.log_weights = sources, weights, log_weights
+        self.inv_bandwidth, self.scale, self.targets = inv_bandwidth, scale, targets
+        self.d = d
+        # both blocks and the sums of one stay in L1 in low dimensions, in L2 above
+        self.block = 256
+        self.source_block = 256
+        self.part_size = _round_up((targets.n + n_parts - 1) // n_parts, self.block)
+        self.n_parts = (targets.n + self.part_size - 1) // self.part_size
+        self.scratch_size = ALIGNMENT // sizeof(double) + self.block * (d + 5)
+
+    def log_density(self, Py_ssize_t first, Py_ssize_t last, double[::1] out, double[::1] scratch):
+        """log sum_s w_s exp(-r_ts^2 / 2) for the targets of parts first to last - 1.
+
+        A block of sources is summed from zero and then added to the total: the rounding error grows with the number
+        of blocks and with the size of one, not with their product.
+        """
+        cdef Py_ssize_t start, stop, n, m, i, j, s, ld = self.block, n_sources = self.sources.shape[1]
+        cdef double *t = _aligned(scratch)
+        cdef double *total = t + self.d * ld
+        cdef double *sums = total + ld
+        cdef double *largest = sums + ld
+        cdef double *more = largest + ld
+        cdef bint tail
+        if scratch.shape[0] < self.scratch_size or out.shape[0] != self.targets.n:
+            raise ValueError("scratch or out have the wrong size")
+        if not 0 <= first <= last <= self.n_parts:
+            raise ValueError(f"parts {first} to {last} are not within 0 to {self.n_parts}")
+        with nogil:
+            start = first * self.part_size
+            stop = min(last * self.part_size, self.targets.n)
+            while start < stop:
+                n = min(ld, stop - start)
+                self.targets.load(start, n, ld, t)
+                for j in range(self.d):
+                    for i in range(n):
+                        t[j * ld + i] *= self.scale[j]
+                for i in range(n):
+                    total[i] = 0.0
+                s = 0
+                while s < n_sources:
+                    m = min(self.source_block, n_sources - s)
+                    for i in range(n):
+                        sums[i] = 0.0
+                    gs.gauss_sum(&self.sources[0, s], n_sources, m, &self.weights[s], t, ld, n, self.d,
+                                 &self.inv_bandwidth[0], sums, more)
+                    for i in range(n):
+                        total[i] += sums[i]
+                    s += m
+                tail = False
+                for i in range(n):
+                    # terms lost to underflow are below 1e-300: below rounding for any sum above 1e-270
+                    if total[i] < 1e-270:
+                        tail = True
+                    out[start + i] = simd_log(total[i])
+                if tail:
+                    self._tail(n, ld, t, total, sums, largest, more, &out[start])
+                start += n
+
+    cdef void _tail(self, Py_ssize_t n, Py_ssize_t ld, double *t, double *total, double *sums, double *largest,
+                    double *more, double *out) noexcept nogil:
+        """Log-sums of the targets whose sum is so small that it underflows."""
+        cdef Py_ssize_t i, j, m, s, n_tail = 0, n_sources = self.sources.shape[1]
+        for i in range(n):
+            if total[i] < 1e-270:
+                for j in range(self.d):
+                    t[j * ld + n_tail] = t[j * ld + i]
+                total[n_tail] = i       # the place of this target; n_tail <= i
+                n_tail += 1
+        for i in range(n_tail):
+            largest[i] = -1.7976931348623157e308
+            sums[i] = 0.0
+        s = 0
+        while s < n_sources:
+            m = min(self.source_block, n_sources - s)
+            gs.gauss_log_sum(&self.sources[0, s], n_sources, m, &self.log_weights[s], t, ld, n_tail, self.d,
+                             &self.inv_bandwidth[0], largest, sums, more)
+            s += m
+        for i in range(n_tail):
+            out[<Py_ssize_t>total[i]] = largest[i] + simd_log(sums[i])
