@@ -42,6 +42,10 @@ class BuildsCase:
                     result.reasons.append(f"{build} did not run: {last}")
                     continue
                 report = json.loads(path.read_text())
+            used = report["machine"]["build_info"]["build"]
+            if used != build:
+                result.status = "WRONG"
+                result.reasons.append(f"{build} was asked for, {used} ran")
             for found in report["results"]:
                 if found["status"] == "WRONG":
                     result.status = "WRONG"

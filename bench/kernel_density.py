@@ -19,7 +19,7 @@ class KDECase:
     """Seconds of `score_samples` on m targets.
 
     Tolerance: 1e-9 in the log density. scikit-learn's tree, at its defaults, adds and subtracts bounds that
-    cancel for far targets in many dimensions: `tree_tolerance` is what it is allowed, the report what it took.
+    cancel for far targets in many dimensions: it is allowed `tree_tolerance`; the report has the difference.
     """
 
     n: int

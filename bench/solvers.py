@@ -66,7 +66,7 @@ def estimator(name, p, iterations, threads):
         max_iter=iterations,
         weights_init=p.weights,
         means_init=p.means,
-        precisions_init=p.precisions(),
+        precisions_init=p.precisions,
     )
     if name == "gaussum":
         from gaussum import GaussianMixture

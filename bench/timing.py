@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Any
 
-BUDGET = 12.0  # seconds: a contender that has used them in one case starts no further round there
+BUDGET = 8.0  # seconds: a contender that has used them in one case starts no further round there
 PAUSE = 0.05  # seconds before each measurement: the idle threads of the library before it spin for some 25 ms
 
 
@@ -36,8 +36,9 @@ class Result:
     notes: dict[str, dict] = field(default_factory=dict)
 
     def median(self, name):
-        """Median seconds of a contender, None where it did not run or the case is WRONG."""
-        return median(self.seconds[name]) if self.seconds.get(name) else None
+        """Median seconds of a contender, None where it did not run, was WRONG, or noise hides it (<= 0)."""
+        value = median(self.seconds.get(name) or [0.0])
+        return value if value > 0.0 else None
 
     def worst_difference(self):
         """The largest difference of any contender from the reference, over all that was compared."""
@@ -82,6 +83,9 @@ def run_case(case, names, repeats, threads=None, budget=BUDGET):
         order.append(order.pop(0))  # nobody always runs first, or always after the same neighbour
     if result.status == "WRONG":
         result.seconds = {}
+    for name, values in result.seconds.items():
+        if values and result.median(name) is None:
+            result.reasons.append(f"{name}: the machine is too busy to time it, rounds gave {values}")
     result.notes = {name: contender.note for name, contender in contenders.items()}
     return result
 

@@ -38,6 +38,7 @@ def test_by_hand(rule):
 
 
 @both
+@settings(deadline=None)
 @given(seed=seeds, scale=st.floats(1e-100, 1e100), shift=st.floats(-1e3, 1e3))
 def test_scales_with_the_data(rule, seed, scale, shift):
     X = samples(seed)
@@ -46,6 +47,7 @@ def test_scales_with_the_data(rule, seed, scale, shift):
 
 
 @both
+@settings(deadline=None)
 @given(seed=seeds, scale=st.floats(1e-200, 1e200))
 def test_a_common_factor_of_the_weights_changes_nothing(rule, seed, scale):
     X, w = samples(seed), np.random.default_rng(seed).exponential(size=50)
@@ -53,6 +55,7 @@ def test_a_common_factor_of_the_weights_changes_nothing(rule, seed, scale):
 
 
 @both
+@settings(deadline=None)
 @given(seed=seeds, weight=st.floats(1e-3, 1e3))
 def test_equal_weights_are_no_weights(rule, seed, weight):
     X = samples(seed)
@@ -60,6 +63,7 @@ def test_equal_weights_are_no_weights(rule, seed, weight):
 
 
 @both
+@settings(deadline=None)
 @given(seed=seeds, junk=st.floats(-1e300, 1e300))
 def test_zero_weights_count_for_nothing(rule, seed, junk):
     X, rng = samples(seed), np.random.default_rng(seed)
@@ -70,6 +74,7 @@ def test_zero_weights_count_for_nothing(rule, seed, junk):
 
 
 @both
+@settings(deadline=None)
 @given(arrays(np.int64, 30, elements=st.integers(0, 4)).filter(lambda w: np.count_nonzero(w) > 2))
 def test_weights_are_repetitions_up_to_the_effective_size(rule, weights):
     """Repeated samples have the same spread about the mean; the divisor and the size differ as documented."""
@@ -145,7 +150,7 @@ def test_integers(rule):
 
 
 @both
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(arrays(np.float64, (8, 2), elements=st.floats(-1e300, 1e300, allow_subnormal=False)))
 def test_positive_or_refused(rule, X):
     if (X == X[0]).all(axis=0).any():

@@ -5,7 +5,7 @@ from importlib import resources
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.mixture import GaussianMixture
 
@@ -75,6 +75,7 @@ def test_aicc_beyond_its_limit():
     assert criteria.aicc(-10.0, 5, 10**9) == pytest.approx(criteria.aic(-10.0, 5), rel=1e-8)
 
 
+@settings(deadline=None)
 @given(likelihoods, parameters, st.integers(1, 10**9), st.floats(0, 1e6))
 def test_order_of_the_criteria(likelihood, p, n, uncertainty):
     assert criteria.aicc(likelihood, p, n) >= criteria.aic(likelihood, p)
@@ -82,6 +83,7 @@ def test_order_of_the_criteria(likelihood, p, n, uncertainty):
     assert (criteria.bic(likelihood, p, n) >= criteria.aic(likelihood, p)) == (n > math.e**2)
 
 
+@settings(deadline=None)
 @given(likelihoods, parameters, st.integers(2, 10**6))
 def test_smaller_is_better(likelihood, p, n):
     """A higher likelihood lowers every criterion, a parameter more raises it."""

@@ -1,4 +1,4 @@
-"""Reading tables and writing results: what is read, what is refused in one line, what is never half-written."""
+"""Reading tables and writing results: what is read, what is refused, what is never half-written."""
 
 import io
 import json
@@ -36,10 +36,8 @@ def save(tmp_path, content, name="data.csv"):
         "1,2.5\r-3,4\r5e-3,6\r",
         "\ufeff1,2.5\n-3,4\n5e-3,6\n",
     ],
-    ids=[
-        "commas", "blanks", "semicolons", "tabs", "whitespace", "quotes", "mixed", "comments", "crlf", "cr", "bom",
-    ],
-)  # fmt: skip
+    ids="commas blanks semicolons tabs whitespace quotes mixed comments crlf cr bom".split(),
+)
 @pytest.mark.parametrize("header", [False, True])
 def test_text_dialects(tmp_path, text, header):
     bom, text = text.startswith("\ufeff"), text.removeprefix("\ufeff")
@@ -72,7 +70,7 @@ def test_numbers_keep_every_digit(tmp_path):
 
 
 def test_choosing_columns(tmp_path):
-    path = save(tmp_path, 'kind,"a, b",c,d,w\nsome#x,1,2,3,1\n"other, y",4,5,6,2\n'.replace("#", "-"))
+    path = save(tmp_path, 'kind,"a, b",c,d,w\nsome-x,1,2,3,1\n"other, y",4,5,6,2\n')
     np.testing.assert_array_equal(read_table(path, "c,1").values, [[2, 1], [5, 4]])
     np.testing.assert_array_equal(read_table(path, '"a, b",d').values, [[1, 3], [4, 6]])
     table = read_table(path, "1-3", weights="w")
@@ -84,9 +82,11 @@ def test_choosing_columns(tmp_path):
 
 
 def test_names_that_look_like_indices_come_first(tmp_path):
-    path = save(tmp_path, "1,0-1,c\n7,8,x\n")
-    np.testing.assert_array_equal(read_table(path, "1").values, [[8]])  # numbers alone are no header ...
-    assert read_table(path, "1,0-1").names == ["1", "0-1"]  # ... words are
+    path = save(tmp_path, "c,1,0-1\nx,7,8\n")
+    table = read_table(path, "1,0-1")
+    assert table.names == ["1", "0-1"]
+    np.testing.assert_array_equal(table.values, [[7, 8]])
+    np.testing.assert_array_equal(read_table(path, "2").values, [[8]])
 
 
 def test_an_unnamed_index_is_left_out(tmp_path):

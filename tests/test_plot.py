@@ -97,7 +97,7 @@ def test_histogram_counts_every_sample(mixture, x):
     assert len(values) == 40
     assert (edges[0], edges[-1]) == (-2, 4) == ax.get_xlim()
     inside = np.mean((x >= -2) & (x <= 4))
-    assert np.sum(values * np.diff(edges)) == pytest.approx(inside)  # not 1: the density counts all samples too
+    assert np.sum(values * np.diff(edges)) == pytest.approx(inside)  # not 1
     beyond = round(500 * (1 - inside))
     assert texts(ax.get_legend())[0] == f"samples (n = 500, {beyond} beyond the axes)"
 
@@ -151,7 +151,7 @@ def test_ranges_without_samples(mixture, kde, plane):
 
 
 def test_a_narrow_component_is_not_missed(x):
-    narrow = GaussianMixture(2, weights_init=[0.5, 0.5], means_init=[[0.0], [3.0]], reg_covar=0.0, random_state=0)
+    narrow = GaussianMixture(2, weights_init=[0.5, 0.5], means_init=[[0.0], [3.0]], reg_covar=0.0)
     rng = np.random.default_rng(0)
     narrow.fit(np.concatenate([rng.normal(0, 100, 300), rng.normal(3, 1e-3, 300)]))
     curve = line(plot.density(narrow, range=(-300, 300)), "density")
@@ -478,9 +478,9 @@ def test_legends_cover_no_curve(mixture, kde, x):
         (lambda m, x, p: plot.density(m, x, range=(3, np.inf)), ValueError, "range holds NaN or infinity"),
         (lambda m, x, p: plot.density(p, range=(0, 1)), ValueError, r"range has shape \(2,\)"),
         (lambda m, x, p: plot.density(KernelDensity(1.0).fit(x), x, components=True), TypeError, "weights_"),
-        (lambda m, x, p: plot.components(KernelDensity(1.0).fit(x)), TypeError, "mixture is .* without weights_"),
-        (lambda m, x, p: plot.components(GaussianMixture(2)), gaussum.NotFittedError, "mixture is not fitted"),
-        (lambda m, x, p: plot.pairs(p, np.ones((3, 2)), features=["a"]), ValueError, "features is .* 2 names"),
+        (lambda m, x, p: plot.components(KernelDensity(1.0).fit(x)), TypeError, "mixture .* weights_"),
+        (lambda m, x, p: plot.components(GaussianMixture(2)), gaussum.NotFittedError, "mixture is not"),
+        (lambda m, x, p: plot.pairs(p, np.ones((3, 2)), features=["a"]), ValueError, "features .* 2 names"),
         (lambda m, x, p: plot.pairs(p, np.ones((3, 2)), features="ab"), ValueError, "features is 'ab'"),
         (lambda m, x, p: plot.pairs(p, np.ones((3, 2)), max_points=0), ValueError, "max_points is 0"),
         (lambda m, x, p: plot.pairs(p, None), TypeError, "X"),
@@ -491,10 +491,6 @@ def test_legends_cover_no_curve(mixture, kde, x):
         (lambda m, x, p: plot.criteria(m), TypeError, "result is GaussianMixture"),
         (lambda m, x, p: plot.outliers(m, x), ValueError, "threshold is None"),
         (lambda m, x, p: plot.outliers(m, x, threshold=np.nan), ValueError, "threshold is nan"),
-        (lambda m, x, p: plot.outliers(m, x, threshold=-9, true_outliers=[500]), ValueError, "true_outliers holds 500"),
-        (lambda m, x, p: plot.outliers(m, x, threshold=-9, true_outliers=[0.5]), TypeError, "true_outliers holds"),
-        (lambda m, x, p: plot.outliers(m, x, threshold=-9, true_outliers=x < 0), TypeError, "true_outliers .* bool"),
-        (lambda m, x, p: plot.outliers(m, x, threshold=-9, true_outliers=[[1]]), ValueError, "true_outliers has shape"),
         (lambda m, x, p: plot.compare({}, x), ValueError, "estimators is empty"),
         (lambda m, x, p: plot.compare([m], x), TypeError, "estimators is list"),
         (lambda m, x, p: plot.compare({"a": m, "b": p}), ValueError, r"estimators\['b'\] has 2 features"),
@@ -504,6 +500,21 @@ def test_refusals_name_the_argument(call, error, words, mixture, x, plane):
     with pytest.raises(error, match=words):
         call(mixture, x, plane)
     assert not plt.get_fignums()  # nothing half-drawn
+
+
+@pytest.mark.parametrize(
+    "indices, error, words",
+    [
+        ([500], ValueError, "holds 500; expected indices from 0 to 499"),
+        ([3, -1], ValueError, "holds -1"),
+        ([0.5], TypeError, "holds float64"),
+        (np.zeros(500, dtype=bool), TypeError, "holds bool"),
+        ([[1]], ValueError, r"has shape \(1, 1\)"),
+    ],
+)
+def test_refusals_of_true_outliers(indices, error, words, mixture, x):
+    with pytest.raises(error, match=f"true_outliers {words}"):
+        plot.outliers(mixture, x, threshold=-9, true_outliers=indices)
 
 
 def test_more_than_two_features_are_sent_to_pairs(X3):
@@ -538,3 +549,10 @@ def test_settings_are_left_alone(mixture, x):
     before = dict(matplotlib.rcParams)
     plot.density(mixture, x, components=True)
     assert dict(matplotlib.rcParams) == before
+
+
+@pytest.mark.parametrize("samples", [np.ones(20), np.ones((20, 2)), np.zeros((1, 3))])
+def test_outliers_of_constant_samples(samples):
+    kde = KernelDensity(0.3).fit(samples)
+    ax = plot.outliers(kde, samples, threshold=kde.score_samples(samples)[0])
+    assert counts(ax) == {"ordinary": len(samples), "outliers": 0}

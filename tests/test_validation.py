@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 import sklearn.base
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
@@ -103,6 +103,7 @@ def test_a_bad_value_is_found_wherever_it_is(monkeypatch):
 OTHER_DTYPES = [bool, np.int8, np.uint8, np.int64, np.uint64, np.float16, np.longdouble, ">f8", ">i4", object]
 
 
+@settings(deadline=None)
 @given(
     arrays(
         st.sampled_from([np.float32, np.float64]),
@@ -257,6 +258,7 @@ def test_good_numbers(value):
     assert v.check_number(0, "h", minimum=0) == 0.0
 
 
+@settings(deadline=None)
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_numbers_without_limits(value):
     assert v.check_number(value, "h") == value

@@ -38,10 +38,11 @@ def main(argv=None):
             return 130
         except MemoryError:
             _complain("error", "the data and the work on them do not fit in memory")
-        except (ValueError, ImportError, OSError) as error:
+        except OSError as error:  # of standard output: files.py and output.py tell their own
+            _complain("error", error.strerror or error)
+            _discard_stdout()
+        except (ValueError, ImportError) as error:
             _complain("error", error)
-            if isinstance(error, OSError):
-                _discard_stdout()
         return 2
 
 
@@ -151,9 +152,11 @@ def _add_em(parser):
     em = parser.add_argument_group("EM")
     em.add_argument("--n-init", type=_count, default=10, metavar="N", help="restarts (default: 10)")
     em.add_argument("--tol", type=float, default=1e-8, metavar="T", help="tolerance (default: 1e-8)")
-    em.add_argument("--max-iter", type=_count, default=10_000, metavar="N", help="steps (default: 10000)")
-    text = "kmeans (default), k-means++, random or random_from_data"
-    em.add_argument("--init", default="kmeans", metavar="METHOD", help=text)
+    text = "most iterations (default: 10000)"
+    em.add_argument("--max-iter", type=_count, default=10_000, metavar="N", help=text)
+    # restarts differ more from scattered seeds than from k-means
+    text = "k-means++ (default), kmeans, random or random_from_data"
+    em.add_argument("--init", default="k-means++", metavar="METHOD", help=text)
     em.add_argument("--seed", type=int, default=0, metavar="S", help="seed (default: 0)")
 
 

@@ -6,6 +6,7 @@ import os
 import numpy as np
 
 import gaussum
+from gaussum import plot
 from gaussum.files import FileError, read_table
 from gaussum.kde import KernelDensity
 from gaussum.mixture import GaussianMixture

@@ -13,6 +13,8 @@ import numpy as np
 from gaussum import criteria
 from gaussum.files import FileError
 
+_SHOWN_FEATURES = 4  # what fits on a line
+
 
 def check_output(path, suffixes, inputs=()):
     """Refuse a path that could not be written, before the work whose result it should take.
@@ -162,20 +164,21 @@ def describe_mixture(mixture, names, results):
     k = results["n_components"]
     done = "converged" if results["converged"] else "NOT converged (more iterations are needed)"
     kind = f"{k} component{'s' * (k != 1)}, covariance type {results['covariance_type']}"
-    return "\n".join(
-        [
-            f"Gaussian mixture: {kind}, {done}",
-            f"log-likelihood {results['log_likelihood']:.3f}, {results['n_parameters']} parameters, "
-            f"BIC {results['bic']:.2f}, AIC {results['aic']:.2f} (smaller is better)",
-            "",
-            components_table(mixture, names),
-        ]
-    )
+    lines = [
+        f"Gaussian mixture: {kind}, {done}",
+        f"log-likelihood {results['log_likelihood']:.3f}, {results['n_parameters']} parameters, "
+        f"BIC {results['bic']:.2f}, AIC {results['aic']:.2f} (smaller is better)",
+        "",
+        components_table(mixture, names),
+    ]
+    if len(names) > _SHOWN_FEATURES:
+        lines.append("(means and covariances of so many columns go to --output NAME.json)")
+    return "\n".join(lines)
 
 
 def components_table(mixture, names):
-    """A text table of weights, means and variances; of weights alone beyond four features."""
-    shown = names if len(names) <= 4 else []
+    """A text table of weights, means and variances; of weights alone where the features are many."""
+    shown = names if len(names) <= _SHOWN_FEATURES else []
     of = [f" {name}" if len(names) > 1 else "" for name in shown]
     header = ["component", "weight", *("mean" + name for name in of), *("variance" + name for name in of)]
     rows = []
@@ -230,6 +233,7 @@ class Progress:
         self.active = not quiet and self.stream is not None and self.stream.isatty()
         self.next = time.monotonic() + 0.5  # quick work shows nothing
         self.width = 0
+        self.start, self.last = 0, 0
 
     def show(self, text):
         """Replace the line by `text`, at most ten times a second."""
@@ -245,11 +249,14 @@ class Progress:
         self.show(f"[{'#' * filled}{'.' * (30 - filled)}] {100 * done // max(1, total):3d}%")
 
     def iteration(self, iteration, lower_bound):
-        """Tell how far a fit has come."""
-        self.show(f"EM iteration {iteration}, mean log-likelihood {lower_bound:.6f}")
+        """Tell how far a fit has come; iterations that begin anew are another start."""
+        self.start += self.start == 0 or iteration <= self.last
+        self.last = iteration
+        self.show(f"EM start {self.start}, iteration {iteration}, mean log-likelihood {lower_bound:.6f}")
 
     def clear(self):
         """Leave an empty line for what is printed next."""
+        self.start = 0
         if self.width:
             self.stream.write("\r" + " " * self.width + "\r")
             self.stream.flush()

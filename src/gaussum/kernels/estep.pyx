@@ -17,6 +17,7 @@ from gaussum.kernels.lanes cimport fused, simd_exp, simd_log
 
 cdef enum:
     BLAS_FEATURES = 16
+    TILE = 32
 
 
 cdef api Py_ssize_t estep_scratch(
@@ -67,19 +68,72 @@ cdef inline void _whiten(
                 y[i] = fused(z[i], u, y[i])
 
 
-cdef inline void _add_squares(
-    const double *x,                    # IN (n,)
-    Py_ssize_t n,                       # IN
-    double origin,                      # IN
-    double scale,                       # IN
-    double *norm,                       # INOUT (n,)
+cdef inline void _squared_norm(
+    const double *x,                    # IN (d, ld)
+    Py_ssize_t ld, Py_ssize_t n, Py_ssize_t d,  # IN
+    const double *origin, Py_ssize_t origin_step,  # IN (d,) with this stride: 0 for one number
+    const double *scale, Py_ssize_t scale_step,    # IN (d,) likewise
+    double *norm,                       # OUT (n,)
 ) noexcept nogil:
-    """norm_i <- norm_i + ((x_i - origin) scale)^2"""
-    cdef Py_ssize_t i
-    cdef double z
+    """norm_i = sum_j ((x_ij - origin_j) scale_j)^2"""
+    cdef Py_ssize_t i, j
+    cdef double z, o = origin[0], u = scale[0]
     for i in range(n):
-        z = (x[i] - origin) * scale
-        norm[i] = fused(z, z, norm[i])
+        z = (x[i] - o) * u
+        norm[i] = z * z
+    for j in range(1, d):
+        o = origin[j * origin_step]
+        u = scale[j * scale_step]
+        for i in range(n):
+            z = (x[j * ld + i] - o) * u
+            norm[i] = fused(z, z, norm[i])
+
+
+cdef inline void _whitened_norm_tile(
+    const double *x,                    # IN (d, ld)
+    Py_ssize_t ld, Py_ssize_t n, Py_ssize_t d,  # IN, n <= TILE, d < BLAS_FEATURES
+    const double *mean,                 # IN (d,)
+    const double *upper,                # IN (d, d)
+    double *norm,                       # OUT (n,)
+) noexcept nogil:
+    cdef double centered[BLAS_FEATURES * TILE]
+    cdef double y[TILE]
+    cdef double total[TILE]
+    cdef Py_ssize_t i, j, l
+    cdef double u
+    for j in range(d):
+        u = mean[j]
+        for i in range(n):
+            centered[j * TILE + i] = x[j * ld + i] - u
+    for i in range(n):
+        total[i] = 0.0
+    for j in range(d):
+        u = upper[j * d + j]
+        for i in range(n):
+            y[i] = centered[j * TILE + i] * u
+        for l in range(j):
+            u = upper[l * d + j]
+            for i in range(n):
+                y[i] = fused(centered[l * TILE + i], u, y[i])
+        for i in range(n):
+            total[i] = fused(y[i], y[i], total[i])
+    for i in range(n):
+        norm[i] = total[i]
+
+
+cdef inline void _whitened_norm(
+    const double *x,                    # IN (d, ld)
+    Py_ssize_t ld, Py_ssize_t n, Py_ssize_t d,  # IN, d < BLAS_FEATURES
+    const double *mean,                 # IN (d,)
+    const double *upper,                # IN (d, d)
+    double *norm,                       # OUT (n,)
+) noexcept nogil:
+    """norm_i = |(x_i - mean) U|^2, in tiles whose sums stay in registers"""
+    cdef Py_ssize_t i, whole = n - n % TILE
+    for i in range(0, whole, 32):
+        _whitened_norm_tile(x + i, ld, TILE, d, mean, upper, norm + i)
+    if n > whole:
+        _whitened_norm_tile(x + whole, ld, n - whole, d, mean, upper, norm + whole)
 
 
 cdef inline void _finish(
@@ -113,15 +167,16 @@ cdef api void log_prob_full(
     double *scratch,                    # SCRATCH (estep_scratch(d, ld),)
 ) noexcept nogil:
     """log p_ik = c_k - |(x_i - mu_k) U_k|^2 / 2"""
-    cdef Py_ssize_t j, k
-    cdef double *y = scratch
+    cdef Py_ssize_t k
+    cdef double zero = 0.0, one = 1.0
     cdef double *norm = scratch + d * ld
     for k in range(K):
-        _center(x, ld, n, d, means + k * d, y)
-        _whiten(y, ld, n, d, precisions_chol + k * d * d)
-        _zero(norm, n)
-        for j in range(d):
-            _add_squares(y + j * ld, n, 0.0, 1.0, norm)
+        if d >= BLAS_FEATURES:
+            _center(x, ld, n, d, means + k * d, scratch)
+            multiply_upper(scratch, ld, n, d, precisions_chol + k * d * d)
+            _squared_norm(scratch, ld, n, d, &zero, 0, &one, 0, norm)
+        else:
+            _whitened_norm(x, ld, n, d, means + k * d, precisions_chol + k * d * d, norm)
         _finish(norm, n, log_const[k], log_prob + k * ld)
 
 
@@ -146,6 +201,7 @@ cdef api void log_prob_tied(
     cdef double *norm = y + d * ld
     cdef double *origin = norm + ld     # (d,)
     cdef double *center = origin + d    # (d,): (mu_k - o) U
+    cdef double one = 1.0
     for j in range(d):
         origin[j] = 0.0
         for k in range(K):
@@ -157,9 +213,7 @@ cdef api void log_prob_tied(
         for l in range(d):
             for j in range(l, d):
                 center[j] += (means[k * d + l] - origin[l]) * precisions_chol[l * d + j]
-        _zero(norm, n)
-        for j in range(d):
-            _add_squares(y + j * ld, n, center[j], 1.0, norm)
+        _squared_norm(y, ld, n, d, center, 1, &one, 0, norm)
         _finish(norm, n, log_const[k], log_prob + k * ld)
 
 
@@ -176,11 +230,9 @@ cdef api void log_prob_diag(
     double *scratch,                    # SCRATCH (estep_scratch(d, ld),)
 ) noexcept nogil:
     """log p_ik = c_k - sum_j ((x_ij - mu_kj) u_kj)^2 / 2"""
-    cdef Py_ssize_t j, k
+    cdef Py_ssize_t k
     for k in range(K):
-        _zero(scratch, n)
-        for j in range(d):
-            _add_squares(x + j * ld, n, means[k * d + j], precisions_chol[k * d + j], scratch)
+        _squared_norm(x, ld, n, d, means + k * d, 1, precisions_chol + k * d, 1, scratch)
         _finish(scratch, n, log_const[k], log_prob + k * ld)
 
 
@@ -197,11 +249,9 @@ cdef api void log_prob_spherical(
     double *scratch,                    # SCRATCH (estep_scratch(d, ld),)
 ) noexcept nogil:
     """log p_ik = c_k - sum_j ((x_ij - mu_kj) u_k)^2 / 2"""
-    cdef Py_ssize_t j, k
+    cdef Py_ssize_t k
     for k in range(K):
-        _zero(scratch, n)
-        for j in range(d):
-            _add_squares(x + j * ld, n, means[k * d + j], precisions_chol[k], scratch)
+        _squared_norm(x, ld, n, d, means + k * d, 1, precisions_chol + k, 0, scratch)
         _finish(scratch, n, log_const[k], log_prob + k * ld)
 
 

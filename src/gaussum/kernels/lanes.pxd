@@ -51,3 +51,35 @@ cdef inline double dot_lanes(const double *a, const double *b, Py_ssize_t n) noe
     for l in range(n - whole):
         lanes[l] = fused(a[whole + l], b[whole + l], lanes[l])
     return _add_lanes(lanes)
+
+
+@cython.cdivision(True)
+cdef inline void moments_lanes(
+    const double *x,                    # IN (n,)
+    const double *resp,                 # IN (n,)
+    Py_ssize_t n,                       # IN
+    double origin,                      # IN
+    double *first,                      # INOUT ()
+    double *second,                     # INOUT ()
+) noexcept nogil:
+    """f <- f + sum_i r_i (x_i - o),  s <- s + sum_i r_i (x_i - o)^2"""
+    cdef double firsts[LANES]
+    cdef double seconds[LANES]
+    cdef double z, rz
+    cdef Py_ssize_t i, l, whole = n - n % LANES
+    for l in range(LANES):
+        firsts[l] = 0.0
+        seconds[l] = 0.0
+    for i in range(0, whole, 32):
+        for l in range(LANES):
+            z = x[i + l] - origin
+            rz = resp[i + l] * z
+            firsts[l] += rz
+            seconds[l] = fused(rz, z, seconds[l])
+    for l in range(n - whole):
+        z = x[whole + l] - origin
+        rz = resp[whole + l] * z
+        firsts[l] += rz
+        seconds[l] = fused(rz, z, seconds[l])
+    first[0] += _add_lanes(firsts)
+    second[0] += _add_lanes(seconds)

@@ -16,7 +16,7 @@ Every function adds to its statistics.  Symmetric matrices are summed in their u
 from libc.math cimport log, sqrt
 
 from gaussum.kernels.blas cimport add_scatter, inverse_cholesky
-from gaussum.kernels.lanes cimport dot_lanes, sum_lanes
+from gaussum.kernels.lanes cimport dot_lanes, moments_lanes, sum_lanes
 
 cdef enum:
     BLAS_FEATURES = 16
@@ -27,51 +27,45 @@ cdef api Py_ssize_t mstep_scratch(
     Py_ssize_t ld,                      # IN
 ) noexcept nogil:
     """Doubles of scratch that any accumulate_* function needs."""
-    return 2 * d * ld + ld
+    return (d + 1) * ld
 
 
-cdef inline void _first_moments(
-    const double *x, Py_ssize_t ld, Py_ssize_t n, Py_ssize_t d,  # IN (d, ld)
+cdef inline void _accumulate(
+    const double *x,                    # IN (d, ld)
+    Py_ssize_t ld, Py_ssize_t n, Py_ssize_t d,  # IN
     const double *resp,                 # IN (n,)
     const double *origin,               # IN (d,)
     double *nk,                         # INOUT ()
     double *first,                      # INOUT (d,)
-    double *centered,                   # OUT (d, ld): x_i - o
-    double *weighted,                   # OUT (d, ld): r_i (x_i - o)
-) noexcept nogil:
-    """n <- n + sum_i r_i,  f <- f + sum_i r_i (x_i - o)"""
-    cdef Py_ssize_t i, j
-    cdef double o
-    nk[0] += sum_lanes(resp, n)
-    for j in range(d):
-        o = origin[j]
-        for i in range(n):
-            centered[j * ld + i] = x[j * ld + i] - o
-            weighted[j * ld + i] = (x[j * ld + i] - o) * resp[i]
-        first[j] += sum_lanes(weighted + j * ld, n)
-
-
-cdef inline void _scatter(
-    double *centered,                   # INOUT (d, ld): x_i - o; spoilt
-    double *weighted,                   # IN (d, ld): r_i (x_i - o)
-    Py_ssize_t ld, Py_ssize_t n, Py_ssize_t d,  # IN
-    const double *resp,                 # IN (n,)
     double *second,                     # INOUT (d, d), upper triangle
-    double *root,                       # SCRATCH (ld,)
+    double *scratch,                    # SCRATCH (mstep_scratch(d, ld),)
 ) noexcept nogil:
-    """S <- S + sum_i r_i (x_i - o)(x_i - o)^T"""
+    """n <- n + sum_i r_i,  f <- f + sum_i r_i (x_i - o),  S <- S + sum_i r_i (x_i - o)(x_i - o)^T"""
     cdef Py_ssize_t i, j, l
-    if d < BLAS_FEATURES:
-        for j in range(d):
-            for l in range(j, d):
-                second[j * d + l] += dot_lanes(weighted + j * ld, centered + l * ld, n)
-        return
-    for i in range(n):
-        root[i] = sqrt(resp[i])
-    for j in range(d):
+    cdef double o
+    cdef double *centered = scratch
+    cdef double *weighted = scratch + d * ld
+    cdef double *root = weighted
+    nk[0] += sum_lanes(resp, n)
+    if d >= BLAS_FEATURES:
         for i in range(n):
-            centered[j * ld + i] *= root[i]
-    add_scatter(centered, ld, n, d, second)
+            root[i] = sqrt(resp[i])
+        for j in range(d):
+            o = origin[j]
+            for i in range(n):
+                centered[j * ld + i] = (x[j * ld + i] - o) * root[i]
+            first[j] += dot_lanes(centered + j * ld, root, n)
+        add_scatter(centered, ld, n, d, second)
+        return
+    for j in range(d):
+        moments_lanes(x + j * ld, resp, n, origin[j], first + j, second + j * d + j)
+        if d > 1:
+            o = origin[j]
+            for i in range(n):
+                centered[j * ld + i] = x[j * ld + i] - o
+                weighted[i] = (x[j * ld + i] - o) * resp[i]
+        for l in range(j):
+            second[l * d + j] += dot_lanes(weighted, centered + l * ld, n)
 
 
 cdef api void accumulate_full(
@@ -89,10 +83,8 @@ cdef api void accumulate_full(
 ) noexcept nogil:
     """S_k <- S_k + sum_i r_ik (x_i - o_k)(x_i - o_k)^T; n_k and f_k likewise"""
     cdef Py_ssize_t k
-    cdef double *weighted = scratch + d * ld
     for k in range(K):
-        _first_moments(x, ld, n, d, resp + k * ld, origins + k * d, nk + k, first + k * d, scratch, weighted)
-        _scatter(scratch, weighted, ld, n, d, resp + k * ld, second + k * d * d, weighted + d * ld)
+        _accumulate(x, ld, n, d, resp + k * ld, origins + k * d, nk + k, first + k * d, second + k * d * d, scratch)
 
 
 cdef api void accumulate_tied(
@@ -110,10 +102,8 @@ cdef api void accumulate_tied(
 ) noexcept nogil:
     """S <- S + sum_k sum_i r_ik (x_i - o_k)(x_i - o_k)^T; n_k and f_k as in accumulate_full"""
     cdef Py_ssize_t k
-    cdef double *weighted = scratch + d * ld
     for k in range(K):
-        _first_moments(x, ld, n, d, resp + k * ld, origins + k * d, nk + k, first + k * d, scratch, weighted)
-        _scatter(scratch, weighted, ld, n, d, resp + k * ld, second, weighted + d * ld)
+        _accumulate(x, ld, n, d, resp + k * ld, origins + k * d, nk + k, first + k * d, second, scratch)
 
 
 cdef api void accumulate_diag(
@@ -131,12 +121,10 @@ cdef api void accumulate_diag(
 ) noexcept nogil:
     """s_kj <- s_kj + sum_i r_ik (x_ij - o_kj)^2; n_k and f_k as in accumulate_full"""
     cdef Py_ssize_t j, k
-    cdef double *weighted = scratch + ld
     for k in range(K):
         nk[k] += sum_lanes(resp + k * ld, n)
         for j in range(d):
-            _moments(x + j * ld, n, resp + k * ld, origins[k * d + j], first + k * d + j, second + k * d + j,
-                     scratch, weighted)
+            moments_lanes(x + j * ld, resp + k * ld, n, origins[k * d + j], first + k * d + j, second + k * d + j)
 
 
 cdef api void accumulate_spherical(
@@ -154,30 +142,10 @@ cdef api void accumulate_spherical(
 ) noexcept nogil:
     """s_k <- s_k + sum_i r_ik |x_i - o_k|^2; n_k and f_k as in accumulate_full"""
     cdef Py_ssize_t j, k
-    cdef double *weighted = scratch + ld
     for k in range(K):
         nk[k] += sum_lanes(resp + k * ld, n)
         for j in range(d):
-            _moments(x + j * ld, n, resp + k * ld, origins[k * d + j], first + k * d + j, second + k,
-                     scratch, weighted)
-
-
-cdef inline void _moments(
-    const double *x, Py_ssize_t n,      # IN (n,)
-    const double *resp,                 # IN (n,)
-    double origin,                      # IN
-    double *first,                      # INOUT ()
-    double *second,                     # INOUT ()
-    double *centered,                   # SCRATCH (n,)
-    double *weighted,                   # SCRATCH (n,)
-) noexcept nogil:
-    """f <- f + sum_i r_i (x_i - o),  s <- s + sum_i r_i (x_i - o)^2"""
-    cdef Py_ssize_t i
-    for i in range(n):
-        centered[i] = x[i] - origin
-        weighted[i] = (x[i] - origin) * resp[i]
-    first[0] += sum_lanes(weighted, n)
-    second[0] += dot_lanes(weighted, centered, n)
+            moments_lanes(x + j * ld, resp + k * ld, n, origins[k * d + j], first + k * d + j, second + k)
 
 
 cdef inline double _new_mean(

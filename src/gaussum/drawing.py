@@ -1,0 +1,396 @@
+"""What the pictures of `gaussum.plot` are made of: artists, default limits, checks, and where legends go."""
+
+import math
+
+import numpy as np
+from scipy.special import ndtri
+
+from gaussum.base import NotFittedError, is_fitted, shape_name
+from gaussum.validation import check_array, check_integer, check_samples
+
+# Okabe and Ito's colours, safe for colour-blind readers, and two more: component k has colour k everywhere.
+COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#882255", "#999933")
+DASHES = ("-", "--", "-.", ":")
+INK, PALE, GREY = "#222222", "#DADADA", "#8A8A8A"
+REGIONS = (0.5, 0.8, 0.95)
+BLUES, GREYS = ("#5B9BC8", "#97C0DE", "#CFE2F0"), ("#A9A9A9", "#C9C9C9", "#E6E6E6")
+TITLES = {"bic": "BIC", "aic": "AIC", "aicc": "AICc", "icl": "ICL"}
+ELLIPSES = "ellipses: 1 and 2 standard deviations"
+MANY = 20_000  # points of a scatter; above it a two-dimensional histogram, or a subsample
+
+
+# ---- what is drawn -----------------------------------------------------------------------------------------
+
+
+def draw_histogram(ax, X, window, bins):
+    """Bars whose area is the fraction of all samples, also of those outside; returns the highest."""
+    if X is None:
+        return 0.0
+    counts, edges = np.histogram(X[:, 0], bins=bins, range=window)
+    heights = counts / (len(X) * np.diff(edges))
+    ax.stairs(heights, edges, fill=True, color=PALE, label=count_label(X[:, :1], [window]))
+    return heights.max()
+
+
+def draw_curve(ax, estimator, window, label, color, dash="-"):
+    x = curve_points(window, _univariate_parts(estimator), getattr(estimator, "bandwidth_", None))
+    y = np.exp(estimator.score_samples(x[:, np.newaxis]))
+    ax.plot(x, y, color=color, ls=dash, lw=1.8, label=label)
+    return y.max()
+
+
+def fill_components(ax, mixture, window):
+    weights, means, scales = parts = _univariate_parts(mixture)
+    x = curve_points(window, parts)
+    curves = normal_curves(x, *parts)
+    for k, curve in enumerate(curves):
+        digits = int(np.clip(math.floor(math.log10(abs(means[k]) / scales[k] + 1e-9)) + 3, 1, 12))
+        label = f"component {k}: {weights[k]:.1%}, mean {means[k]:.{digits}g}, s.d. {scales[k]:.3g}"
+        color = COLORS[k % len(COLORS)]
+        face, hatch = (color, 0.4), "//" if k >= len(COLORS) else None
+        ax.fill_between(x, curve, facecolor=face, edgecolor=color, lw=1.2, hatch=hatch, label=label)
+    return curves.max()
+
+
+def draw_ellipses(ax, means, covariances, weights, fill=0.25):
+    from matplotlib.patches import Ellipse
+
+    for k, (mean, covariance, weight) in enumerate(zip(means, covariances, weights, strict=True)):
+        variances, axes = np.linalg.eigh(covariance)
+        height, width = 2 * np.sqrt(np.maximum(variances, 0.0))
+        angle = math.degrees(math.atan2(axes[1, 1], axes[0, 1]))
+        color, dash = COLORS[k % len(COLORS)], DASHES[k // len(COLORS) % 4]
+        for size, alpha in (1, fill), (2, 0.4 * fill):
+            label = f"component {k}: {weight:.1%}" if size == 1 else None
+            ax.add_patch(Ellipse(mean, size * width, size * height, angle=angle, facecolor=(color, alpha),
+                                 edgecolor=color, lw=1.4, ls=dash, zorder=2.5, label=label))
+        ax.plot(*mean, marker="+", ms=8, mew=1.6, color=INK, zorder=2.6)
+
+
+def draw_regions(ax, estimator, window, shades, *, filled, label):
+    """Smallest regions of given probability: sort the grid's cells by density and add them up."""
+    gx, gy, log_density = evaluate_plane(estimator, window)
+    p = np.exp(log_density)
+    cells = np.sort(p, axis=None)[::-1]
+    mass = np.cumsum(cells) * (gx[1] - gx[0]) * (gy[1] - gy[0])
+    mass /= max(mass[-1], 1.0)
+    wanted, inner = [], math.inf
+    for r, shade in zip(REGIONS, shades, strict=True):
+        level = cells[np.searchsorted(mass, r)] if r < mass[-1] else 0.0
+        if 0 < level < inner:
+            wanted.insert(0, (inner := level, r, shade))
+    if not wanted:
+        return
+    levels, _, colors = zip(*wanted, strict=True)
+    if filled:
+        ax.contourf(gx, gy, p, levels=[*levels, max(p.max(), levels[-1]) * 1.01], colors=colors, zorder=0.5)
+    else:  # over an image of the samples
+        dashes = [DASHES[REGIONS.index(r)] for _, r, _ in wanted]
+        ax.contour(gx, gy, p, levels=levels, colors=INK, linestyles=dashes, linewidths=1.2)
+    for _, r, color in wanted[::-1]:
+        line = dict(ls=DASHES[REGIONS.index(r)], lw=1.2, color=INK)
+        patch = dict(ls="", marker="s", ms=9, color=color)
+        ax.plot([], [], label=f"{label or 'density'}: densest {r:.0%}", **(patch if filled else line))
+
+
+def draw_image(ax, X, window):
+    counts, gx, gy = np.histogram2d(*X.T, bins=120, range=window)
+    shade = np.ma.log(np.ma.masked_equal(counts.T, 0))
+    darkest = 1.6 * shade.max() + 1.0  # keeps the lines on top readable
+    ax.pcolormesh(gx, gy, shade, cmap="Blues", vmin=-1.0, vmax=darkest, rasterized=True, zorder=0.6)
+    ax.plot([], [], ls="", marker="s", ms=9, color=BLUES[1], label=count_label(X, window))
+
+
+def draw_samples(ax, X, colors, label=None):
+    if label:
+        ax.scatter([], [], s=16, color=GREY, label=label)
+    ax.scatter(*X.T, s=point_size(len(X)), c=colors, alpha=0.6, lw=0, rasterized=len(X) > 2000)
+
+
+# ---- numbers behind the drawing ----------------------------------------------------------------------------
+
+
+def covariance_matrices(mixture):
+    """Covariance matrices, shape (n_components, n_features, n_features), of any covariance type."""
+    n_components, d = np.shape(mixture.means_)
+    c = np.asarray(mixture.covariances_)
+    match mixture.covariance_type:
+        case "tied":
+            return np.broadcast_to(c, (n_components, d, d))
+        case "diag":
+            return c[:, :, np.newaxis] * np.eye(d)
+        case "spherical":
+            return c[:, np.newaxis, np.newaxis] * np.eye(d)
+    return c
+
+
+def _univariate_parts(estimator):
+    """Weights, means and standard deviations of a univariate mixture; None for another density."""
+    if not hasattr(estimator, "means_"):
+        return None
+    return estimator.weights_, estimator.means_[:, 0], np.sqrt(covariance_matrices(estimator)[:, 0, 0])
+
+
+def normal_curves(x, weights, means, scales):
+    z = (x - means[:, np.newaxis]) / scales[:, np.newaxis]
+    return (weights / (scales * math.sqrt(2 * math.pi)))[:, np.newaxis] * np.exp(-0.5 * z * z)
+
+
+def curve_points(window, parts, bandwidth=None):
+    """Where to evaluate a curve: evenly, finer for a small bandwidth, and closely about narrow components."""
+    low, high = window
+    n_points = 1000
+    if bandwidth is not None:
+        n_points = int(np.clip(8 * (high - low) / np.min(bandwidth), 1000, 8000))
+    x = np.linspace(low, high, n_points)
+    if parts is not None:
+        near = (parts[1] + np.linspace(-4, 4, 49)[:, np.newaxis] * parts[2]).ravel()
+        x = np.union1d(x, near[(near > low) & (near < high)])
+    return x
+
+
+def evaluate_plane(estimator, window, n_points=150):
+    """Log densities on a grid, shape (n_points, n_points) with rows along the second feature."""
+    gx, gy = (np.linspace(*limits, n_points) for limits in window)
+    points = np.column_stack([axis.ravel() for axis in np.meshgrid(gx, gy)])
+    return gx, gy, np.asarray(estimator.score_samples(points)).reshape(n_points, n_points)
+
+
+def _window(values, weights=None, reach=0.0):
+    """Limits that leave out but a few far values: 99 %, and three interquartile ranges about the middle half.
+
+    With `reach`, that many times its own width more on both sides, as far as there are values.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    order = np.argsort(values)
+    mass = np.cumsum(np.ones(len(values)) if weights is None else weights[order])
+    low, q1, q3, high = np.interp([0.005, 0.25, 0.75, 0.995], mass / mass[-1], values[order])
+    low, high = min(low, q1 - 3 * (q3 - q1)), max(high, q3 + 3 * (q3 - q1))
+    low, high = low - reach * (high - low) if reach else low, high + reach * (high - low) if reach else high
+    least, most = values[order[0]], values[order[-1]]
+    if most - least > 1.6 * (high - low):  # to the outermost values within, as whiskers of a box plot go
+        inside = values[(values >= low) & (values <= high)]
+        least, most = inside.min(), inside.max()
+    pad = 0.08 * (most - least)
+    return least - pad, most + pad
+
+
+def default_windows(X, estimators, n_features, reach=0.0):
+    """Default limits, one pair a feature: of the samples, or of the densities where there are none."""
+    limits = []
+    for j in np.arange(n_features):
+        low, high = math.nan, math.nan
+        if X is not None:
+            low, high = _window(X[:, j], reach=reach)
+            spread = max((2.5 * _bandwidth(e, j) for e in estimators), default=0.0)
+            spread = min(spread, 0.5 * (high - low)) if low < high else spread
+            low, high = low - spread, high + spread
+        if not low < high:  # no samples, or all alike
+            own = [pair for e in estimators if (pair := _own_window(e, j)) is not None]
+            if not own and X is None:
+                raise ValueError("X and range are None; expected one of them for such a density")
+            own += [(low, high)] if X is not None else []
+            low, high = min(pair[0] for pair in own), max(pair[1] for pair in own)
+        if not low < high:
+            low, high = low - max(0.5, 0.01 * abs(low)), high + max(0.5, 0.01 * abs(high))
+        limits.append((float(low), float(high)))
+    return limits
+
+
+def _own_window(estimator, j):
+    if hasattr(estimator, "means_"):
+        z = ndtri((np.arange(200) + 0.5) / 200)[:, np.newaxis]
+        spread = estimator.means_[:, j] + z * np.sqrt(covariance_matrices(estimator)[:, j, j])
+        return _window(spread.ravel(), np.tile(np.asarray(estimator.weights_) / len(z), len(z)))
+    if hasattr(estimator, "sources_"):
+        low, high = _window(estimator.sources_[:, j], estimator.source_weights_)
+        spread = 2.5 * _bandwidth(estimator, j)
+        return low - spread, high + spread
+    return _own_window(estimator.estimator_, j) if hasattr(estimator, "estimator_") else None
+
+
+def _bandwidth(estimator, j):
+    h = np.ravel(getattr(getattr(estimator, "estimator_", estimator), "bandwidth_", 0.0))
+    return float(h[min(j, len(h) - 1)])
+
+
+def subsample(rows, max_points):
+    if len(rows) <= max_points:
+        return rows
+    return rows[np.sort(np.random.default_rng(0).choice(len(rows), max_points, replace=False))]
+
+
+def component_colors(mixture, X):
+    return np.array(COLORS)[np.asarray(mixture.predict(X)) % len(COLORS)]
+
+
+def point_size(n_points):
+    return float(np.clip(500 / math.sqrt(max(n_points, 1)), 4, 20))
+
+
+def count_label(X, window, n_shown=None):
+    low, high = np.transpose(window)
+    outside = np.count_nonzero(((X < low) | (X > high)).any(axis=1))
+    shown = f", {n_shown:,} shown" if n_shown not in (None, len(X)) else ""
+    return f"samples (n = {len(X):,}{shown}" + (f", {outside:,} beyond the axes)" if outside else ")")
+
+
+# ---- checks of arguments -----------------------------------------------------------------------------------
+
+
+def check_density(estimator, name, X):
+    """The number of features of a fitted density."""
+    if not callable(getattr(estimator, "score_samples", None)) or isinstance(estimator, type):
+        raise TypeError(f"{name} is {shape_name(estimator)}; expected a fitted density, with score_samples")
+    if hasattr(estimator, "fit") and not is_fitted(estimator):
+        raise NotFittedError(f"{name} is not fitted yet; call fit of this {type(estimator).__name__} first")
+    n_features = getattr(estimator, "n_features_in_", None)
+    if n_features is None and hasattr(estimator, "means_"):
+        n_features = np.shape(estimator.means_)[1]
+    if n_features is None:
+        n_features = 1 if X is None or np.ndim(X) < 2 else np.shape(X)[1]
+    return int(n_features)
+
+
+def check_mixture(mixture, name):
+    for attribute in ("weights_", "means_", "covariances_", "covariance_type"):
+        if not hasattr(mixture, attribute):
+            what = shape_name(mixture)
+            raise TypeError(f"{name} is {what}, without {attribute}; expected a fitted Gaussian mixture")
+    return np.shape(mixture.means_)[1]
+
+
+def read_samples(X, n_features, *, required=False):
+    names = feature_names(X, n_features)
+    if X is not None or required:
+        X = check_samples(X, n_features=n_features)
+    return X, names
+
+
+def feature_names(X, n_features):
+    """Names for the axes: those of a data frame's columns, or plain ones."""
+    columns = getattr(X, "columns", None)
+    if columns is None and getattr(X, "name", None) is not None:
+        columns = [X.name]
+    if columns is not None and len(columns) == n_features:
+        return [str(c) for c in columns]
+    return ["value"] if n_features == 1 else [f"feature {j}" for j in np.arange(n_features)]
+
+
+def check_bins(bins, X):
+    if bins is not None:
+        return check_integer(bins, "bins", minimum=1)
+    return 80 if X is None else max(5, min(80, round(3 * math.sqrt(len(X)))))
+
+
+def check_range(limits, n_features):
+    """Pairs of limits, one a feature; None for None."""
+    if limits is None:
+        return None
+    shape = (2,) if n_features == 1 and np.ndim(limits) == 1 else (n_features, 2)
+    limits = check_array(limits, "range", shape).reshape(n_features, 2)
+    if not (limits[:, 0] < limits[:, 1]).all():
+        raise ValueError(f"range is {limits.tolist()}; expected low < high")
+    return [(float(low), float(high)) for low, high in limits]
+
+
+def check_indices(indices, n_samples):
+    """A mask of the samples with these indices; None for None."""
+    if indices is None:
+        return None
+    array = np.asarray(indices)
+    if array.size and array.dtype.kind not in "iu":
+        raise TypeError(f"true_outliers holds {array.dtype} values; expected integer indices of samples")
+    if array.ndim != 1:
+        raise ValueError(f"true_outliers has shape {array.shape}; expected one dimension, indices of samples")
+    if array.size and (array.min() < 0 or array.max() >= n_samples):
+        bad = array[(array < 0) | (array >= n_samples)][0]
+        raise ValueError(f"true_outliers holds {bad}; expected indices from 0 to {n_samples - 1}")
+    mask = np.zeros(n_samples, dtype=bool)
+    mask[array.astype(np.intp)] = True
+    return mask
+
+
+# ---- axes --------------------------------------------------------------------------------------------------
+
+
+def pyplot():
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError as error:
+        raise ImportError('gaussum.plot needs matplotlib: pip install "gaussum[plot]"') from error
+    return plt
+
+
+def own_axes(ax):
+    return pyplot().subplots(figsize=(7.2, 4.6), layout="constrained")[1] if ax is None else ax
+
+
+def finish_curves(ax, fresh, window, peaks, name):
+    bars, *curves = peaks
+    # one lonely spike, of the histogram or of the density, must not flatten all the rest
+    top = 1.06 * (max(min(bars, 3 * max(curves)), min(max(curves), 3 * bars)) if bars else max(curves))
+    if not fresh:
+        window = min(window[0], ax.get_xlim()[0]), max(window[1], ax.get_xlim()[1])
+        top = max(top, ax.get_ylim()[1])
+    ax.set(xlim=window, ylim=(0, top), xlabel=name, ylabel="density")
+    return finish(ax)
+
+
+def finish_plane(ax, fresh, window, names, *, ellipses):
+    if not fresh:
+        seen = ax.get_xlim(), ax.get_ylim()
+        window = [(min(w[0], s[0]), max(w[1], s[1])) for w, s in zip(window, seen, strict=True)]
+    ax.set(xlim=window[0], ylim=window[1], xlabel=names[0], ylabel=names[1])
+    return finish(ax, title=ELLIPSES if ellipses else None)
+
+
+def finish(ax, title=None):
+    """Legend where it covers nothing: a free place, or else room above."""
+    ax.spines[["top", "right"]].set_visible(False)
+    figure = ax.figure.canvas.figure
+    if figure.get_layout_engine() is not None:
+        figure.get_layout_engine().execute(figure)  # or the legend is measured against axes that will grow
+    legend = ax.legend(loc="upper right", fontsize="small", title=title, title_fontsize="small",
+                       framealpha=0.85, edgecolor="none", alignment="left")
+    extent = legend.get_window_extent()
+    pad = 0.02
+    w, h = extent.width / ax.bbox.width + pad, extent.height / ax.bbox.height + 2 * pad
+    x, y = _drawn(ax).T
+    sides = {"right": 1 - w, "left": 0.0, "center": (1 - w) / 2}
+    heights = {"upper": 1 - h, "lower": 0.0, "center": (1 - h) / 2}
+    for vertical, bottom in heights.items():
+        for side, left in sides.items():
+            if not ((x >= left) & (x <= left + w) & (y >= bottom) & (y <= bottom + h)).any():
+                legend.set_loc("center" if vertical == side else f"{vertical} {side}")
+                return ax
+    # nowhere: raise the top above the lowest skyline
+    skyline = {side: y[(x >= left) & (x <= left + w)].max(initial=0.0) for side, left in sides.items()}
+    side = min(skyline, key=skyline.get)
+    low, high = ax.get_ylim()
+    legend.set_loc(f"upper {side}")
+    ax.set_ylim(low, low + (high - low) * max(1.0, skyline[side] / max(1 - h, 0.3)))
+    return ax
+
+
+def _drawn(ax):
+    """Points of everything in the axes, in fractions of their width and height, cut at the limits."""
+    found = [np.empty((0, 2))]
+    for line in [*ax.lines, *ax.patches]:
+        path = line.get_path()
+        if len(path.vertices):
+            path = path if len(path.vertices) > 200 else path.interpolated(40)
+            found.append(line.get_transform().transform(path.vertices))
+    for collection in ax.collections:
+        if hasattr(collection, "get_coordinates"):  # an image: its filled cells
+            corners = np.asarray(collection.get_coordinates())[:-1, :-1]
+            filled = ~np.ma.getmaskarray(collection.get_array()).reshape(corners.shape[:2])
+            found.append(collection.get_transform().transform(corners[filled]))
+            continue
+        offsets = np.ma.filled(collection.get_offsets(), np.nan)
+        if np.any(offsets):  # a scatter
+            found.append(collection.get_offset_transform().transform(offsets))
+        else:
+            found += [collection.get_transform().transform(path.vertices) for path in collection.get_paths()]
+    points = ax.transAxes.inverted().transform(np.concatenate(found))
+    return points[((points >= 0) & (points <= 1)).all(axis=1)]
