@@ -12,6 +12,7 @@ from typing import Any
 
 BUDGET = 8.0  # seconds: a contender that has used them in one case starts no further round there
 PAUSE = 0.05  # seconds before each measurement: the idle threads of the library before it spin for some 25 ms
+UNSTEADY = 1.6  # slowest round over fastest round, above which the report says so
 
 
 @dataclass
@@ -84,8 +85,9 @@ def run_case(case, names, repeats, threads=None, budget=BUDGET):
     if result.status == "WRONG":
         result.seconds = {}
     for name, values in result.seconds.items():
-        if values and result.median(name) is None:
-            result.reasons.append(f"{name}: the machine is too busy to time it, rounds gave {values}")
+        if values and (min(values) <= 0.0 or max(values) > UNSTEADY * min(values)):
+            rounds = ", ".join(f"{1e3 * value:.3g}" for value in values)
+            result.reasons.append(f"{name} is unsteady, the rounds gave {rounds} ms: is the machine busy?")
     result.notes = {name: contender.note for name, contender in contenders.items()}
     return result
 

@@ -183,6 +183,7 @@ def test_outliers(data, run):
         (["--contamination", 0.6], "--contamination is 0.6"),
         (["--contamination", 0], "--contamination is 0"),
         (["--p-value", 2], "--p-value is 2"),
+        (["--p-value", 1e-9], "--p-value is 1e-09"),
         (["--threshold", "nan"], "--threshold is nan"),
         (["--threshold", -9, "--p-value", 0.1], "not allowed with"),
     ],

@@ -1,9 +1,9 @@
 """Quasi-Newton steps for mixtures, with EM as preconditioner and safeguard.
 
 The penalised log-likelihood is maximised over unconstrained coordinates by limited-memory BFGS (Nocedal 1980). Its
-gradient follows from the statistics of an ordinary E-step (Fisher's identity), so a step costs one pass. The coordinates
-are scaled by the complete-data information at a reference point, in which the first BFGS step is, to first order, an EM
-step (Jamshidian and Jennrich 1997); BFGS then learns what the missing labels hide. With U the factor of the precision
+gradient follows from the statistics of an ordinary E-step (Fisher's identity), so a step costs one pass. The
+coordinates are scaled by the complete-data information at a reference point; the first BFGS step is, to first order, an
+EM step (Jamshidian and Jennrich 1997); BFGS then learns what the missing labels hide. With U the factor of the precision
 at the reference, the coordinates of component k are
 
     a_k / sqrt(n_k)                       logit of the weight
@@ -207,7 +207,7 @@ class Coordinates:
         return np.concatenate([logits, (whitened / self._mean_scale).ravel(), (e / self._chol_scale).ravel()])
 
     def longest_log(self, vector):
-        """The largest change of the logarithm of a weight or a scale along a step, or of a mean in units of its scale / 4."""
+        """The largest change along a step of the logarithm of a weight or a scale, or of a mean in four scales."""
         logits, z, e = self._split(vector)
         moves = np.abs(z / self._mean_scale).max() / 4.0
         return max(np.abs(logits / self._weight_scale).max(), moves, np.abs(e / self._chol_scale).max())

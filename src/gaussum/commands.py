@@ -35,6 +35,7 @@ _BLOCK_PAIRS = 1 << 31
 # A kernel density costs n evaluations a sample: more samples than this are scored only if asked for.
 _FEW_SAMPLES = 20_000
 _SHOWN_OUTLIERS = 20
+_LEAST_P_VALUE = 1e-6  # needs 20 million draws
 
 
 def _prepare(options):
@@ -115,6 +116,22 @@ def _deliver(options, say, document, names, blocks, draw):
         say(f"wrote {', '.join(written)}")
 
 
+class _Scored:
+    """A fitted density that shows its progress and keeps the log densities of the samples it scored last."""
+
+    def __init__(self, density, progress):
+        self.density, self.progress, self.n_features_in_ = density, progress, density.n_features_in_
+        self.last = self.scores = None
+
+    def __getattr__(self, name):
+        return getattr(self.density, name)
+
+    def score_samples(self, X):
+        if X is not self.last:
+            self.last, self.scores = X, _score(self.density, X, self.progress)
+        return self.scores
+
+
 def _total(table, scores):
     """The number of samples, or their weight, and the log-likelihood."""
     if table.weights is None:
@@ -142,7 +159,9 @@ def _draw_mixture(mixture, table):
 
 
 def _label(ax, table):
-    ax.set_xlabel(table.names[0])
+    """Name the axes that show columns."""
+    if len(table.names) <= 2:
+        ax.set_xlabel(table.names[0])
     if len(table.names) == 2:
         ax.set_ylabel(table.names[1])
     return ax
@@ -183,8 +202,8 @@ def kde(options):
     if options.at is not None or options.output or len(at.values) <= _FEW_SAMPLES:
         scores = _score(density, at.values, progress)
         results |= {"evaluated_at": at.source, "n_evaluated": len(scores), "mean_log_density": scores.mean()}
-        say(f"log density at the {len(scores):,} samples of {at.source}: mean {scores.mean():.6g}, ")
-        say(f"from {scores.min():.6g} to {scores.max():.6g}")
+        say(f"log density at the {len(scores):,} samples of {at.source}:")
+        say(f"mean {scores.mean():.6g}, from {scores.min():.6g} to {scores.max():.6g}")
     else:
         say(f"not evaluated at all {len(at.values):,} samples, which takes a while: --output PATH does it")
     document = _document(options, table, **results)
@@ -211,10 +230,13 @@ def outliers(options):
         raise FileError("--components K is for a mixture, not for --density kde")
     rule = {name: getattr(options, name) for name in ("contamination", "threshold", "p_value")}
     rule = {name: value for name, value in rule.items() if value is not None} or {"contamination": 0.1}
-    limits = {"contamination": 0.5, "p_value": 1.0, "threshold": math.inf}
+    limits = {
+        "contamination": {"minimum": 0.0, "open_minimum": True, "maximum": 0.5},
+        "p_value": {"minimum": _LEAST_P_VALUE, "maximum": 1.0, "open_maximum": True},
+        "threshold": {},
+    }
     for name, value in rule.items():
-        positive = {} if name == "threshold" else {"minimum": 0.0, "open_minimum": True}
-        check_number(value, f"--{name.replace('_', '-')}", maximum=limits[name], **positive)
+        check_number(value, f"--{name.replace('_', '-')}", **limits[name])
     table, say, progress = _prepare(options)
     if kind == "mixture":
         density = _mixture(options, table, progress)
@@ -222,9 +244,10 @@ def outliers(options):
         density = KernelDensity(options.bandwidth, n_threads=options.threads)
         density.fit(table.values, sample_weight=table.weights)
     n_draws = max(100_000, math.ceil(20 / rule.get("p_value", 1.0)))
+    density = _Scored(density, progress)
     detector = OutlierDetector(density, **rule, n_draws=n_draws, random_state=options.seed)
     detector.fit(table.values, sample_weight=table.weights)
-    scores = _score(density, table.values, progress)
+    scores = density.score_samples(table.values)
     flagged = np.flatnonzero(scores < detector.offset_)
     of = f"a mixture of {options.components} Gaussians" if kind == "mixture" else "a kernel density"
     (name, value), n = next(iter(rule.items())), len(scores)
@@ -251,7 +274,7 @@ def outliers(options):
         document,
         ["log_density", "outlier"],
         lambda: [[scores, (scores < detector.offset_).astype(int)]],
-        lambda ax: plot.outliers(detector, table.values, ax=ax),
+        lambda ax: _label(plot.outliers(detector, table.values, ax=ax), table),
     )
 
 

@@ -154,10 +154,9 @@ class _Story:
     def tell_mixture(self, x):
         self.heading("Four Gaussians fitted to x")
         n = len(x)
-        parts = ", ".join(f"{size} from N({mean:g}, {scale:g}²)" for size, mean, scale in TRUE_PARTS)
-        self.say(f"x holds {n} samples: {parts}.")
         truth = [[f"{size / n:.4f}", f"{mean:g}", f"{scale**2:g}"] for size, mean, scale in TRUE_PARTS]
-        self.say("\nthe truth:\n" + text_table(["weight", "mean", "variance"], truth))
+        self.say(f"x holds {n} samples, made of three Gaussians:\n")
+        self.say(text_table(["weight", "mean", "variance"], truth))
         mixture, results = self.fit(x, 4)
         self.say(f"\nthe fit, the best of {STARTS['n_init']} starts:")
         self.say(describe_mixture(mixture, ["x"], results))
@@ -274,7 +273,7 @@ class _Story:
         self.say(text_table(header, rows))
 
         def draw(ax):
-            for color, (name, values) in zip((plot.PALE, *plot.COLORS), drawn.items(), strict=False):
+            for color, (name, values) in zip(("#DADADA", "#0072B2", "#D55E00"), drawn.items(), strict=True):
                 style = {"histtype": "step", "linewidth": 1.5} if name != "x" else {"histtype": "stepfilled"}
                 weights = np.full(len(values), BINS / (len(values) * (RANGE[1] - RANGE[0])))
                 ax.hist(values, bins=BINS, range=RANGE, weights=weights, color=color, label=name, **style)

@@ -67,7 +67,13 @@ def maximize(likelihood, parameters, *, tol, max_iter, accelerate=True, callback
     Returns
     -------
     EMResult
+
+    Raises
+    ------
+    ArithmeticError
+        The log-likelihood is no longer finite, or components collapse again and again.
     """
+    likelihood.n_rescues = 0
     with likelihood.exclusive_blas():
         return _maximize(likelihood, parameters, tol, max_iter, accelerate, callback)
 
@@ -98,11 +104,15 @@ def _maximize(likelihood, parameters, tol, max_iter, accelerate, callback):
             remaining = _aitken(changes)
         change = after_objective - objective
         rounding = _ROUNDING * max(1.0, abs(after_objective))
+        if not np.isfinite(after_objective):
+            raise ArithmeticError(f"the log-likelihood became {after_objective} at iteration {n_iter}")
         parameters, statistics, objective = after, after_statistics, after_objective
         objectives.append(objective)
         if callback is not None:
             callback(n_iter, objective)
-        held = held + 1 if remaining < tol and change < max(tol, rounding) or abs(change) <= rounding else 0
+        if abs(change) <= rounding:
+            remaining = 0.0
+        held = held + 1 if remaining == 0.0 or remaining < tol and change < tol else 0
         if held >= _IN_A_ROW:
             converged = True
             break

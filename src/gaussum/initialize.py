@@ -8,6 +8,7 @@ INIT_PARAMS = ("kmeans", "k-means++", "random", "random_from_data")
 
 # A partition of this many samples is as good a start as one of millions.
 _SUBSAMPLE = 16384
+_SUBSAMPLE_NUMBERS = 1 << 22
 _SUBSAMPLE_PER_COMPONENT = 64
 _LLOYD_ITERATIONS = 100
 # Rows of distances held at once.
@@ -50,13 +51,12 @@ def initial_parameters(X, covariance_type, n_components, method, rng, *, scale, 
         Standard deviations: distances are taken in units of them.
     ridge : ndarray, shape (n_features,)
     """
-    index = _subsample(X.shape[0], n_components, sample_weight, rng)
+    index = _subsample(*X.shape, n_components, sample_weight, rng)
     chosen = np.ascontiguousarray(X if index is None else X[index], dtype=np.float64)
     # a subsample is drawn in proportion to the weights, so it has none itself
     weight = sample_weight if index is None else None
     likelihood = MixtureLikelihood(
-        chosen, covariance_type, n_components, sample_weight=weight, n_threads=1,
-        ridge=None if ridge is None else ridge,
+        chosen, covariance_type, n_components, sample_weight=weight, ridge=ridge, n_threads=1
     )
     if method == "random":
         origins = np.tile(variances(chosen, weight)[0], (n_components, 1))
@@ -80,16 +80,15 @@ def initial_parameters(X, covariance_type, n_components, method, rng, *, scale, 
     return likelihood.maximize(likelihood.partition_statistics(centers * scale + center, labels))
 
 
-def _subsample(n, n_components, sample_weight, rng):
-    size = max(_SUBSAMPLE, _SUBSAMPLE_PER_COMPONENT * n_components)
+def _subsample(n, d, n_components, sample_weight, rng):
+    """The samples of the first partition, or None for all."""
+    size = max(min(_SUBSAMPLE, _SUBSAMPLE_NUMBERS // d), _SUBSAMPLE_PER_COMPONENT * n_components)
     if n <= size:
         return None
     if sample_weight is None:
         return np.sort(rng.choice(n, size, replace=False, shuffle=False))
     # with replacement: a heavy sample may come more than once
-    return np.sort(np.searchsorted(np.cumsum(sample_weight), rng.random(size) * sample_weight.sum(), side="right")).clip(
-        0, n - 1
-    )
+    return np.sort(_draw(sample_weight, size, rng))
 
 
 def _nearest(X, centers):
@@ -103,8 +102,13 @@ def _nearest(X, centers):
         partial = rows @ (-2.0 * centers.T) + norms
         best = partial.argmin(axis=1)
         labels[start : start + _ROWS] = best
-        distance[start : start + _ROWS] = ((rows - centers[best]) ** 2).sum(axis=1)
+        distance[start : start + _ROWS] = _squares(rows - centers[best])
     return labels, distance
+
+
+def _squares(X):
+    """|x_i|^2 of every row."""
+    return np.einsum("ij,ij->i", X, X)
 
 
 def _plus_plus(X, n_components, weight, rng):
@@ -113,12 +117,12 @@ def _plus_plus(X, n_components, weight, rng):
     weight = np.ones(len(X)) if weight is None else weight
     first = _draw(weight, 1, rng)[0]
     chosen = [first]
-    distance = ((X - X[first]) ** 2).sum(axis=1)
+    distance = _squares(X - X[first])
     for _ in range(1, n_components):
         mass = weight * distance
         # all samples sit on centres: any will do
         candidates = _draw(mass if mass.sum() > 0 else weight, trials, rng)
-        options = [np.minimum(distance, ((X - X[c]) ** 2).sum(axis=1)) for c in candidates]
+        options = [np.minimum(distance, _squares(X - X[c])) for c in candidates]
         best = int(np.argmin([weight @ option for option in options]))
         chosen.append(candidates[best])
         distance = options[best]

@@ -13,6 +13,7 @@ from gaussum.statistics import SufficientStatistics
 
 # From here on the kernels call BLAS (BLAS_FEATURES in the kernels).
 _BLAS_FEATURES = 16
+_MOST_RESCUES = 20
 
 
 class CollapsedComponentWarning(UserWarning):
@@ -47,6 +48,7 @@ class MixtureLikelihood:
         self.covariance_type = covariance_type
         self.n_components = n_components
         self.sample_weight = sample_weight
+        self.n_rescues = 0
         self.ridge = np.zeros(X.shape[1]) if ridge is None else ridge
         work = seconds(*X.shape, n_components, covariance_type)
         self._pass = MixturePass(
@@ -90,14 +92,19 @@ class MixtureLikelihood:
 
         Components that hold nothing, or whose covariance is singular, are spread over the whole data again, with
         the mass of one sample, and a CollapsedComponentWarning is given.
+
+        Raises
+        ------
+        ArithmeticError
+            It happened too often since `n_rescues` was set to 0.
         """
         K, d = statistics.origins.shape
         shape = second_shape(self.covariance_type, K, d)
         means, log_det = np.empty((K, d)), np.empty(K)
         covariances, chol = np.empty(shape), np.empty(shape)
         failed = self._pass.maximize(
-            statistics.buffer, statistics.origins, self.ridge, means, covariances.reshape(-1), chol.reshape(-1), log_det,
-            self._scratch[0],
+            statistics.buffer, statistics.origins, self.ridge, means, covariances.reshape(-1), chol.reshape(-1),
+            log_det, self._scratch[0],
         )
         weights = statistics.nk / statistics.nk.sum()
         if failed or not np.isfinite(log_det).all():
@@ -106,6 +113,9 @@ class MixtureLikelihood:
 
     def _rescue(self, weights, means, covariances, chol, log_det, statistics):
         lost = np.flatnonzero(~np.isfinite(log_det))
+        self.n_rescues += 1
+        if self.n_rescues > _MOST_RESCUES:
+            raise ArithmeticError(f"component(s) {', '.join(map(str, lost))} collapsed again and again")
         warnings.warn(
             f"component(s) {', '.join(map(str, lost))} collapsed (no samples left, or a singular covariance) and were "
             "spread over the whole data again; fewer components or a larger reg_covar avoid this",

@@ -186,7 +186,8 @@ def _real_array(value, name):
         single = array.dtype.kind == "f" and array.dtype.itemsize == 4
         with np.errstate(over="ignore"):
             array = array.astype(np.float32 if single else np.float64)
-    return array
+    # the kernels read numbers at their natural addresses
+    return array if array.flags.aligned else array.copy()
 
 
 def _refuse_non_finite(X, name):

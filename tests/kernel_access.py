@@ -1,0 +1,230 @@
+"""The compiled kernels of every build, called on NumPy arrays through their C function tables.
+
+Every array that a kernel sees lies in a guarded zone: sentinels before and after it, which must survive the call, and
+an address that no vector width is aligned to. Blocks have columns beyond the last sample, filled with NaN where the
+kernel only reads and with sentinels where it writes: it may neither use the one nor touch the other.
+"""
+
+import ctypes
+import functools
+import os
+
+import numpy as np
+
+import gaussum
+from gaussum.kernels import dispatch
+
+# every build that was compiled and that this processor runs
+INFO = gaussum.build_info()
+BUILDS = [build for build in INFO["runnable"] if build in INFO["builds"]]
+STRUCTURES = ["full", "tied", "diag", "spherical"]
+HEADER = os.path.join(os.path.dirname(gaussum.kernels.__file__), "simd_math.h")
+
+# the widest real number that NumPy has: 64 bits of mantissa on x86-64
+LONG = np.longdouble
+LOWEST = -np.finfo(float).max
+SENTINEL = -3.25e77
+ZONE = 64
+
+_name = ctypes.pythonapi.PyCapsule_GetName
+_name.restype, _name.argtypes = ctypes.c_char_p, [ctypes.py_object]
+_pointer = ctypes.pythonapi.PyCapsule_GetPointer
+_pointer.restype, _pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+
+_C_TYPES = {
+    "void": None,
+    "Py_ssize_t": ctypes.c_ssize_t,
+    "double *": ctypes.c_void_p,
+    "double const *": ctypes.c_void_p,
+}
+
+
+def signatures(kernel, build):
+    """{function: C signature} of one kernel module."""
+    table = dispatch.kernel_module(kernel, build).__pyx_capi__
+    return {name: _name(capsule).decode() for name, capsule in table.items()}
+
+
+@functools.cache
+def functions(build):
+    """{function: callable on sizes and float64 arrays} of all the kernels of one build."""
+    found = {}
+    for kernel in dispatch.KERNELS:
+        for name, capsule in dispatch.kernel_module(kernel, build).__pyx_capi__.items():
+            signature = _name(capsule)
+            result, arguments = signature.decode().rstrip(")").split(" (")
+            types = [_C_TYPES[argument] for argument in arguments.split(", ")]
+            call = ctypes.CFUNCTYPE(_C_TYPES[result], *types)(_pointer(capsule, signature))
+            found[name] = functools.partial(_call, call, types)
+    return found
+
+
+def _call(call, types, *arguments):
+    assert len(arguments) == len(types)
+    return call(*[_convert(argument, kind) for argument, kind in zip(arguments, types)])
+
+
+def _convert(argument, kind):
+    if kind is ctypes.c_ssize_t:
+        return int(argument)
+    assert argument.dtype == np.float64 and argument.flags.c_contiguous
+    return argument.ctypes.data
+
+
+class Guarded:
+    """Arrays inside zones of sentinels; `check` says whether the zones, and what is read only, are as they were."""
+
+    def __init__(self):
+        self._zones = []
+        self._frozen = []
+
+    def array(self, shape, fill=SENTINEL):
+        """A new array at an address that is a multiple of 8 and of no more."""
+        size = int(np.prod(shape))
+        buffer = np.full(size + 2 * ZONE + 8, SENTINEL)
+        first = ZONE + (9 - buffer.ctypes.data // 8 % 8) % 8
+        array = buffer[first : first + size].reshape(shape)
+        assert array.ctypes.data % 16 == 8 or size == 0
+        array[...] = fill
+        self._zones.append((buffer[:first], buffer[first + size :]))
+        return array
+
+    def block(self, rows, ld, pad=np.nan):
+        """What holds rows (n, m) sample by sample, as a kernel reads it: (m, ld), padded from n to ld."""
+        block = self.array((rows.shape[1], ld), pad)
+        block[:, : rows.shape[0]] = rows.T
+        return block
+
+    def copy(self, array):
+        return self.array(np.shape(array), array)
+
+    def read(self, array):
+        """A copy that a kernel must leave alone."""
+        copy = self.copy(array)
+        return self.freeze(copy)
+
+    def freeze(self, array):
+        self._frozen.append((array, array.tobytes()))
+        return array
+
+    def check(self):
+        for before, after in self._zones:
+            assert (before == SENTINEL).all(), "written before the beginning of an array"
+            assert (after == SENTINEL).all(), "written beyond the end of an array"
+        for array, contents in self._frozen:
+            assert array.tobytes() == contents, "an input was changed"
+
+
+# --- kernels as functions of plain arrays, one block ---------------------------------------------------------------
+
+
+def log_prob(build, structure, X, means, chol, log_const, ld=None):
+    """log p_ik, shape (n, K)."""
+    f, guard = functions(build), Guarded()
+    (n, d), K = X.shape, len(means)
+    ld = ld or n + 5
+    x = guard.freeze(guard.block(X, ld))
+    out = guard.array((K, ld))
+    f[f"log_prob_{structure}"](
+        x, ld, n, d, K, guard.read(means), guard.read(chol), guard.read(log_const), out,
+        guard.array(f["estep_scratch"](d, ld)),
+    )
+    guard.check()
+    assert (out[:, n:] == SENTINEL).all(), "written beyond the last sample"
+    return out[:, :n].T.copy()
+
+
+def log_densities(build, logs, ld=None):
+    """log sum_k exp(log p_ik), shape (n,)."""
+    guard, n, K = Guarded(), *logs.shape
+    ld = ld or n + 5
+    out = guard.array(n)
+    functions(build)["log_densities"](guard.freeze(guard.block(logs, ld)), ld, n, K, out, guard.array(ld))
+    guard.check()
+    return out.copy()
+
+
+def responsibilities(build, logs, ld=None):
+    """r_ik, shape (n, K), and log sum_k exp(log p_ik), shape (n,)."""
+    guard, n, K = Guarded(), *logs.shape
+    ld = ld or n + 5
+    resp, out = guard.block(logs, ld, SENTINEL), guard.array(n)
+    functions(build)["responsibilities"](resp, ld, n, K, out, guard.array(ld))
+    guard.check()
+    assert (resp[:, n:] == SENTINEL).all(), "written beyond the last sample"
+    return resp[:, :n].T.copy(), out.copy()
+
+
+def second_shape(structure, K, d):
+    return {"full": (K, d, d), "tied": (d, d), "diag": (K, d), "spherical": (K,)}[structure]
+
+
+def accumulate(build, structure, X, resp, origins, into=None, ld=None):
+    """n_k, f_k and S_k, added to those in `into`."""
+    f, guard = functions(build), Guarded()
+    (n, d), K = X.shape, len(origins)
+    ld = ld or n + 5
+    into = into or (np.zeros(K), np.zeros((K, d)), np.zeros(second_shape(structure, K, d)))
+    nk, first, second = map(guard.copy, into)
+    f[f"accumulate_{structure}"](
+        guard.freeze(guard.block(X, ld)), ld, n, d, K, guard.freeze(guard.block(resp, ld)), guard.read(origins),
+        nk, first, second, guard.array(f["mstep_scratch"](d, ld)),
+    )
+    guard.check()
+    return nk.copy(), first.copy(), second.copy()
+
+
+def parameters(build, structure, nk, first, second, origins, ridge):
+    """The return value and means, covariances, precisions_chol, log_det."""
+    guard, (K, d) = Guarded(), origins.shape
+    means, log_det = guard.array((K, d)), guard.array(K)
+    covariances, chol = guard.array(second.shape), guard.array(second.shape)
+    failed = functions(build)[f"parameters_{structure}"](
+        d, K, *map(guard.read, (nk, first, second, origins, ridge)), means, covariances, chol, log_det,
+        guard.array(d),
+    )
+    guard.check()
+    return failed, means.copy(), covariances.copy(), chol.copy(), log_det.copy()
+
+
+def gauss_sum(build, S, w, T, inv_bandwidth, sums=None):
+    """sum_s w_s exp(-r_ts^2 / 2), added to `sums`."""
+    guard, (n, d), m = Guarded(), S.shape, len(T)
+    sums = guard.copy(np.zeros(m) if sums is None else sums)
+    functions(build)["gauss_sum"](
+        guard.freeze(guard.block(S, n + 3)), n + 3, n, guard.read(w), guard.freeze(guard.block(T, m + 7)), m + 7, m,
+        d, guard.read(inv_bandwidth), sums, guard.array(m),
+    )
+    guard.check()
+    return sums.copy()
+
+
+def gauss_log_sum(build, S, log_w, T, inv_bandwidth, state=None):
+    """(m_t, sum_s exp(log w_s - r_ts^2 / 2 - m_t)), continued from `state`."""
+    guard, (n, d), m = Guarded(), S.shape, len(T)
+    state = (np.full(m, LOWEST), np.zeros(m)) if state is None else state
+    largest, sums = map(guard.copy, state)
+    functions(build)["gauss_log_sum"](
+        guard.freeze(guard.block(S, n + 3)), n + 3, n, guard.read(log_w),
+        guard.freeze(guard.block(T, m + 7)), m + 7, m, d, guard.read(inv_bandwidth), largest, sums,
+        guard.array(2 * m),
+    )
+    guard.check()
+    return largest.copy(), sums.copy()
+
+
+# --- input ---------------------------------------------------------------------------------------------------------
+
+
+def mixture(structure, n, d, K, seed=0):
+    """Samples of a random mixture, shape (n, d), and its means, precisions_chol and log_const."""
+    rng = np.random.default_rng([seed, n, d, K])
+    means = rng.normal(scale=3.0, size=(K, d))
+    if structure in ("full", "tied"):
+        # upper triangular, condition number a few: what is tested is rounding, not conditioning
+        chol = np.triu(rng.normal(scale=0.3 / np.sqrt(d), size=second_shape(structure, K, d)))
+        chol[..., np.arange(d), np.arange(d)] = rng.uniform(0.5, 2.0, size=chol.shape[:-1])
+    else:
+        chol = rng.uniform(0.5, 2.0, size=second_shape(structure, K, d))
+    X = means[rng.integers(K, size=n)] + rng.normal(size=(n, d))
+    return X, means, chol, rng.normal(size=K) - d

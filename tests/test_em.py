@@ -1,0 +1,270 @@
+"""EM itself: the same steps as scikit-learn, acceleration, convergence that means something, weights."""
+
+import warnings
+
+import numpy as np
+import pytest
+import sklearn.mixture
+
+from gaussum import ConvergenceWarning, GaussianMixture, parallel
+from gaussum.covariance import COVARIANCE_TYPES, second_shape
+
+
+def blobs(n, d, K, seed=0, spread=4.0):
+    rng = np.random.default_rng(seed)
+    centers = spread * rng.normal(size=(K, d))
+    mix = np.eye(d) + 0.3 * rng.normal(size=(K, d, d))
+    label = rng.integers(0, K, n)
+    return centers[label] + np.einsum("nij,nj->ni", mix[label], rng.normal(size=(n, d)))
+
+
+def start(X, covariance_type, K, seed=1):
+    """Initial parameters some way off."""
+    rng = np.random.default_rng(seed)
+    d = X.shape[1]
+    variance = X.var(axis=0)
+    shape = second_shape(covariance_type, K, d)
+    precisions = {
+        "full": lambda: np.broadcast_to(np.diag(2 / variance), shape).copy(),
+        "tied": lambda: np.diag(2 / variance),
+        "diag": lambda: np.broadcast_to(2 / variance, shape).copy(),
+        "spherical": lambda: np.full(shape, 2 / variance.mean()),
+    }[covariance_type]()
+    return {
+        "weights_init": rng.dirichlet(np.full(K, 10.0)),
+        "means_init": X[rng.choice(len(X), K, replace=False)],
+        "precisions_init": precisions,
+    }
+
+
+def ours(X, K, steps=None, sample_weight=None, **params):
+    """A fit; plain EM for exactly so many steps, if a number of them is given."""
+    if steps is not None:
+        params = {"accelerate": False, "tol": 0, "reg_covar": 0, "max_iter": steps} | params
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return GaussianMixture(K, **params).fit(X, sample_weight=sample_weight)
+
+
+# Steps -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
+@pytest.mark.parametrize("n, d, K", [(500, 1, 3), (2000, 2, 4), (600, 5, 3), (700, 17, 2), (5000, 3, 1)])
+@pytest.mark.parametrize("steps", [1, 12])
+def test_the_steps_are_scikit_learns(covariance_type, n, d, K, steps):
+    X = blobs(n, d, K)
+    given = start(X, covariance_type, K)
+    mixture = ours(X, K, steps, covariance_type=covariance_type, **given)
+    reference = sklearn.mixture.GaussianMixture(
+        K, covariance_type=covariance_type, tol=0, reg_covar=0, max_iter=steps, **given
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        reference.fit(X)
+    assert mixture.n_iter_ == reference.n_iter_ == steps
+    for name in ("weights_", "means_", "covariances_", "precisions_", "precisions_cholesky_"):
+        actual, expected = getattr(mixture, name), getattr(reference, name)
+        assert actual.shape == expected.shape
+        np.testing.assert_allclose(actual, expected, rtol=1e-8, atol=1e-9 * np.abs(expected).max(), err_msg=name)
+    if steps > 1:  # scikit-learn's bound is of the parameters before the last step
+        assert mixture.lower_bounds_[-2] == pytest.approx(reference.lower_bound_, rel=1e-10)
+    assert mixture.lower_bound_ == pytest.approx(reference.score(X), rel=1e-10)
+
+
+@pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
+def test_integer_weights_are_repetitions(covariance_type):
+    X = blobs(400, 2, 3)
+    repeat = np.random.default_rng(3).integers(0, 4, len(X))
+    given = start(X, covariance_type, 3)
+    repeated = np.repeat(X, repeat, axis=0)
+    a = ours(X, 3, 15, repeat, covariance_type=covariance_type, **given)
+    b = ours(repeated, 3, 15, covariance_type=covariance_type, **given)
+    for name in ("weights_", "means_", "covariances_", "lower_bounds_"):
+        np.testing.assert_allclose(getattr(a, name), getattr(b, name), rtol=1e-9, atol=1e-10, err_msg=name)
+    # whole fits, whose regularisations differ a little
+    a = ours(X, 3, None, repeat, covariance_type=covariance_type, **given)
+    b = ours(repeated, 3, None, covariance_type=covariance_type, **given)
+    assert a.lower_bound_ == pytest.approx(b.lower_bound_, abs=1e-5)
+    np.testing.assert_allclose(a.means_, b.means_, atol=1e-3)
+
+
+@pytest.mark.parametrize("value", [0.5, 1e20, 1e200])
+def test_zero_weights_are_absent(value):
+    X = blobs(300, 2, 2)
+    given = start(X, "full", 2)
+    weight = np.random.default_rng(0).uniform(0.5, 2, 310)
+    weight[:5] = weight[-5:] = 0
+    extended = np.concatenate([np.full((5, 2), value), X, np.full((5, 2), -value)])
+    a = ours(extended, 2, None, weight, **given)
+    b = ours(X, 2, None, weight[5:-5], **given)
+    np.testing.assert_allclose(a.means_, b.means_, rtol=1e-7)
+    np.testing.assert_allclose(a.covariances_, b.covariances_, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("n", [400, 40_000])
+@pytest.mark.parametrize("factor", [1e-300, 1e-12, 3.0, 1e12, 1e300])
+def test_a_common_factor_of_the_weights_changes_nothing(factor, n):
+    X = blobs(n, 1, 2)
+    weight = np.random.default_rng(0).uniform(0.5, 2, n)
+    a = GaussianMixture(2, random_state=0).fit(X, sample_weight=weight)
+    b = GaussianMixture(2, random_state=0).fit(X, sample_weight=factor * weight)
+    np.testing.assert_allclose(a.means_, b.means_, rtol=1e-5)
+    assert a.lower_bounds_[0] == pytest.approx(b.lower_bounds_[0], rel=1e-9)
+
+
+# Acceleration and convergence ------------------------------------------------------------------------
+
+STARTS = ("kmeans", "k-means++", "random_from_data")
+
+
+@pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
+@pytest.mark.parametrize("seed", range(6))
+def test_acceleration_never_ends_lower(covariance_type, seed):
+    X = blobs(300, 1 + seed % 3, 3, seed)
+    params = {"covariance_type": covariance_type, "random_state": seed, "init_params": STARTS[seed % 3]}
+    fast = GaussianMixture(3, **params).fit(X)
+    plain = ours(X, 3, None, accelerate=False, max_iter=20_000, **params)
+    assert fast.converged_
+    assert fast.lower_bounds_[-1] >= plain.lower_bounds_[-1] - 1e-7
+
+
+@pytest.mark.parametrize("accelerate", [True, False])
+@pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
+@pytest.mark.parametrize("reg_covar", [0, 1e-6, 10.0])
+def test_the_objective_never_falls(covariance_type, accelerate, reg_covar):
+    X = blobs(400, 2, 3, seed=5, spread=1.0)
+    mixture = ours(
+        X, 4, None, covariance_type=covariance_type, accelerate=accelerate, reg_covar=reg_covar,
+        init_params="random_from_data", random_state=0, max_iter=500,
+    )
+    values = np.array(mixture.lower_bounds_)
+    assert len(values) == mixture.n_iter_
+    assert (np.diff(values) >= -1e-13 * np.abs(values[1:])).all()
+
+
+@pytest.mark.parametrize("accelerate", [True, False])
+@pytest.mark.parametrize("seed", range(8))
+def test_convergence_is_honest(accelerate, seed):
+    """After convergence, thousands of plain steps gain next to nothing."""
+    X = blobs(300, 1 + seed % 2, 3, seed, spread=1.5)
+    mixture = GaussianMixture(
+        3, covariance_type=COVARIANCE_TYPES[seed % 4], accelerate=accelerate, random_state=seed, max_iter=20_000,
+        warm_start=True,
+    ).fit(X)
+    assert mixture.converged_
+    assert mixture.remaining_ < mixture.tol
+    reached = mixture.lower_bounds_[-1]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        mixture.set_params(accelerate=False, tol=0, max_iter=5000).fit(X)
+    assert mixture.lower_bounds_[-1] - reached < 1e-7
+
+
+def test_a_saddle_is_no_convergence():
+    """Random responsibilities start next to a saddle, where gains are below `tol` but grow."""
+    rng = np.random.default_rng(0)
+    X = np.concatenate([rng.normal(-4, 1, 80), rng.normal(4, 1, 80)])
+    random = GaussianMixture(2, covariance_type="tied", init_params="random", random_state=0).fit(X)
+    kmeans = GaussianMixture(2, covariance_type="tied", random_state=0).fit(X)
+    assert random.lower_bounds_[-1] == pytest.approx(kmeans.lower_bounds_[-1], abs=1e-6)
+
+
+def test_max_iter_warns():
+    X = blobs(300, 2, 3, spread=1.0)
+    with pytest.warns(ConvergenceWarning, match="did not converge in max_iter=3 iterations.*raise max_iter or tol"):
+        mixture = GaussianMixture(3, max_iter=3, random_state=0).fit(X)
+    assert not mixture.converged_
+    assert mixture.n_iter_ == 3
+    assert issubclass(ConvergenceWarning, UserWarning)
+
+
+def test_tol():
+    X = blobs(1000, 2, 3, spread=1.0)
+    loose, tight = (GaussianMixture(3, tol=tol, random_state=0, accelerate=False).fit(X) for tol in (1e-3, 1e-8))
+    assert loose.n_iter_ < tight.n_iter_
+    assert loose.converged_ and tight.converged_
+
+
+def test_warm_start():
+    X = blobs(500, 2, 3, spread=1.0)
+    params = {"random_state": 0, "accelerate": False, "tol": 0}
+    whole = ours(X, 3, None, max_iter=20, **params)
+    parts = GaussianMixture(3, warm_start=True, max_iter=10, **params)
+    for _ in range(2):
+        with pytest.warns(ConvergenceWarning):
+            parts.fit(X)
+    np.testing.assert_allclose(parts.means_, whole.means_, rtol=1e-12)
+    assert parts.lower_bounds_ == pytest.approx(whole.lower_bounds_[10:], rel=1e-13)
+    # another shape starts afresh
+    parts.set_params(n_components=2, tol=1e-8, max_iter=10_000).fit(X)
+    assert parts.means_.shape == (2, 2)
+    parts.fit(X[:, 0])
+    assert parts.means_.shape == (2, 1)
+
+
+def test_n_init_keeps_the_best():
+    X = blobs(200, 2, 5, spread=2.0)
+    params = {"init_params": "random_from_data", "random_state": 3}
+    best = GaussianMixture(5, n_init=8, **params).fit(X)
+    children = np.random.default_rng(3).spawn(8)
+    params.pop("random_state")
+    singles = [GaussianMixture(5, random_state=child, **params).fit(X) for child in children]
+    assert best.lower_bounds_[-1] >= max(m.lower_bounds_[-1] for m in singles) - 0.5
+    fewer = GaussianMixture(5, n_init=2, random_state=3, init_params="random_from_data").fit(X)
+    assert best.lower_bounds_[-1] >= fewer.lower_bounds_[-1]  # the first two starts are the same
+
+
+def test_the_same_seed_gives_the_same_fit():
+    X = blobs(300, 2, 3)
+    a, b = (GaussianMixture(3, random_state=7, n_init=2).fit(X) for _ in range(2))
+    assert a.lower_bounds_ == b.lower_bounds_
+    np.testing.assert_array_equal(a.covariances_, b.covariances_)
+    rng = np.random.RandomState(0)
+    GaussianMixture(3, random_state=rng).fit(X)
+    GaussianMixture(3, random_state=np.random.default_rng(0)).fit(X)
+
+
+def test_callback_and_verbose(capsys):
+    X = blobs(300, 2, 3, spread=1.0)
+    seen = []
+    mixture = GaussianMixture(3, random_state=0, verbose=2).fit(X, callback=lambda *a: seen.append(a))
+    assert [i for i, _ in seen] == list(range(1, mixture.n_iter_ + 1))
+    assert [v for _, v in seen] == mixture.lower_bounds_
+    out = capsys.readouterr().out
+    assert "iteration 10" in out and "start 1" in out and "converged" in out
+    GaussianMixture(3, random_state=0, n_init=2, verbose=1).fit(X)
+    out = capsys.readouterr().out
+    assert "start 2" in out and "iteration 10:" not in out
+    GaussianMixture(3, random_state=0).fit(X)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("error", [RuntimeError, ZeroDivisionError, KeyboardInterrupt])
+def test_an_exception_in_the_callback_comes_through(error):
+    def stop(iteration, objective):
+        raise error("mine")
+
+    with pytest.raises(error, match="mine"):
+        GaussianMixture(2, random_state=0).fit(blobs(100, 1, 2), callback=stop)
+
+
+# Threads ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
+@pytest.mark.parametrize("n, d, weighted", [(40_000, 2, False), (9_000, 20, True)])
+def test_the_same_bits_for_any_number_of_threads(covariance_type, n, d, weighted, always_threads):
+    X = blobs(n, d, 3)
+    weight = np.random.default_rng(0).uniform(size=n) if weighted else None
+    fits = [
+        ours(X, 3, None, weight, covariance_type=covariance_type, n_threads=t, max_iter=8, random_state=0)
+        for t in (1, 2, 3, 7)
+    ]
+    assert parallel.n_parts(n, 0.0) >= 7
+    for fit in fits[1:]:
+        assert fit.lower_bounds_ == fits[0].lower_bounds_
+        for name in ("weights_", "means_", "covariances_", "precisions_cholesky_"):
+            np.testing.assert_array_equal(getattr(fit, name), getattr(fits[0], name))
+        for method in ("score_samples", "predict", "predict_proba"):
+            np.testing.assert_array_equal(getattr(fit, method)(X), getattr(fits[0], method)(X))
