@@ -64,7 +64,9 @@ def parse(argv):
     args.repeats = args.repeats or (3 if args.quick else 5)
     args.selected = [case.shrunk() if args.quick else case for case in CASES]
     if args.cases:
-        args.selected = [case for case in args.selected if case.name.startswith(tuple(args.cases))]
+        exact = {case.name for case in args.selected} & set(args.cases)
+        begin = tuple(set(args.cases) - exact)
+        args.selected = [c for c in args.selected if c.name in exact or begin and c.name.startswith(begin)]
         if not args.selected:
             parser.error(f"no case begins with {', '.join(args.cases)}; see --list")
     unknown = set(args.contenders or ()) - set(MODULES)

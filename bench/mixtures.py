@@ -11,10 +11,11 @@ import numpy as np
 
 from bench import reference, solvers
 from bench.solvers import problem
-from bench.timing import Contender, seconds_per_iteration, timed
+from bench.timing import Contender, faster_blas, held_blas, seconds_per_iteration, timed
 
 CHECK_ITERATIONS = 3
 PLAIN_FEATURES = 16  # above, plain NumPy is a reference only: scikit-learn's products are the better NumPy
+OWN_THREADS = ("gaussum", "oneDAL")  # the others are given BLAS on one core or on all, whichever is faster
 TARGET_SECONDS = 0.2  # the measured iterations should take about this long, but be 3 to 400
 
 
@@ -60,7 +61,7 @@ class EMCase:
                 runs[name] = functools.partial(solvers.run_onedal, X, start)
             elif name == "NumPy" and self.d <= PLAIN_FEATURES:
                 runs[name] = functools.partial(solvers.run_numpy, X, start)
-        return {name: iteration_contender(run) for name, run in runs.items()}
+        return {name: iteration_contender(run, name in OWN_THREADS) for name, run in runs.items()}
 
     @functools.lru_cache(maxsize=1)
     def _expected(self):
@@ -86,19 +87,22 @@ class EMCase:
         return {what: (np.max(np.abs(value)), tolerance) for what, value in scaled.items()}
 
 
-def iteration_contender(run):
+def iteration_contender(run, own_threads):
     """Time single iterations of `run(iterations) -> Answer` by the difference of a short and a long run."""
     note = {}
 
     def warm():
-        seconds, answer = timed(run, CHECK_ITERATIONS)  # cold, and so only a first idea of the speed
-        if seconds < 1.0:
+        run(1)  # loads libraries and starts threads
+        if own_threads:
             seconds, answer = timed(run, CHECK_ITERATIONS)
+        else:
+            note["blas_threads"], seconds, answer = faster_blas(lambda: run(CHECK_ITERATIONS))
         note["iterations"] = int(np.clip(TARGET_SECONDS * CHECK_ITERATIONS / seconds, 3, 400))
         return answer
 
     def measure():
-        return seconds_per_iteration(lambda count: run(count).iterations, 1, 1 + note["iterations"]), None
+        with held_blas(note.get("blas_threads")):
+            return seconds_per_iteration(lambda count: run(count).iterations, 1, 1 + note["iterations"]), None
 
     return Contender(warm, measure, note)
 
@@ -131,10 +135,10 @@ class ScoreCase:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")
                     model.fit(X[:20_000])
-                contenders[name] = score_contender(model.score_samples, X)
+                contenders[name] = score_contender(model.score_samples, X, name in OWN_THREADS)
             elif name == "NumPy":
                 score = functools.partial(reference.log_density, p=self._fitted())
-                contenders[name] = score_contender(score, X)
+                contenders[name] = score_contender(score, X, False)
         return contenders
 
     def _fitted(self):
@@ -150,9 +154,21 @@ class ScoreCase:
         return {"log densities": (np.max(np.abs(answer - self._expected())), 1e-8)}
 
 
-def score_contender(score, X):
+def score_contender(score, X, own_threads):
     """Time `score(X)`; every answer is checked."""
-    return Contender(warm=lambda: score(X), measure=lambda: timed(score, X))
+    note = {}
+
+    def warm():
+        if own_threads:
+            return score(X)
+        note["blas_threads"], _, answer = faster_blas(lambda: score(X))
+        return answer
+
+    def measure():
+        with held_blas(note.get("blas_threads")):
+            return timed(score, X)
+
+    return Contender(warm, measure, note)
 
 
 @dataclass(frozen=True)
@@ -184,7 +200,8 @@ class FitCase:
         for name in names:
             if name in solvers.FITS:
                 run, note = functools.partial(solvers.FITS[name], K=self.K, threads=threads), {}
-                warm = functools.partial(_fit, run, small, {}, checked=False)
+                few = X[: self.n // 10] if name not in OWN_THREADS else None
+                warm = functools.partial(_warm_fit, run, small, few, note)
                 contenders[name] = Contender(warm, functools.partial(_fit, run, X, note), note)
         return contenders
 
@@ -201,11 +218,17 @@ class FitCase:
         return {"shortfall of the mean log-likelihood": (max(0.0, self._expected() - answer), tolerance)}
 
 
-def _fit(run, X, note, checked=True):
+def _warm_fit(run, small, few, note):
+    """Load everything; choose the threads of a peer's BLAS on a tenth of the samples."""
+    run(small)
+    if few is not None:
+        note["blas_threads"] = faster_blas(lambda: run(few))[0]
+
+
+def _fit(run, X, note):
     """Seconds and likelihood of one fit, which are noted too."""
-    seconds, (p, iterations) = timed(run, X)
-    if not checked:
-        return None
+    with held_blas(note.get("blas_threads")):
+        seconds, (p, iterations) = timed(run, X)
     reached = float(np.mean(reference.log_density(X, p)))
     note |= {"mean_log_likelihood": reached, "iterations": int(iterations)}
     return seconds, reached

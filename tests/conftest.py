@@ -1,12 +1,17 @@
 """What the tests share: the data of the notebook, the real data, and threads for small problems too."""
 
+import sys
 from importlib import resources
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import settings
 
 from gaussum import parallel
+
+# the helpers beside the tests (kernel_access) are importable however pytest is started
+sys.path.insert(0, str(Path(__file__).parent))
 
 settings.register_profile("gaussum", deadline=None)
 settings.load_profile("gaussum")
@@ -21,7 +26,9 @@ def _read_only(a):
 def x():
     """The notebook's samples, shape (4600,): three Gaussians."""
     rng = np.random.RandomState(2)
-    return _read_only(np.concatenate([rng.normal(0, 2, 2000), rng.normal(5, 5, 2000), rng.normal(3, 0.5, 600)]))
+    return _read_only(
+        np.concatenate([rng.normal(0, 2, 2000), rng.normal(5, 5, 2000), rng.normal(3, 0.5, 600)])
+    )
 
 
 @pytest.fixture(scope="session")

@@ -126,7 +126,15 @@ def log_prob(build, structure, X, means, chol, log_const, ld=None):
     x = guard.freeze(guard.block(X, ld))
     out = guard.array((K, ld))
     f[f"log_prob_{structure}"](
-        x, ld, n, d, K, guard.read(means), guard.read(chol), guard.read(log_const), out,
+        x,
+        ld,
+        n,
+        d,
+        K,
+        guard.read(means),
+        guard.read(chol),
+        guard.read(log_const),
+        out,
         guard.array(f["estep_scratch"](d, ld)),
     )
     guard.check()
@@ -167,8 +175,17 @@ def accumulate(build, structure, X, resp, origins, into=None, ld=None):
     into = into or (np.zeros(K), np.zeros((K, d)), np.zeros(second_shape(structure, K, d)))
     nk, first, second = map(guard.copy, into)
     f[f"accumulate_{structure}"](
-        guard.freeze(guard.block(X, ld)), ld, n, d, K, guard.freeze(guard.block(resp, ld)), guard.read(origins),
-        nk, first, second, guard.array(f["mstep_scratch"](d, ld)),
+        guard.freeze(guard.block(X, ld)),
+        ld,
+        n,
+        d,
+        K,
+        guard.freeze(guard.block(resp, ld)),
+        guard.read(origins),
+        nk,
+        first,
+        second,
+        guard.array(f["mstep_scratch"](d, ld)),
     )
     guard.check()
     return nk.copy(), first.copy(), second.copy()
@@ -180,7 +197,13 @@ def parameters(build, structure, nk, first, second, origins, ridge):
     means, log_det = guard.array((K, d)), guard.array(K)
     covariances, chol = guard.array(second.shape), guard.array(second.shape)
     failed = functions(build)[f"parameters_{structure}"](
-        d, K, *map(guard.read, (nk, first, second, origins, ridge)), means, covariances, chol, log_det,
+        d,
+        K,
+        *map(guard.read, (nk, first, second, origins, ridge)),
+        means,
+        covariances,
+        chol,
+        log_det,
         guard.array(d),
     )
     guard.check()
@@ -192,8 +215,17 @@ def gauss_sum(build, S, w, T, inv_bandwidth, sums=None):
     guard, (n, d), m = Guarded(), S.shape, len(T)
     sums = guard.copy(np.zeros(m) if sums is None else sums)
     functions(build)["gauss_sum"](
-        guard.freeze(guard.block(S, n + 3)), n + 3, n, guard.read(w), guard.freeze(guard.block(T, m + 7)), m + 7, m,
-        d, guard.read(inv_bandwidth), sums, guard.array(m),
+        guard.freeze(guard.block(S, n + 3)),
+        n + 3,
+        n,
+        guard.read(w),
+        guard.freeze(guard.block(T, m + 7)),
+        m + 7,
+        m,
+        d,
+        guard.read(inv_bandwidth),
+        sums,
+        guard.array(m),
     )
     guard.check()
     return sums.copy()
@@ -205,8 +237,17 @@ def gauss_log_sum(build, S, log_w, T, inv_bandwidth, state=None):
     state = (np.full(m, LOWEST), np.zeros(m)) if state is None else state
     largest, sums = map(guard.copy, state)
     functions(build)["gauss_log_sum"](
-        guard.freeze(guard.block(S, n + 3)), n + 3, n, guard.read(log_w),
-        guard.freeze(guard.block(T, m + 7)), m + 7, m, d, guard.read(inv_bandwidth), largest, sums,
+        guard.freeze(guard.block(S, n + 3)),
+        n + 3,
+        n,
+        guard.read(log_w),
+        guard.freeze(guard.block(T, m + 7)),
+        m + 7,
+        m,
+        d,
+        guard.read(inv_bandwidth),
+        largest,
+        sums,
         guard.array(2 * m),
     )
     guard.check()

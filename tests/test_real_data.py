@@ -23,7 +23,7 @@ def test_three_components_on_x(x):
     assert total(mixture, x) == pytest.approx(-12802.841, abs=2e-3)
     order = np.argsort(mixture.covariances_.ravel())
     np.testing.assert_allclose(mixture.means_.ravel()[order], [3, 0, 5], atol=0.35)
-    np.testing.assert_allclose(np.sqrt(mixture.covariances_.ravel()[order]), [0.5, 2, 5], rtol=0.1)
+    np.testing.assert_allclose(np.sqrt(mixture.covariances_.ravel()[order]), [0.5, 2, 5], rtol=0.2)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -58,13 +58,33 @@ def test_kernel_density_beside_the_mixture(x):
 
 
 # Log-likelihood and number of free parameters by mclust 6.0.0 (Scrucca, Fraley, Murphy and Raftery 2023,
-# "Model-Based Clustering, Classification, and Density Estimation Using mclust in R"): models VVV, EEE, VVI and VII on
-# faithful, V (full) and E (tied) on galaxies, for one to four components.
+# "Model-Based Clustering, Classification, and Density Estimation Using mclust in R"): models VVV, EEE, VVI
+# and VII on faithful, V (full) and E (tied) on galaxies, for one to four components.
 MCLUST = {
-    ("faithful", "full"): [(-1289.79674505, 5), (-1130.26406829, 11), (-1127.19881023, 17), (-1111.27989091, 23)],
-    ("faithful", "tied"): [(-1289.79674505, 5), (-1140.18676033, 8), (-1126.32623647, 11), (-1126.37066623, 14)],
-    ("faithful", "diag"): [(-1516.70582662, 4), (-1147.80635268, 9), (-1131.94229014, 14), (-1118.48795223, 19)],
-    ("faithful", "spherical"): [(-2003.95203658, 3), (-1709.53218571, 7), (-1637.46706584, 11), (-1579.36946809, 15)],
+    ("faithful", "full"): [
+        (-1289.79674505, 5),
+        (-1130.26406829, 11),
+        (-1127.19881023, 17),
+        (-1111.27989091, 23),
+    ],
+    ("faithful", "tied"): [
+        (-1289.79674505, 5),
+        (-1140.18676033, 8),
+        (-1126.32623647, 11),
+        (-1126.37066623, 14),
+    ],
+    ("faithful", "diag"): [
+        (-1516.70582662, 4),
+        (-1147.80635268, 9),
+        (-1131.94229014, 14),
+        (-1118.48795223, 19),
+    ],
+    ("faithful", "spherical"): [
+        (-2003.95203658, 3),
+        (-1709.53218571, 7),
+        (-1637.46706584, 11),
+        (-1579.36946809, 15),
+    ],
     ("galaxies", "full"): [(-240.33789120, 2), (-220.24471953, 5), (-212.08293884, 8), (-199.25449610, 11)],
     ("galaxies", "tied"): [(-240.33789120, 2), (-240.35403218, 4), (-212.35186281, 6), (-212.35141273, 8)],
 }
@@ -78,7 +98,7 @@ CASES = [
 @pytest.mark.parametrize("data, structure, K, log_likelihood, df", CASES)
 def test_at_least_as_good_as_mclust(request, data, structure, K, log_likelihood, df):
     X = request.getfixturevalue(data)
-    mixture = GaussianMixture(K, covariance_type=structure, n_init=10, random_state=0).fit(X)
+    mixture = GaussianMixture(K, covariance_type=structure, n_init=20, random_state=0).fit(X)
     assert mixture.converged_
     assert mixture.n_parameters_ == df
     assert total(mixture, X) >= log_likelihood - 1e-4

@@ -1,0 +1,189 @@
+"""Imports and cimports point down: read from the sources beside these tests, and failing on one that points up."""
+
+import ast
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent / "src" / "gaussum"
+
+# From the ground up, one layer a line. A module may import from the lines below its own, and from what stands before
+# it on its own line.
+LAYERS = """
+kernels.blas kernels.lanes kernels._cpu kernels.dispatch
+kernels.estep kernels.mstep kernels.gauss_sum kernels
+base validation criteria
+covariance passes parallel
+statistics parameters
+likelihood acceleration
+initialize em
+bandwidth summation
+mixture kde
+selection outliers
+gaussum
+drawing plot files
+output
+demo commands
+cli __main__
+"""
+ORDER = {
+    name: (i, j) for i, line in enumerate(LAYERS.split("\n")[1:-1]) for j, name in enumerate(line.split())
+}
+
+# Leaves: no layer below `gaussum` knows them, except inside a function.
+LEAVES = {"drawing", "plot", "files", "output", "demo", "commands", "cli", "__main__"}
+
+# What may be imported anywhere besides the standard library, and what only inside the functions of certain modules.
+REQUIRED = {"numpy", "scipy", "threadpoolctl"}
+OPTIONAL = {
+    "matplotlib": {"drawing", "plot", "output"},
+    "pyarrow": {"files"},
+    "tqdm": {"output"},
+    "sklearn": {"base"},
+}
+
+
+def name_of(path):
+    parts = list(path.relative_to(ROOT).with_suffix("").parts)
+    if parts[-1] == "__init__":
+        parts.pop()
+    return ".".join(parts) or "gaussum"
+
+
+PYTHON = {name_of(path): path for path in sorted(ROOT.rglob("*.py"))}
+CYTHON = {str(path.relative_to(ROOT)): path for path in sorted([*ROOT.rglob("*.pyx"), *ROOT.rglob("*.pxd")])}
+
+
+def python_imports(path):
+    """(line, module, names, inside a function) of every import."""
+    tree = ast.parse(path.read_text())
+    inside = {
+        node
+        for function in ast.walk(tree)
+        if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+        for node in ast.walk(function)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node.lineno, alias.name, [], node in inside
+        elif isinstance(node, ast.ImportFrom):
+            yield (
+                node.lineno,
+                "." * node.level + (node.module or ""),
+                [a.name for a in node.names],
+                node in inside,
+            )
+
+
+def cython_imports(path):
+    """The same of import and cimport statements; docstrings and comments are taken out first."""
+    text = re.sub(r'("""|\'\'\').*?\1', lambda m: "\n" * m[0].count("\n"), path.read_text(), flags=re.S)
+    text = re.sub(r"#.*", "", text)
+    for number, line in enumerate(text.split("\n"), 1):
+        found = re.match(r"(\s*)(?:from\s+(\S+)\s+)?(c?import)\s+\(?([\w.,\s*]+)\)?", line)
+        if not found:
+            continue
+        indented, module, _, names = found.groups()
+        names = [n.split(" as ")[0].strip() for n in names.split(",") if n.strip()]
+        if module is None:
+            for name in names:
+                yield number, name, [], bool(indented)
+        else:
+            yield number, module, names, bool(indented)
+
+
+def targets(module, names):
+    """The modules of this package that an import reaches."""
+    if module != "gaussum" and not module.startswith("gaussum."):
+        return
+    inner = module.removeprefix("gaussum").removeprefix(".")
+    for name in names or [None]:
+        deeper = f"{inner}.{name}".strip(".") if name else None
+        yield deeper if deeper in ORDER else inner or "gaussum"
+
+
+def everything():
+    """(file, module, imports) of every source."""
+    for name, path in PYTHON.items():
+        yield str(path.relative_to(ROOT)), name, list(python_imports(path))
+    for file, path in CYTHON.items():
+        yield file, name_of(path), list(cython_imports(path))
+
+
+SOURCES = list(everything())
+
+
+def test_every_module_has_its_layer():
+    modules = set(PYTHON) | {name_of(path) for path in CYTHON.values()}
+    assert modules == set(ORDER), "the table of layers in this test and the sources differ"
+    assert len(ORDER) == len(LAYERS.split())
+
+
+@pytest.mark.parametrize("file, module, imports", SOURCES, ids=[file for file, _, _ in SOURCES])
+def test_imports_point_down(file, module, imports):
+    for line, imported, names, inside in imports:
+        assert not imported.startswith("."), f"{file}:{line}: a relative import"
+        for target in targets(imported, names):
+            assert target in ORDER, f"{file}:{line}: gaussum.{target} is no module of this package"
+            if target in LEAVES and inside:
+                continue
+            # a .pyx cimports from the .pxd of the same name without saying so; saying so would be odd but down
+            assert ORDER[target] < ORDER[module], (
+                f"{file}:{line}: {module} imports {target}, which stands above it"
+            )
+
+
+@pytest.mark.parametrize("file, module, imports", SOURCES, ids=[file for file, _, _ in SOURCES])
+def test_other_packages(file, module, imports):
+    for line, imported, _, inside in imports:
+        package = imported.split(".")[0]
+        if package in ("gaussum", "cython", "libc", *sys.stdlib_module_names, *REQUIRED):
+            continue
+        assert package in OPTIONAL, f"{file}:{line}: {package} is neither a requirement nor an extra"
+        assert inside, f"{file}:{line}: {package} is optional and must be imported inside a function"
+        assert module in OPTIONAL[package], f"{file}:{line}: {package} belongs to {sorted(OPTIONAL[package])}"
+
+
+def test_the_leaves_are_not_imported_from_below():
+    for file, module, imports in SOURCES:
+        if module in LEAVES:
+            continue
+        for line, imported, names, inside in imports:
+            for target in targets(imported, names):
+                assert target not in LEAVES or inside, f"{file}:{line}: imports the leaf {target}"
+
+
+def test_the_ground_floor_is_free_of_numpy():
+    for file, module, imports in SOURCES:
+        if module.startswith("kernels"):
+            for line, imported, _, _ in imports:
+                assert imported.split(".")[0] != "numpy", f"{file}:{line}"
+
+
+def test_only_blas_pxd_cimports_scipy():
+    for file, path in CYTHON.items():
+        scipy = [imported for _, imported, _, _ in cython_imports(path) if imported.split(".")[0] == "scipy"]
+        assert bool(scipy) == (file == "kernels/blas.pxd"), file
+
+
+def test_kernels_hold_no_python_objects():
+    # every function of a kernel may run without the GIL and cannot raise
+    for kernel in ("estep", "mstep", "gauss_sum"):
+        text = (ROOT / "kernels" / f"{kernel}.pyx").read_text()
+        assert not re.search(r"^\s*(cp?)?def\s+(?!api|inline|enum)\w+\(", text, flags=re.M)
+        ends = re.findall(r"^\)\s*(.*?):?$", text, flags=re.M)
+        assert ends and set(ends) == {"noexcept nogil"}, kernel
+
+
+def test_the_reader_of_imports_reads():
+    # the tests above hold nothing if this finds nothing
+    found = {file: {m for _, m, _, _ in imports} for file, _, imports in SOURCES}
+    assert "scipy.linalg.cython_blas" in found["kernels/blas.pxd"]
+    assert {"numpy", "gaussum.kernels", "libc.stdint"} <= found["passes.pyx"]
+    assert "gaussum.validation" in found["kde.py"]
+    assert list(targets("gaussum.kernels", ["estep", "mstep"])) == ["kernels.estep", "kernels.mstep"]
+    assert list(targets("gaussum.kernels.lanes", ["simd_exp"])) == ["kernels.lanes"]
+    assert list(targets("gaussum", ["plot", "GaussianMixture"])) == ["plot", "gaussum"]

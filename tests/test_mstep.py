@@ -1,0 +1,361 @@
+"""The M-step kernels of every build against slow twins in extended precision, and the edges of their statistics."""
+
+import functools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kernel_access import BUILDS, LONG, STRUCTURES, accumulate, functions, mixture, parameters, second_shape
+
+FEATURES = [1, 2, 3, 7, 15, 16, 17, 40]
+SAMPLES = [1, 5, 31, 32, 33, 200, 512]
+COMPONENTS = [1, 2, 5]
+RTOL = 1e-12
+
+builds = pytest.mark.parametrize("build", BUILDS)
+structures = pytest.mark.parametrize("structure", STRUCTURES)
+seeds = st.integers(0, 2**32 - 1)
+
+
+# --- twins -------------------------------------------------------------------------------------------------------
+
+
+def twin_statistics(structure, X, resp, origins):
+    """n_k, f_k and S_k, and the same sums of magnitudes: what their rounding errors are relative to."""
+    results = []
+    for magnitude in (lambda a: a, np.abs):
+        nk, first, full = [], [], []
+        for k in range(len(origins)):
+            r = resp[:, k].astype(LONG)
+            z = magnitude(X.astype(LONG) - origins[k].astype(LONG))
+            nk.append(r.sum())
+            first.append((r[:, np.newaxis] * z).sum(axis=0))
+            full.append(np.dot((r[:, np.newaxis] * z).T, z))
+        results.append((np.array(nk), np.array(first), _of_structure(structure, np.array(full))))
+    return results
+
+
+def _of_structure(structure, full):
+    if structure == "full":
+        return np.triu(full)
+    if structure == "tied":
+        return np.triu(full.sum(axis=0))
+    diagonals = np.einsum("kjj->kj", full)
+    return diagonals if structure == "diag" else diagonals.sum(axis=1)
+
+
+def twin_parameters(structure, nk, first, second, origins, ridge):
+    """Means, covariances, U and log det U."""
+    nk, first, second, origins, ridge = (a.astype(LONG) for a in (nk, first, second, origins, ridge))
+    K, d = origins.shape
+    delta = first / nk[:, np.newaxis]
+    outer = delta[:, :, np.newaxis] * delta[:, np.newaxis, :]
+    if structure == "full":
+        covariances = (_symmetric(second) + np.diag(ridge)) / nk[:, np.newaxis, np.newaxis] - outer
+    elif structure == "tied":
+        covariances = (_symmetric(second) + np.diag(ridge) - np.tensordot(nk, outer, 1)) / nk.sum()
+    elif structure == "diag":
+        covariances = (second + ridge) / nk[:, np.newaxis] - delta**2
+    else:
+        covariances = ((second + ridge.sum()) / nk - (delta**2).sum(axis=1)) / d
+    if structure in ("full", "tied"):
+        chol = np.array([_inverse_cholesky(c) for c in covariances.reshape(-1, d, d)])
+        log_det = np.log(np.einsum("kjj->kj", chol)).sum(axis=1)
+        chol = chol.reshape(covariances.shape)
+    else:
+        chol = 1 / np.sqrt(covariances)
+        log_det = np.log(chol).sum(axis=1) if structure == "diag" else d * np.log(chol)
+    return origins + delta, covariances, chol, np.broadcast_to(log_det, K)
+
+
+def _symmetric(upper):
+    return np.triu(upper) + np.swapaxes(np.triu(upper, 1), -1, -2)
+
+
+def _inverse_cholesky(a):
+    """Upper triangular U with U U^T = a^-1, that is L^-T of a = L L^T, in extended precision."""
+    d = len(a)
+    lower, inverse = np.zeros_like(a), np.zeros_like(a)
+    for j in range(d):
+        column = a[j:, j] - np.dot(lower[j:, :j], lower[j, :j])
+        lower[j:, j] = column / np.sqrt(column[0])
+    for i in range(d):
+        inverse[i] = -np.dot(lower[i, :i], inverse[:i]) / lower[i, i]
+        inverse[i, i] = 1 / lower[i, i]
+    return inverse.T
+
+
+def partition(n, K, seed=0, kind="soft"):
+    rng = np.random.default_rng([seed, n, K])
+    if kind == "hard":
+        return np.eye(K)[rng.integers(K, size=n)]
+    return rng.dirichlet(np.full(K, 0.5), size=n) * rng.uniform(0.1, 3, size=(n, 1))
+
+
+@functools.cache
+def case(structure, n, d, K):
+    X, means, _, _ = mixture("diag", n, d, K)
+    resp = partition(n, K, kind="hard" if n == 33 else "soft")
+    origins = means + 0.1
+    return (X, resp, origins), *twin_statistics(structure, X, resp, origins)
+
+
+def assert_statistics(found, expected, magnitudes, rtol=RTOL):
+    for value, exact, scale in zip(found, expected, magnitudes):
+        assert value.shape == exact.shape
+        assert (np.abs(value - exact) <= rtol * scale).all()
+
+
+# --- statistics ------------------------------------------------------------------------------------------------------
+
+
+@builds
+@structures
+@pytest.mark.parametrize("d", FEATURES)
+def test_accumulate_agrees_with_its_twin(build, structure, d):
+    for n in SAMPLES:
+        for K in COMPONENTS:
+            inputs, expected, magnitudes = case(structure, n, d, K)
+            # the lower triangle of the result is 0, as it began: nobody wrote there
+            assert_statistics(accumulate(build, structure, *inputs), expected, magnitudes)
+
+
+@builds
+@structures
+@pytest.mark.parametrize("d", [1, 3, 16])
+def test_accumulate_adds(build, structure, d):
+    # blocks one after the other give the whole; the lower triangle is left alone
+    (X, resp, origins), expected, magnitudes = case(structure, 512, d, 5)
+    total = None
+    for start, stop in ((0, 1), (1, 33), (33, 33), (33, 300), (300, 512)):
+        total = accumulate(build, structure, X[start:stop], resp[start:stop], origins, into=total)
+    assert_statistics(total, expected, magnitudes)
+    began = np.full(5, 3.0), np.full((5, d), -2.0), np.full(second_shape(structure, 5, d), 7.0)
+    nk, first, second = accumulate(build, structure, X, resp, origins, into=began)
+    assert_statistics((nk - 3, first + 2), expected, (magnitudes[0] + 3, magnitudes[1] + 2))
+    exact = expected[2] + 7
+    assert (np.abs(second - exact) <= RTOL * (magnitudes[2] + 7)).all()
+
+
+@builds
+@structures
+@pytest.mark.parametrize("d", [1, 3, 16])
+def test_the_leading_dimension_changes_nothing(build, structure, d):
+    inputs, _, _ = case(structure, 33, d, 2)
+    expected = accumulate(build, structure, *inputs, ld=33)
+    for ld in (34, 64, 512):
+        for a, b in zip(accumulate(build, structure, *inputs, ld=ld), expected):
+            np.testing.assert_array_equal(a, b)
+
+
+@builds
+@structures
+@pytest.mark.parametrize("d", [1, 2, 17])
+def test_samples_without_responsibility_count_for_nothing(build, structure, d):
+    (X, resp, origins), expected, magnitudes = case(structure, 200, d, 2)
+    X, resp = np.repeat(X, 2, axis=0), np.repeat(resp, 2, axis=0)
+    X[::2], resp[::2] = 1e150, 0.0
+    assert_statistics(accumulate(build, structure, X, resp, origins), expected, magnitudes)
+    nothing = accumulate(build, structure, X, np.zeros_like(resp), origins)
+    assert all((a == 0).all() for a in nothing)
+
+
+@builds
+@structures
+@pytest.mark.parametrize("d", [1, 3, 17])
+def test_tiny_responsibilities(build, structure, d):
+    # 1e-290 is far below the rounding of anything, and yet all that this component has
+    (X, resp, origins), _, _ = case(structure, 200, d, 2)
+    resp = resp * [1.0, 1e-290]
+    expected, magnitudes = twin_statistics(structure, X, resp, origins)
+    assert_statistics(accumulate(build, structure, X, resp, origins), expected, magnitudes)
+
+
+@builds
+@structures
+@pytest.mark.parametrize("d", [1, 2, 17])
+def test_an_offset_of_1e8_spreads_costs_no_digits(build, structure, d):
+    X, means, _, _ = mixture("diag", 512, d, 2)
+    resp, X, origins = partition(512, 2), X + 1e8, means + 1e8
+    expected, magnitudes = twin_statistics(structure, X, resp, origins)
+    found = accumulate(build, structure, X, resp, origins)
+    assert_statistics(found, expected, magnitudes)
+    ridge = np.full(d, 1e-6)
+    failed, new_means, covariances, _, _ = parameters(build, structure, *found, origins, ridge)
+    exact_means, exact_covariances, _, _ = twin_parameters(structure, *expected, origins, ridge)
+    assert failed == 0
+    np.testing.assert_allclose(new_means, exact_means.astype(float), rtol=1e-15)
+    np.testing.assert_allclose(covariances, exact_covariances.astype(float), rtol=1e-11, atol=1e-11)
+
+
+@builds
+def test_no_samples_and_scratch(build):
+    for structure in STRUCTURES:
+        nothing = accumulate(build, structure, np.empty((0, 3)), np.empty((0, 2)), np.ones((2, 3)))
+        assert all((a == 0).all() for a in nothing)
+    scratch = functions(build)["mstep_scratch"]
+    assert scratch(1, 1) > 0 and scratch(3, 64) < scratch(3, 96) < scratch(4, 96)
+
+
+# --- parameters ------------------------------------------------------------------------------------------------------
+
+
+def statistics(structure, d, K, seed=0):
+    """Statistics of enough samples for a covariance of condition number a few."""
+    X, means, _, _ = mixture("diag", 20 * d * K + 50, d, K, seed)
+    resp = partition(len(X), K, seed) + 0.1
+    exact, _ = twin_statistics(structure, X, resp, means)
+    return [a.astype(float) for a in exact], means
+
+
+@builds
+@structures
+@pytest.mark.parametrize("d", FEATURES)
+@pytest.mark.parametrize("K", COMPONENTS)
+def test_parameters_agree_with_their_twin(build, structure, d, K):
+    (nk, first, second), origins = statistics(structure, d, K)
+    for ridge in (np.zeros(d), np.linspace(0.5, 2, d)):
+        failed, *found = parameters(build, structure, nk, first, second, origins, ridge)
+        expected = twin_parameters(structure, nk, first, second, origins, ridge)
+        assert failed == 0
+        for value, exact in zip(found, expected):
+            # entries of a matrix relative to its largest
+            scale = np.abs(exact).max(axis=(-1, -2), keepdims=True) if exact.ndim > 1 else np.abs(exact)
+            assert (np.abs(value - exact) <= RTOL * np.maximum(scale, 1)).all()
+        if structure in ("full", "tied"):
+            _, covariances, chol, _ = found
+            np.testing.assert_array_equal(covariances, np.swapaxes(covariances, -1, -2))
+            np.testing.assert_array_equal(chol, np.triu(chol))
+
+
+@builds
+@structures
+@pytest.mark.parametrize("d", [1, 2, 17])
+def test_a_component_without_samples_stays_and_is_reported(build, structure, d):
+    (nk, first, second), origins = statistics(structure, d, 3)
+    nk[1], first[1] = 0.0, 0.0
+    if structure != "tied":
+        second[1] = 0.0
+    failed, means, covariances, _, log_det = parameters(
+        build, structure, nk, first, second, origins, np.zeros(d)
+    )
+    assert failed == (0 if structure == "tied" else 2)
+    np.testing.assert_array_equal(means[1], origins[1])
+    assert np.isfinite(means).all() and np.isfinite(covariances).all() and np.isfinite(log_det[[0, 2]]).all()
+
+
+@builds
+@structures
+@pytest.mark.parametrize("d", [1, 2, 17])
+@pytest.mark.parametrize("value", [0.0, -1.0, np.nan])
+def test_what_is_not_positive_definite_is_reported(build, structure, d, value):
+    (nk, first, second), origins = statistics(structure, d, 3)
+    first[:] = 0.0
+    spoilt = second[...] if structure == "tied" else second[2]
+    if structure in ("full", "tied"):
+        spoilt[d - 1, d - 1] = value
+        spoilt[: d - 1, d - 1] = 0.0
+    elif structure == "diag":
+        spoilt[d - 1] = value
+    else:
+        second[2] = value
+    failed, _, _, _, log_det = parameters(build, structure, nk, first, second, origins, np.zeros(d))
+    assert failed == (1 if structure == "tied" else 3)
+    # who rescues such components finds them by this
+    assert not np.isfinite(log_det[2])
+
+
+@builds
+@structures
+def test_a_mass_too_small_to_divide_by(build, structure):
+    # 1 / 1e-312 overflows: either the parameters are finite or the component is reported
+    d = 2
+    (nk, first, second), origins = statistics(structure, d, 1)
+    failed, *found = parameters(
+        build, structure, nk * 1e-314, first * 1e-314, second * 1e-314, origins, np.full(d, 1e-6)
+    )
+    assert failed or all(np.isfinite(a).all() for a in found)
+
+
+@builds
+@structures
+@pytest.mark.parametrize("d", [1, 3, 17])
+def test_outputs_may_lie_on_their_inputs(build, structure, d):
+    # the means on the origins and the covariances on the second moments
+    (nk, first, second), origins = statistics(structure, d, 2)
+    ridge = np.full(d, 0.5)
+    _, *expected = parameters(build, structure, nk, first, second, origins, ridge)
+    chol, log_det = np.empty_like(second), np.empty(2)
+    functions(build)[f"parameters_{structure}"](
+        d, 2, nk, first, second, origins, ridge, origins, second, chol, log_det, np.empty(d)
+    )
+    for a, b in zip((origins, second, chol, log_det), expected):
+        np.testing.assert_array_equal(a, b)
+
+
+# --- properties ----------------------------------------------------------------------------------------------------
+
+
+shapes = {"n": st.integers(1, 70), "d": st.integers(1, 20), "K": st.integers(1, 6), "seed": seeds}
+
+
+@builds
+@structures
+@given(**shapes)
+@settings(deadline=None, max_examples=25)
+def test_statistics_are_additive_and_blind_to_order(build, structure, n, d, K, seed):
+    rng = np.random.default_rng(seed)
+    X, origins, _, _ = mixture("diag", n, d, K, seed)
+    resp = partition(n, K, seed)
+    whole = accumulate(build, structure, X, resp, origins)
+    _, magnitudes = twin_statistics(structure, X, resp, origins)
+    order, cut = rng.permutation(n), rng.integers(n + 1)
+    parts = accumulate(build, structure, X[order[:cut]], resp[order[:cut]], origins)
+    parts = accumulate(build, structure, X[order[cut:]], resp[order[cut:]], origins, into=parts)
+    assert_statistics(parts, whole, magnitudes, rtol=1e-14)
+
+
+@builds
+@structures
+@given(**shapes, power=st.integers(-100, 100))
+@settings(deadline=None, max_examples=25)
+def test_scaling_by_a_power_of_two_changes_no_bit(build, structure, n, d, K, seed, power):
+    X, origins, _, _ = mixture("diag", n, d, K, seed)
+    resp = partition(n, K, seed)
+    nk, first, second = accumulate(build, structure, X, resp, origins)
+    scaled = accumulate(build, structure, np.ldexp(X, power), resp, np.ldexp(origins, power))
+    for a, b in zip(scaled, (nk, np.ldexp(first, power), np.ldexp(second, 2 * power))):
+        np.testing.assert_array_equal(a, b)
+
+
+@builds
+@structures
+@given(d=st.integers(1, 20), K=st.integers(1, 4), seed=seeds, shift=st.floats(-3, 3))
+@settings(deadline=None, max_examples=25)
+def test_the_origin_does_not_matter(build, structure, d, K, seed, shift):
+    X, means, _, _ = mixture("diag", 10 * d + 20, d, K, seed)
+    resp = partition(len(X), K, seed) + 0.2
+    ridge = np.full(d, 0.1)
+    found = [
+        parameters(build, structure, *accumulate(build, structure, X, resp, origins), origins, ridge)
+        for origins in (means, means + shift)
+    ]
+    assert found[0][0] == found[1][0] == 0
+    np.testing.assert_allclose(found[0][1], found[1][1], rtol=1e-11, atol=1e-11)
+    np.testing.assert_allclose(found[0][2], found[1][2], rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.skipif(not {"v3", "v4"} <= set(BUILDS), reason="needs two builds with fused multiply-add")
+@structures
+@pytest.mark.parametrize("d", FEATURES)
+def test_the_same_bits_at_every_vector_width(structure, d):
+    for n in SAMPLES:
+        inputs, _, _ = case(structure, n, d, 5)
+        for a, b in zip(accumulate("v3", structure, *inputs), accumulate("v4", structure, *inputs)):
+            np.testing.assert_array_equal(a, b)
+    found, origins = statistics(structure, d, 2)
+    ridge = np.full(d, 0.1)
+    for a, b in zip(*(parameters(build, structure, *found, origins, ridge) for build in ("v3", "v4"))):
+        np.testing.assert_array_equal(a, b)
