@@ -1,8 +1,9 @@
 """The compiled kernels of every build, called on NumPy arrays through their C function tables.
 
-Every array that a kernel sees lies in a guarded zone: sentinels before and after it, which must survive the call, and
-an address that no vector width is aligned to. Blocks have columns beyond the last sample, filled with NaN where the
-kernel only reads and with sentinels where it writes: it may neither use the one nor touch the other.
+Every array that a kernel sees lies in a guarded zone: sentinels before and after it, which must survive the
+call, and an address that no vector width is aligned to. Blocks have columns beyond the last sample, filled
+with NaN where the kernel only reads and with sentinels where it writes: it may neither use the one nor touch
+the other.
 """
 
 import ctypes
@@ -72,7 +73,7 @@ def _convert(argument, kind):
 
 
 class Guarded:
-    """Arrays inside zones of sentinels; `check` says whether the zones, and what is read only, are as they were."""
+    """Arrays in zones of sentinels; `check` asserts that the zones, and what is only read, are as before."""
 
     def __init__(self):
         self._zones = []
@@ -115,7 +116,7 @@ class Guarded:
             assert array.tobytes() == contents, "an input was changed"
 
 
-# --- kernels as functions of plain arrays, one block ---------------------------------------------------------------
+# --- kernels as functions of plain arrays, one block ----------------------------------------------
 
 
 def log_prob(build, structure, X, means, chol, log_const, ld=None):
@@ -254,7 +255,7 @@ def gauss_log_sum(build, S, log_w, T, inv_bandwidth, state=None):
     return largest.copy(), sums.copy()
 
 
-# --- input ---------------------------------------------------------------------------------------------------------
+# --- input ----------------------------------------------------------------------------------------
 
 
 def mixture(structure, n, d, K, seed=0):

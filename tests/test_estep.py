@@ -1,4 +1,4 @@
-"""The E-step kernels of every build against slow twins in extended precision, and the edges of their blocks."""
+"""The E-step kernels of every build against slow twins in extended precision; the edges of a block."""
 
 import functools
 
@@ -28,7 +28,7 @@ structures = pytest.mark.parametrize("structure", STRUCTURES)
 seeds = st.integers(0, 2**32 - 1)
 
 
-# --- twins -------------------------------------------------------------------------------------------------------
+# --- twins ----------------------------------------------------------------------------------------
 
 
 def twin_norms(structure, X, means, chol):
@@ -60,7 +60,7 @@ def twin_responsibilities(logs):
     return terms / total, (largest + np.log(total))[:, 0]
 
 
-# --- log p_ik ----------------------------------------------------------------------------------------------------
+# --- log p_ik -------------------------------------------------------------------------------------
 
 
 @builds
@@ -170,7 +170,7 @@ def test_scratch_grows_with_the_block(build):
     assert scratch(1, 1) > 0 and scratch(3, 64) < scratch(3, 96) < scratch(4, 96)
 
 
-# --- sums over components --------------------------------------------------------------------------------------
+# --- sums over components -------------------------------------------------------------------------
 
 
 @builds
@@ -236,7 +236,7 @@ def test_a_tiny_responsibility_is_accurate(build):
     np.testing.assert_allclose(resp[:, 1], np.exp(logs[:, 1]), rtol=1e-15, atol=5e-324)
 
 
-# --- properties ----------------------------------------------------------------------------------------------------
+# --- properties -----------------------------------------------------------------------------------
 
 
 shapes = {"n": st.integers(1, 70), "d": st.integers(1, 20), "K": st.integers(1, 6), "seed": seeds}

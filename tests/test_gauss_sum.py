@@ -38,7 +38,7 @@ def problem(n, m, d, seed=0, spread=3.0):
     return S, rng.exponential(size=n), T, rng.uniform(0.3, 2, size=d)
 
 
-# --- twins -------------------------------------------------------------------------------------------------------
+# --- twins ----------------------------------------------------------------------------------------
 
 
 @builds
@@ -93,7 +93,7 @@ def test_an_offset_of_1e8_bandwidths_costs_no_digits(build, d):
     np.testing.assert_allclose(np.exp(log_sum(build, S, np.log(w), T, g)), exact, rtol=1e-11)
 
 
-# --- weights -----------------------------------------------------------------------------------------------------
+# --- weights --------------------------------------------------------------------------------------
 
 
 @builds
@@ -134,7 +134,7 @@ def test_weights_of_every_size(build):
     np.testing.assert_allclose(log_sum(build, S, log_w, T, np.ones(1)), exact, rtol=1e-14)
 
 
-# --- blocks ------------------------------------------------------------------------------------------------------
+# --- blocks ---------------------------------------------------------------------------------------
 
 
 @builds
@@ -189,7 +189,7 @@ def test_distances_that_overflow(build, d):
     assert log_sum(build, -far, np.zeros(1), far, g) == -np.inf
 
 
-# --- properties ----------------------------------------------------------------------------------------------------
+# --- properties -----------------------------------------------------------------------------------
 
 
 shapes = {"n": st.integers(1, 50), "m": st.integers(1, 70), "d": st.integers(1, 6), "seed": seeds}

@@ -1,4 +1,4 @@
-"""Imports and cimports point down: read from the sources beside these tests, and failing on one that points up."""
+"""Imports and cimports point down: they are read from the sources, and one that points up fails."""
 
 import ast
 import re
@@ -9,8 +9,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent / "src" / "gaussum"
 
-# From the ground up, one layer a line. A module may import from the lines below its own, and from what stands before
-# it on its own line.
+# From the ground up, one layer a line: a module may import from the lines before its own, and from what
+# stands before it on its own line.
 LAYERS = """
 kernels.blas kernels.lanes kernels._cpu kernels.dispatch
 kernels.estep kernels.mstep kernels.gauss_sum kernels
@@ -35,7 +35,7 @@ ORDER = {
 # Leaves: no layer below `gaussum` knows them, except inside a function.
 LEAVES = {"drawing", "plot", "files", "output", "demo", "commands", "cli", "__main__"}
 
-# What may be imported anywhere besides the standard library, and what only inside the functions of certain modules.
+# What may be imported besides the standard library: anywhere; only inside the functions of certain modules.
 REQUIRED = {"numpy", "scipy", "threadpoolctl"}
 OPTIONAL = {
     "matplotlib": {"drawing", "plot", "output"},
@@ -130,7 +130,6 @@ def test_imports_point_down(file, module, imports):
             assert target in ORDER, f"{file}:{line}: gaussum.{target} is no module of this package"
             if target in LEAVES and inside:
                 continue
-            # a .pyx cimports from the .pxd of the same name without saying so; saying so would be odd but down
             assert ORDER[target] < ORDER[module], (
                 f"{file}:{line}: {module} imports {target}, which stands above it"
             )
@@ -140,7 +139,7 @@ def test_imports_point_down(file, module, imports):
 def test_other_packages(file, module, imports):
     for line, imported, _, inside in imports:
         package = imported.split(".")[0]
-        if package in ("gaussum", "cython", "libc", *sys.stdlib_module_names, *REQUIRED):
+        if package in ("gaussum", "cython", "cpython", "libc", *sys.stdlib_module_names, *REQUIRED):
             continue
         assert package in OPTIONAL, f"{file}:{line}: {package} is neither a requirement nor an extra"
         assert inside, f"{file}:{line}: {package} is optional and must be imported inside a function"

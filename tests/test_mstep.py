@@ -1,4 +1,4 @@
-"""The M-step kernels of every build against slow twins in extended precision, and the edges of their statistics."""
+"""The M-step kernels of every build against slow twins in extended precision; edges of the statistics."""
 
 import functools
 
@@ -19,7 +19,7 @@ structures = pytest.mark.parametrize("structure", STRUCTURES)
 seeds = st.integers(0, 2**32 - 1)
 
 
-# --- twins -------------------------------------------------------------------------------------------------------
+# --- twins ----------------------------------------------------------------------------------------
 
 
 def twin_statistics(structure, X, resp, origins):
@@ -108,7 +108,7 @@ def assert_statistics(found, expected, magnitudes, rtol=RTOL):
         assert (np.abs(value - exact) <= rtol * scale).all()
 
 
-# --- statistics ------------------------------------------------------------------------------------------------------
+# --- statistics -----------------------------------------------------------------------------------
 
 
 @builds
@@ -199,7 +199,7 @@ def test_no_samples_and_scratch(build):
     assert scratch(1, 1) > 0 and scratch(3, 64) < scratch(3, 96) < scratch(4, 96)
 
 
-# --- parameters ------------------------------------------------------------------------------------------------------
+# --- parameters -----------------------------------------------------------------------------------
 
 
 def statistics(structure, d, K, seed=0):
@@ -249,7 +249,7 @@ def test_a_component_without_samples_stays_and_is_reported(build, structure, d):
 @builds
 @structures
 @pytest.mark.parametrize("d", [1, 2, 17])
-@pytest.mark.parametrize("value", [0.0, -1.0, np.nan])
+@pytest.mark.parametrize("value", [0.0, -1.0, np.nan, np.inf])
 def test_what_is_not_positive_definite_is_reported(build, structure, d, value):
     (nk, first, second), origins = statistics(structure, d, 3)
     first[:] = 0.0
@@ -295,7 +295,7 @@ def test_outputs_may_lie_on_their_inputs(build, structure, d):
         np.testing.assert_array_equal(a, b)
 
 
-# --- properties ----------------------------------------------------------------------------------------------------
+# --- properties -----------------------------------------------------------------------------------
 
 
 shapes = {"n": st.integers(1, 70), "d": st.integers(1, 20), "K": st.integers(1, 6), "seed": seeds}

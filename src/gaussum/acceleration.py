@@ -57,6 +57,12 @@ class QuasiNewton:
 
     def step(self, parameters, statistics, objective):
         """One step from `parameters`, at which `statistics` and `objective` were computed; None if none was found."""
+        try:
+            return self._step(parameters, statistics, objective)
+        except np.linalg.LinAlgError:
+            return self._refuse()
+
+    def _step(self, parameters, statistics, objective):
         if self._coordinates is None or self._age >= _NEW_REFERENCE:
             self._coordinates = Coordinates(parameters, statistics)
             self._position = np.zeros(self._coordinates.size)

@@ -3,7 +3,7 @@
 Converged means that the gain in the mean log-likelihood that is still to come is estimated to be below `tol`. The last
 change says little: plain EM converges linearly, often at a rate of 0.999, and then a thousand times the last change
 is to come. Plain iterations use Aitken's extrapolation of the last three values (Boehning et al. 1994; McNicholas
-et al. 2010); accelerated ones the quasi-Newton model's own prediction.
+et al. 2010); accelerated ones the quasi-Newton model's own prediction, which plain iterations then have to confirm.
 """
 
 from dataclasses import dataclass, field
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from gaussum.acceleration import QuasiNewton
+from gaussum.likelihood import CollapseError
 from gaussum.parameters import MixtureParameters
 
 # Changes below this many units in the last place are rounding.
@@ -70,7 +71,7 @@ def maximize(likelihood, parameters, *, tol, max_iter, accelerate=True, callback
 
     Raises
     ------
-    ArithmeticError
+    CollapseError
         The log-likelihood is no longer finite, or components collapse again and again.
     """
     likelihood.n_rescues = 0
@@ -83,12 +84,12 @@ def _maximize(likelihood, parameters, tol, max_iter, accelerate, callback):
     objective = likelihood.objective(parameters, statistics)
     objectives = []
     model = QuasiNewton(likelihood) if accelerate else None
-    remaining, held, converged, n_iter, n_passes = np.inf, 0, False, 0, 1
+    remaining, held, converged, n_iter, n_passes, plain = np.inf, 0, False, 0, 1, _WARM_UP
     changes = []
     while n_iter < max_iter:
         n_iter += 1
         step = None
-        if model is not None and n_iter > _WARM_UP:
+        if model is not None and plain == 0:
             step = model.step(parameters, statistics, objective)
         if step is not None:
             n_passes += step.n_passes
@@ -100,12 +101,13 @@ def _maximize(likelihood, parameters, tol, max_iter, accelerate, callback):
             after_statistics = likelihood.statistics(after)
             after_objective = likelihood.objective(after, after_statistics)
             n_passes += 1
+            plain = max(plain - 1, 0)
             changes.append(after_objective - objective)
             remaining = _aitken(changes)
         change = after_objective - objective
         rounding = _ROUNDING * max(1.0, abs(after_objective))
         if not np.isfinite(after_objective):
-            raise ArithmeticError(f"the log-likelihood became {after_objective} at iteration {n_iter}")
+            raise CollapseError(f"the log-likelihood became {after_objective} at iteration {n_iter}")
         parameters, statistics, objective = after, after_statistics, after_objective
         objectives.append(objective)
         if callback is not None:
@@ -113,9 +115,12 @@ def _maximize(likelihood, parameters, tol, max_iter, accelerate, callback):
         if abs(change) <= rounding:
             remaining = 0.0
         held = held + 1 if remaining == 0.0 or remaining < tol and change < tol else 0
-        if held >= _IN_A_ROW:
+        if held >= _IN_A_ROW and step is None:
             converged = True
             break
+        if held >= _IN_A_ROW:
+            # plain steps have to confirm: at a saddle they grow, which the quasi-Newton model does not see
+            held, plain, model = 0, _IN_A_ROW + 2, QuasiNewton(likelihood)
     return EMResult(
         parameters, statistics.log_likelihood / statistics.total_weight, objectives, converged, n_iter, n_passes,
         float(remaining),

@@ -16,7 +16,10 @@ _ROWS = 4096
 
 
 def variances(X, sample_weight=None):
-    """Means and variances of the features, each shape (n_features,), in two passes over blocks of rows."""
+    """Means and variances of the features, each shape (n_features,), in two passes over blocks of rows.
+
+    Not finite where they overflow.
+    """
     n, d = X.shape
     rows = max(1, (1 << 17) // d)
     total = float(n) if sample_weight is None else float(sample_weight.sum())
@@ -32,11 +35,14 @@ def variances(X, sample_weight=None):
         return result / total
 
     origin = X[0].astype(np.float64)
-    mean = origin + average(lambda x: x - origin)
-    return mean, average(lambda x: (x - mean) ** 2)
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        mean = origin + average(lambda x: x - origin)
+        return mean, average(lambda x: (x - mean) ** 2)
 
 
-def initial_parameters(X, covariance_type, n_components, method, rng, *, scale, sample_weight=None, ridge=None):
+def initial_parameters(
+    X, covariance_type, n_components, method, rng, *, scale, sample_weight=None, ridge=None, centers=None
+):
     """Parameters from a first partition of at most a few ten thousand samples.
 
     Parameters
@@ -50,6 +56,8 @@ def initial_parameters(X, covariance_type, n_components, method, rng, *, scale, 
     scale : ndarray, shape (n_features,)
         Standard deviations: distances are taken in units of them.
     ridge : ndarray, shape (n_features,)
+    centers : ndarray, shape (n_components, n_features), optional
+        Centres to use instead of the method's.
     """
     index = _subsample(*X.shape, n_components, sample_weight, rng)
     chosen = np.ascontiguousarray(X if index is None else X[index], dtype=np.float64)
@@ -58,7 +66,7 @@ def initial_parameters(X, covariance_type, n_components, method, rng, *, scale, 
     likelihood = MixtureLikelihood(
         chosen, covariance_type, n_components, sample_weight=weight, ridge=ridge, n_threads=1
     )
-    if method == "random":
+    if centers is None and method == "random":
         origins = np.tile(variances(chosen, weight)[0], (n_components, 1))
 
         def draw(start, stop):
@@ -68,16 +76,19 @@ def initial_parameters(X, covariance_type, n_components, method, rng, *, scale, 
         return likelihood.maximize(likelihood.partition_statistics(origins, draw))
     center = chosen.mean(axis=0)
     whitened = (chosen - center) / scale
-    if method == "random_from_data":
+    if centers is not None:
+        with np.errstate(over="ignore"):
+            centers = (centers - center) / scale
+    elif method == "random_from_data":
         drawable = np.arange(len(chosen)) if weight is None else np.flatnonzero(weight)
         centers = whitened[rng.choice(drawable, n_components, replace=False)]
     else:
         centers = _plus_plus(whitened, n_components, weight, rng)
-    if method == "kmeans":
-        labels, centers = _lloyd(whitened, centers, weight)
-    else:
-        labels = _nearest(whitened, centers)[0]
-    return likelihood.maximize(likelihood.partition_statistics(centers * scale + center, labels))
+        if method == "kmeans":
+            centers = _lloyd(whitened, centers, weight)
+    labels, mass = _assign(whitened, centers, weight)
+    origins = _cluster_means(whitened, labels, mass, weight) * scale + center
+    return likelihood.maximize(likelihood.partition_statistics(origins, labels))
 
 
 def _subsample(n, d, n_components, sample_weight, rng):
@@ -91,19 +102,28 @@ def _subsample(n, d, n_components, sample_weight, rng):
     return np.sort(_draw(sample_weight, size, rng))
 
 
-def _nearest(X, centers):
-    """The nearest centre of each sample and the squared distance to it."""
+def _assign(X, centers, weight):
+    """The nearest centre of each sample, and the mass of each cluster.
+
+    An empty cluster takes the sample that is farthest from its centre.
+    """
     labels = np.empty(len(X), dtype=np.intp)
     distance = np.empty(len(X))
-    norms = np.einsum("kj,kj->k", centers, centers)
-    for start in range(0, len(X), _ROWS):
-        rows = X[start : start + _ROWS]
-        # |x|^2 is left out of the comparison and added where it is known to be needed
-        partial = rows @ (-2.0 * centers.T) + norms
-        best = partial.argmin(axis=1)
-        labels[start : start + _ROWS] = best
-        distance[start : start + _ROWS] = _squares(rows - centers[best])
-    return labels, distance
+    with np.errstate(over="ignore", invalid="ignore"):
+        norms = _squares(centers)
+        for start in range(0, len(X), _ROWS):
+            rows = X[start : start + _ROWS]
+            # |x|^2 is the same for every centre and left out of the comparison
+            nearest = (rows @ (-2.0 * centers.T) + norms).argmin(axis=1)
+            labels[start : start + _ROWS] = nearest
+            distance[start : start + _ROWS] = _squares(rows - centers[nearest])
+    mass = np.bincount(labels, weight, minlength=len(centers))
+    for k in np.flatnonzero(mass == 0):
+        shared = np.bincount(labels, minlength=len(centers))[labels] > 1
+        far = int(np.argmax(np.where(shared, distance, -1.0)))
+        labels[far], distance[far] = k, 0.0
+        mass = np.bincount(labels, weight, minlength=len(centers))
+    return labels, mass
 
 
 def _squares(X):
@@ -135,21 +155,18 @@ def _draw(mass, size, rng):
 
 
 def _lloyd(X, centers, weight):
-    """Labels and centres after Lloyd's iterations; an empty cluster takes the sample farthest from its centre."""
-    n_components = len(centers)
+    """The centres after Lloyd's iterations."""
     labels = None
     for _ in range(_LLOYD_ITERATIONS):
-        new, distance = _nearest(X, centers)
-        mass = np.bincount(new, weight, minlength=n_components)
-        for k in np.flatnonzero(mass == 0):
-            far = int(np.argmax(distance if weight is None else distance * (weight > 0)))
-            new[far], distance[far] = k, 0.0
-            mass = np.bincount(new, weight, minlength=n_components)
+        new, mass = _assign(X, centers, weight)
         if labels is not None and np.array_equal(new, labels):
             break
         labels = new
-        sums = np.stack(
-            [np.bincount(labels, x if weight is None else x * weight, minlength=n_components) for x in X.T], axis=1
-        )
-        centers = np.where(mass[:, None] > 0, sums / np.maximum(mass, 1e-300)[:, None], centers)
-    return labels, centers
+        centers = _cluster_means(X, labels, mass, weight)
+    return centers
+
+
+def _cluster_means(X, labels, mass, weight):
+    weighted = X.T if weight is None else X.T * weight
+    sums = np.stack([np.bincount(labels, x, minlength=len(mass)) for x in weighted], axis=1)
+    return sums / mass[:, np.newaxis]

@@ -3,11 +3,15 @@
 import numpy as np
 
 from gaussum import bandwidth as selectors
+from gaussum import parallel
 from gaussum.base import Estimator, shape_name
 from gaussum.summation import GaussianSum
 from gaussum.validation import (
     check_array, check_choice, check_integer, check_number, check_random_state, check_samples, check_weights,
 )
+
+# Below this its inverse overflows.
+_SMALLEST_BANDWIDTH = 1.0 / np.finfo(np.float64).max
 
 SELECTORS = {"scott": selectors.scott, "silverman": selectors.silverman}
 
@@ -80,14 +84,20 @@ class KernelDensity(Estimator):
         check_choice(self.kernel, "kernel", ("gaussian",))
         check_number(self.rtol, "rtol", minimum=0.0)
         h = self._bandwidths(X, weight)
-        if weight is not None:
+        parallel.resolve_threads(self.n_threads)
+        if weight is not None and not weight.all():
             X, weight = X[weight > 0], weight[weight > 0]
         self.bandwidth_ = float(h[0]) if X.shape[1] == 1 or np.ndim(self.bandwidth) == 0 and not isinstance(
             self.bandwidth, str
         ) else h
         self.n_features_in_ = X.shape[1]
-        self.source_weights_ = np.full(X.shape[0], 1.0 / X.shape[0]) if weight is None else weight / weight.sum()
-        self._sum = GaussianSum(X, self.source_weights_, h)
+        if weight is None:
+            self.source_weights_ = np.full(X.shape[0], 1.0 / X.shape[0])
+            log_weights = np.full(X.shape[0], -np.log(X.shape[0]))
+        else:
+            self.source_weights_ = weight / weight.sum()
+            log_weights = np.log(weight) - np.log(weight.sum())
+        self._sum = GaussianSum(X, log_weights, h)
         return self
 
     @property
@@ -106,10 +116,13 @@ class KernelDensity(Estimator):
                     f"bandwidth is {shape_name(self.bandwidth)}; expected a number > 0, 'scott', 'silverman', "
                     f"or an array of shape ({d},)"
                 )
-            return np.full(d, check_number(self.bandwidth, "bandwidth", minimum=0.0, open_minimum=True))
-        h = check_array(self.bandwidth, "bandwidth", (d,))
-        if (h <= 0).any():
-            raise ValueError(f"bandwidth holds {h.min():g}; expected numbers > 0")
+            h = check_number(self.bandwidth, "bandwidth", minimum=0.0, open_minimum=True)
+            if h < _SMALLEST_BANDWIDTH:
+                raise ValueError(f"bandwidth is {h:g}; expected a number of at least {_SMALLEST_BANDWIDTH:g}")
+            return np.full(d, h)
+        h = check_array(self.bandwidth, "bandwidth", (d,)).copy()
+        if (h < _SMALLEST_BANDWIDTH).any():
+            raise ValueError(f"bandwidth holds {h.min():g}; expected numbers of at least {_SMALLEST_BANDWIDTH:g}")
         return h
 
     def score_samples(self, X):

@@ -16,6 +16,10 @@ _BLAS_FEATURES = 16
 _MOST_RESCUES = 20
 
 
+class CollapseError(ArithmeticError):
+    """A run of EM came to nothing: other starts may still do better."""
+
+
 class CollapsedComponentWarning(UserWarning):
     """A component lost its samples or its covariance became singular; it was put back in play."""
 
@@ -95,7 +99,7 @@ class MixtureLikelihood:
 
         Raises
         ------
-        ArithmeticError
+        CollapseError
             It happened too often since `n_rescues` was set to 0.
         """
         K, d = statistics.origins.shape
@@ -115,21 +119,26 @@ class MixtureLikelihood:
         lost = np.flatnonzero(~np.isfinite(log_det))
         self.n_rescues += 1
         if self.n_rescues > _MOST_RESCUES:
-            raise ArithmeticError(f"component(s) {', '.join(map(str, lost))} collapsed again and again")
+            raise CollapseError(f"component(s) {', '.join(map(str, lost))} collapsed again and again")
         warnings.warn(
             f"component(s) {', '.join(map(str, lost))} collapsed (no samples left, or a singular covariance) and were "
             "spread over the whole data again; fewer components or a larger reg_covar avoid this",
             CollapsedComponentWarning,
             stacklevel=2,
         )
-        # the spread of the current components about the mean of the data
-        center = weights @ means
-        means[lost] = np.where(np.isfinite(means[lost]), means[lost], center)
-        spread = weights @ (means - center) ** 2
-        within = statistics.second.reshape(-1)
-        variance = spread + _diagonal_mass(self.covariance_type, within, *means.shape) / statistics.total_weight
+        alive = np.setdiff1d(np.arange(len(weights)), lost)
+        mass = weights[alive].sum()
+        if not mass > 0.0:
+            raise CollapseError("no component holds any sample")
+        # the spread of the others about their mean; the lost are set down at different places within it
+        center = weights[alive] @ means[alive] / mass
+        variance = weights[alive] @ (means[alive] - center) ** 2 / mass
+        second = statistics.second if self.covariance_type == "tied" else statistics.second[alive]
+        variance += _diagonal_mass(self.covariance_type, second, means.shape[1]) / statistics.total_weight
         variance += self.ridge / statistics.total_weight
         variance[variance <= 0] = variance[variance > 0].min(initial=1.0)
+        if self.covariance_type != "tied":
+            means[lost] = center + np.linspace(-1, 1, len(lost) + 2)[1:-1, np.newaxis] * np.sqrt(variance)
         for k in lost:
             if self.covariance_type == "full":
                 covariances[k], chol[k] = np.diag(variance), np.diag(variance**-0.5)
@@ -169,10 +178,10 @@ class MixtureLikelihood:
             parallel.run(self._pass.n_parts, self._n_threads, work)
 
 
-def _diagonal_mass(covariance_type, second, K, d):
+def _diagonal_mass(covariance_type, second, d):
     """The diagonal of the second moments, summed over the components."""
     if covariance_type in ("full", "tied"):
         return np.einsum("kjj->j", second.reshape(-1, d, d))
     if covariance_type == "diag":
-        return second.reshape(K, d).sum(axis=0)
+        return second.sum(axis=0)
     return np.full(d, second.sum() / d)

@@ -8,7 +8,7 @@ import numpy as np
 from gaussum import criteria, covariance, em
 from gaussum.base import Estimator
 from gaussum.initialize import INIT_PARAMS, initial_parameters, variances
-from gaussum.likelihood import MixtureLikelihood
+from gaussum.likelihood import CollapseError, MixtureLikelihood
 from gaussum.parameters import MixtureParameters
 from gaussum.validation import (
     check_array, check_choice, check_integer, check_number, check_random_state, check_samples, check_weights,
@@ -17,6 +17,8 @@ from gaussum.validation import (
 
 # Even reg_covar=0 keeps variances above the rounding of their sums.
 _ROUNDING_MASS = 1e-13
+# Below this, squares of differences lose digits to underflow.
+_SMALLEST_VARIANCE = 1e-280
 
 
 class ConvergenceWarning(UserWarning):
@@ -44,9 +46,9 @@ class GaussianMixture(Estimator):
     n_init : int
         Starts; the one with the highest penalised log-likelihood is kept.
     init_params : {"kmeans", "k-means++", "random", "random_from_data"}
-        The first partition: k-means in whitened coordinates (and its seeds alone in the starts after the first, since
-        k-means often ends where it ended before); its seeds alone; random responsibilities; random samples as
-        centres. Made from at most some 16,000 samples.
+        The first partition: k-means in whitened coordinates (which often ends where it ended before, so starts after
+        the first use "k-means++" and "random_from_data" in turn); its seeds alone; random responsibilities; random
+        samples as centres. Made from at most some 16,000 samples. `means_init` takes the place of the centres.
     weights_init, means_init, precisions_init : array_like, optional
         Shapes (K,), (K, d) and that of `precisions_`. Each replaces that part of the first parameters.
     random_state : None, int, numpy.random.Generator or RandomState
@@ -75,7 +77,8 @@ class GaussianMixture(Estimator):
     lower_bound_ : float
         Mean log-likelihood of the samples under the fitted mixture, in nats.
     lower_bounds_ : list of float
-        The mean penalised log-likelihood at every iteration of the best start; never falls.
+        The mean penalised log-likelihood at every iteration of the best start; never falls, unless a component
+        collapses and is rescued.
     remaining_ : float
         The estimate of what is left to gain in mean log-likelihood.
     n_features_in_ : int
@@ -144,10 +147,10 @@ class GaussianMixture(Estimator):
             Data or parameters that make no sense, or no start led to a mixture.
         """
         X, weight = self._check_data(X, sample_weight)
-        self._check_parameters(X, weight)
+        self._check_parameters(X.shape[0], weight is not None)
         rng = check_random_state(self.random_state)
         variance = self._reference_variances(X, weight)
-        mean_weight = 1.0 if weight is None else weight.sum() / np.count_nonzero(weight)
+        mean_weight = 1.0 if weight is None else weight.mean()
         ridge = max(self.reg_covar, _ROUNDING_MASS) * mean_weight * variance
         likelihood = MixtureLikelihood(
             X, self.covariance_type, self.n_components, sample_weight=weight, ridge=ridge, n_threads=self.n_threads
@@ -161,14 +164,16 @@ class GaussianMixture(Estimator):
                 if start_rng is None:
                     start = self._parameters()
                 else:
-                    # k-means ends in the same few partitions again and again: later starts take its seeds alone
-                    method = "k-means++" if number and self.init_params == "kmeans" else self.init_params
+                    method = self.init_params
+                    if method == "kmeans" and number > 0:
+                        # k-means ends in the same few partitions again and again
+                        method = ("k-means++", "random_from_data")[(number - 1) % 2]
                     start = self._start(X, weight, method, start_rng, np.sqrt(variance), ridge)
                 result = em.maximize(
                     likelihood, start, tol=self.tol, max_iter=self.max_iter, accelerate=self.accelerate,
                     callback=self._reporter(callback),
                 )
-            except (ArithmeticError, np.linalg.LinAlgError) as failure:
+            except CollapseError as failure:
                 error = failure
                 told = f"start {number + 1} of {len(starts)} failed: {failure}"
                 warnings.warn(told, ConvergenceWarning, stacklevel=2)
@@ -194,9 +199,15 @@ class GaussianMixture(Estimator):
 
     def _check_data(self, X, sample_weight):
         X = check_samples(X)
-        return X, check_weights(sample_weight, X.shape[0])
+        weight = check_weights(sample_weight, X.shape[0])
+        if weight is not None:
+            if not weight.all():
+                X, weight = X[weight > 0], weight[weight > 0]
+            # a common factor changes nothing; a power of two does not even change the rounding
+            weight = weight * np.ldexp(1.0, -int(np.frexp(weight.mean())[1]))
+        return X, weight
 
-    def _check_parameters(self, X, weight):
+    def _check_parameters(self, n_samples, weighted):
         K = check_integer(self.n_components, "n_components", minimum=1)
         check_choice(self.covariance_type, "covariance_type", covariance.COVARIANCE_TYPES)
         check_choice(self.init_params, "init_params", INIT_PARAMS)
@@ -204,10 +215,9 @@ class GaussianMixture(Estimator):
         check_number(self.reg_covar, "reg_covar", minimum=0.0)
         check_integer(self.max_iter, "max_iter", minimum=1)
         check_integer(self.n_init, "n_init", minimum=1)
-        n = X.shape[0] if weight is None else np.count_nonzero(weight)
-        if K > n:
-            of = "samples" if weight is None else "samples of positive weight"
-            raise ValueError(f"n_components is {K}, but X has {n} {of}; expected at most as many components")
+        if K > n_samples:
+            of = "samples of positive weight" if weighted else "samples"
+            raise ValueError(f"n_components is {K}, but X has {n_samples} {of}; expected at most as many components")
 
     def _fits(self, n_features):
         K = self.n_components
@@ -221,8 +231,10 @@ class GaussianMixture(Estimator):
         if not np.isfinite(variance).all():
             j = int(np.argmin(np.isfinite(variance)))
             raise ValueError(f"X is so large in column {j} that its variance overflows; expected smaller numbers")
-        # rounding of the mean alone: the feature is constant
-        constant = variance <= (8 * np.finfo(np.float64).eps * np.abs(mean)) ** 2
+        for j in np.flatnonzero(variance < _SMALLEST_VARIANCE):
+            if X[:, j].min() < X[:, j].max():
+                raise ValueError(f"X is so small in column {j} that its variance underflows; expected larger numbers")
+        constant = variance == 0
         if constant.any():
             usual = variance[~constant].mean() if not constant.all() else 1.0
             variance[constant] = np.where(mean[constant] != 0, mean[constant] ** 2, usual)
@@ -247,7 +259,7 @@ class GaussianMixture(Estimator):
             chol = covariance.cholesky_of_precisions(self.covariance_type, matrices, "precisions_init")
         if not all(given):
             first = initial_parameters(
-                X, self.covariance_type, K, method, rng, scale=scale, sample_weight=weight, ridge=ridge
+                X, self.covariance_type, K, method, rng, scale=scale, sample_weight=weight, ridge=ridge, centers=means
             )
             weights = first.weights if weights is None else weights
             means = first.means if means is None else means
@@ -279,7 +291,7 @@ class GaussianMixture(Estimator):
         self.lower_bounds_ = result.objectives
         self.remaining_ = result.remaining
         self.n_features_in_ = n_features
-        self.n_parameters_ = covariance.n_parameters(self.covariance_type, self.n_components, n_features)
+        self.n_parameters_ = self._n_parameters()
 
     def fit_predict(self, X, y=None, sample_weight=None):
         """Fit, then give every sample's most probable component, shape (n_samples,)."""
@@ -295,7 +307,7 @@ class GaussianMixture(Estimator):
     def predict_proba(self, X):
         """The responsibilities r_ik, shape (n_samples, n_components); every row adds up to 1."""
         X = self._samples(X)
-        resp = np.empty((X.shape[0], self.n_components))
+        resp = np.empty((X.shape[0], self.means_.shape[0]))
         self._predict(X, resp=resp)
         return resp
 
@@ -332,7 +344,7 @@ class GaussianMixture(Estimator):
         counts = rng.multinomial(n_samples, self.weights_ / self.weights_.sum())
         labels = np.repeat(np.arange(K), counts)
         noise = rng.standard_normal((n_samples, d))
-        factor = covariance.cholesky_of_covariances(self.covariance_type, self.covariances_)
+        factor = covariance.cholesky_of_covariances(self.covariance_type, self._parameters().covariances)
         if self.covariance_type == "full":
             stops = np.cumsum(counts)
             for k in range(K):
@@ -347,30 +359,33 @@ class GaussianMixture(Estimator):
 
     def aic(self, X):
         """Akaike's information criterion on the samples; smaller is better (see gaussum.criteria.aic)."""
-        return criteria.aic(self.score_samples(X).sum(), self.n_parameters_)
+        return criteria.aic(self.score_samples(X).sum(), self._n_parameters())
 
     def bic(self, X):
         """The Bayesian information criterion on the samples; smaller is better (see gaussum.criteria.bic)."""
         log_density = self.score_samples(X)
-        return criteria.bic(log_density.sum(), self.n_parameters_, log_density.size)
+        return criteria.bic(log_density.sum(), self._n_parameters(), log_density.size)
 
     def icl(self, X):
         """The integrated completed likelihood on the samples; smaller is better (see gaussum.criteria.icl)."""
         X = self._samples(X)
         log_density, log_largest = np.empty(X.shape[0]), np.empty(X.shape[0])
         self._predict(X, log_density=log_density, log_largest=log_largest)
-        return criteria.icl(log_density.sum(), self.n_parameters_, X.shape[0], log_largest.sum())
+        return criteria.icl(log_density.sum(), self._n_parameters(), X.shape[0], log_largest.sum())
 
     def _samples(self, X):
         self._check_fitted()
-        return check_samples(X, n_features=self.n_features_in_)
+        return check_samples(X, n_features=self.means_.shape[1])
+
+    def _n_parameters(self):
+        return covariance.n_parameters(self.covariance_type, *self.means_.shape)
 
     def _parameters(self):
-        """The fitted attributes, as they are now, in the kernels' form."""
-        weights, means = (np.ascontiguousarray(a, dtype=np.float64) for a in (self.weights_, self.means_))
-        chol = np.ascontiguousarray(self.precisions_cholesky_, dtype=np.float64)
-        log_det = covariance.log_determinants(self.covariance_type, chol, *means.shape)
-        return MixtureParameters(self.covariance_type, weights, means, self.covariances_, chol, log_det)
+        """The fitted attributes, as they are now (they may have been set by hand), in the kernels' form."""
+        arrays = (self.weights_, self.means_, self.precisions_cholesky_)
+        return MixtureParameters.from_precisions_chol(
+            self.covariance_type, *(np.ascontiguousarray(a, dtype=np.float64) for a in arrays)
+        )
 
     def _predict(self, X, **outputs):
         likelihood = MixtureLikelihood(X, self.covariance_type, self.means_.shape[0], n_threads=self.n_threads)

@@ -6,12 +6,13 @@ has released the GIL: no OpenMP run-time, nothing to break across a fork. The ca
 Ctrl-C between parts.
 """
 
+import contextlib
 import itertools
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from threadpoolctl import ThreadpoolController
+from threadpoolctl import OpenBLASController, ThreadpoolController
 
 from gaussum.validation import check_integer
 
@@ -21,16 +22,20 @@ _WORTH_A_THREAD = 200e-6
 _PART_SECONDS = 0.05
 _MIN_PARTS = 64
 _PART_SAMPLES = 1024
+# Seconds after which a thread that waits for its turn looks whether there still is one.
+_PATIENCE = 1.0
 
 _pool = None
 _pool_size = 0
 _lock = threading.Lock()
-_blas = None
+_blas = None            # the controller of the BLAS libraries, found once
+_blas_users = 0
+_blas_limit = None
 
 
-def n_parts(n_samples, seconds):
-    """The number of parts for so many samples and so much work: a function of the problem alone."""
-    return max(1, min(n_samples // _PART_SAMPLES, max(_MIN_PARTS, int(seconds / _PART_SECONDS))))
+def n_parts(n_samples, seconds, *, smallest=_PART_SAMPLES):
+    """The number of parts of so many samples and so much work, none much smaller than `smallest` samples."""
+    return max(1, min(n_samples // smallest, max(_MIN_PARTS, int(seconds / _PART_SECONDS))))
 
 
 def resolve_threads(n_threads, seconds=float("inf")):
@@ -53,12 +58,30 @@ def available_cpus():
         return os.cpu_count() or 1
 
 
+@contextlib.contextmanager
 def single_threaded_blas():
-    """A context in which BLAS keeps to the thread that calls it."""
-    global _blas
-    if _blas is None:
-        _blas = ThreadpoolController()
-    return _blas.limit(limits=1, user_api="blas")
+    """A context in which BLAS keeps to the thread that calls it.
+
+    The setting is the whole process's: of contexts that overlap, the first sets it and the last puts it back.
+    """
+    global _blas, _blas_users, _blas_limit
+    with _lock:
+        if _blas is None:
+            _blas = ThreadpoolController()
+        if _blas_users == 0:
+            _blas_limit = _blas.limit(limits=1, user_api="blas")
+        _blas_users += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _blas_users -= 1
+            if _blas_users == 0:
+                # recent versions let only the thread that set a limit lift it, until its claim is cleared
+                clear = getattr(OpenBLASController, "clear_controlling_thread", lambda force: None)
+                clear(force=True)
+                _blas_limit.restore_original_limits()
+                clear(force=True)
 
 
 def run(n_parts, n_threads, work, merge=None):
@@ -94,7 +117,7 @@ def run(n_parts, n_threads, work, merge=None):
                 work(part, slot)
                 with turn:
                     while state["merged"] != part and state["error"] is None:
-                        turn.wait()
+                        turn.wait(_PATIENCE)
                     if state["error"] is None and merge is not None:
                         merge(part, slot)
                     state["merged"] += 1
@@ -104,12 +127,18 @@ def run(n_parts, n_threads, work, merge=None):
                 state["error"] = state["error"] or error
                 turn.notify_all()
 
-    futures = [_get_pool(n_threads - 1).submit(loop, slot) for slot in range(1, n_threads)]
-    loop(0)
-    for future in futures:
-        # a helper that has not started has nothing left to do: not waiting for it keeps nested calls from locking
-        if not future.cancel():
-            _wait(future, state)
+    futures = []
+    try:
+        futures = [_get_pool(n_threads - 1).submit(loop, slot) for slot in range(1, n_threads)]
+        loop(0)
+        for future in futures:
+            # a helper that has not started has nothing left to do: not waiting for it keeps nested calls from locking
+            if not future.cancel():
+                _wait(future, state)
+    finally:
+        # an interrupt that came in between: nobody may wait for a turn that will not come
+        if state["merged"] < n_parts and state["error"] is None:
+            state["error"] = KeyboardInterrupt()
     if state["error"] is not None:
         raise state["error"]
 
@@ -134,8 +163,8 @@ def _get_pool(size):
 
 def _forget_pool():
     # threads do not survive a fork
-    global _pool, _lock
-    _pool, _lock = None, threading.Lock()
+    global _pool, _lock, _blas_users
+    _pool, _lock, _blas_users = None, threading.Lock(), 0
 
 
 if hasattr(os, "register_at_fork"):

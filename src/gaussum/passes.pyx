@@ -5,6 +5,8 @@ A pass works on a range of *parts*. Parts are fixed by the numbers of samples, f
 each contributes is formed from zero and then added in the order of the parts; so any division of the parts among
 threads gives the same bits (see gaussum.parallel).
 """
+from cpython.exc cimport PyErr_CheckSignals
+from libc.math cimport INFINITY, log
 from libc.stdint cimport uintptr_t
 from libc.string cimport memset
 
@@ -12,7 +14,7 @@ import numpy as np
 
 from gaussum.kernels cimport estep, mstep
 from gaussum.kernels cimport gauss_sum as gs
-from gaussum.kernels.lanes cimport dot_lanes, simd_log, sum_lanes
+from gaussum.kernels.lanes cimport LOWEST, dot_lanes, simd_log, sum_lanes
 
 ctypedef void (*log_prob_t)(
     const double *, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t,
@@ -30,6 +32,10 @@ cdef enum:
     MAX_BLOCK = 512
     MIN_BLOCK = 64
     ALIGNMENT = 64
+    # sources summed from zero before they are added to the total
+    SOURCE_BLOCK = 256
+    # sources after which Ctrl-C is looked for
+    INTERRUPTIBLE = 65536
 
 
 cdef class Samples:
@@ -311,7 +317,11 @@ cdef class MixturePass:
                         log_density[start + i] = density[i]
                 if want_largest:
                     for i in range(n):
-                        log_largest[start + i] -= density[i]
+                        # a sample that no component reaches belongs to all alike
+                        if density[i] > -INFINITY:
+                            log_largest[start + i] -= density[i]
+                        else:
+                            log_largest[start + i] = -log(<double>K)
                 start += n
 
     cdef _check(self, Py_ssize_t first, Py_ssize_t last, double[::1] statistics, double[::1] scratch):
@@ -340,31 +350,28 @@ cdef class KernelSumPass:
     weights, log_weights : ndarray of float64, shape (n_sources,)
     inv_bandwidth : ndarray of float64, shape (n_features,)
     targets : Samples
-    scale : ndarray of float64, shape (n_features,)
-        Powers of two that the targets are multiplied by; the sources are already.
+    block : int
+        Targets a block, and the smallest part.
     n_parts : int
     """
 
     cdef const double[:, ::1] sources
-    cdef const double[::1] weights, log_weights, inv_bandwidth, scale
+    cdef const double[::1] weights, log_weights, inv_bandwidth
     cdef Samples targets
-    cdef Py_ssize_t d, block, source_block
+    cdef Py_ssize_t d, block
     cdef readonly Py_ssize_t n_parts, part_size, scratch_size
 
     def __init__(self, const double[:, ::1] sources, const double[::1] weights, const double[::1] log_weights,
-                 const double[::1] inv_bandwidth, const double[::1] scale, Samples targets, Py_ssize_t n_parts):
+                 const double[::1] inv_bandwidth, Samples targets, Py_ssize_t block, Py_ssize_t n_parts):
         cdef Py_ssize_t d = targets.d
         if (
-            sources.shape[0] != d or inv_bandwidth.shape[0] != d or scale.shape[0] != d
+            sources.shape[0] != d or inv_bandwidth.shape[0] != d or block < 1
             or weights.shape[0] != sources.shape[1] or log_weights.shape[0] != sources.shape[1]
         ):
             raise ValueError("sources, weights, bandwidths and targets do not fit together")
         self.sources, self.weights, self.log_weights = sources, weights, log_weights
-        self.inv_bandwidth, self.scale, self.targets = inv_bandwidth, scale, targets
-        self.d = d
-        # both blocks and the sums of one stay in L1 in low dimensions, in L2 above
-        self.block = 256
-        self.source_block = 256
+        self.inv_bandwidth, self.targets = inv_bandwidth, targets
+        self.d, self.block = d, block
         self.part_size = _round_up((targets.n + n_parts - 1) // n_parts, self.block)
         self.n_parts = (targets.n + self.part_size - 1) // self.part_size
         self.scratch_size = ALIGNMENT // sizeof(double) + self.block * (d + 5)
@@ -375,7 +382,7 @@ cdef class KernelSumPass:
         A block of sources is summed from zero and then added to the total: the rounding error grows with the number
         of blocks and with the size of one, not with their product.
         """
-        cdef Py_ssize_t start, stop, n, m, i, j, s, ld = self.block, n_sources = self.sources.shape[1]
+        cdef Py_ssize_t start, stop, n, m, i, s, ld = self.block, n_sources = self.sources.shape[1]
         cdef double *t = _aligned(scratch)
         cdef double *total = t + self.d * ld
         cdef double *sums = total + ld
@@ -392,14 +399,14 @@ cdef class KernelSumPass:
             while start < stop:
                 n = min(ld, stop - start)
                 self.targets.load(start, n, ld, t)
-                for j in range(self.d):
-                    for i in range(n):
-                        t[j * ld + i] *= self.scale[j]
                 for i in range(n):
                     total[i] = 0.0
                 s = 0
                 while s < n_sources:
-                    m = min(self.source_block, n_sources - s)
+                    if s % INTERRUPTIBLE == 0:
+                        with gil:
+                            PyErr_CheckSignals()
+                    m = min(SOURCE_BLOCK, n_sources - s)
                     for i in range(n):
                         sums[i] = 0.0
                     gs.gauss_sum(&self.sources[0, s], n_sources, m, &self.weights[s], t, ld, n, self.d,
@@ -428,11 +435,11 @@ cdef class KernelSumPass:
                 total[n_tail] = i       # the place of this target; n_tail <= i
                 n_tail += 1
         for i in range(n_tail):
-            largest[i] = -1.7976931348623157e308
+            largest[i] = LOWEST
             sums[i] = 0.0
         s = 0
         while s < n_sources:
-            m = min(self.source_block, n_sources - s)
+            m = min(SOURCE_BLOCK, n_sources - s)
             gs.gauss_log_sum(&self.sources[0, s], n_sources, m, &self.log_weights[s], t, ld, n_tail, self.d,
                              &self.inv_bandwidth[0], largest, sums, more)
             s += m

@@ -12,8 +12,10 @@ vectorises; x - mu is formed first and multiplied second, so that an offset of t
 BLAS_FEATURES on, the triangular product of a block goes through BLAS.  Functions take n <= ld samples, allocate
 nothing and hold no state.
 """
+from libc.math cimport INFINITY
+
 from gaussum.kernels.blas cimport multiply_upper
-from gaussum.kernels.lanes cimport fused, simd_exp, simd_log
+from gaussum.kernels.lanes cimport LOWEST, fused, simd_exp, simd_log
 
 cdef enum:
     BLAS_FEATURES = 16
@@ -25,7 +27,7 @@ cdef api Py_ssize_t estep_scratch(
     Py_ssize_t ld,                      # IN
 ) noexcept nogil:
     """Doubles of scratch that any log_prob_* function and `normalize` need."""
-    return (d + 1) * ld + 2 * d
+    return (d + 1) * ld + d
 
 
 cdef inline void _center(
@@ -194,18 +196,20 @@ cdef api void log_prob_tied(
 ) noexcept nogil:
     """log p_ik = c_k - |(x_i - o) U - (mu_k - o) U|^2 / 2: one product with U serves all components.
 
-    The origin o is the mean of the means, so that only distances among the components enter the rounding.
+    The origin o is the mean of the heaviest component, so that distances among the components enter the rounding,
+    an offset of the data does not, and nor does a mean that went astray.
     """
     cdef Py_ssize_t j, k, l
     cdef double *y = scratch
     cdef double *norm = y + d * ld
-    cdef double *origin = norm + ld     # (d,)
-    cdef double *center = origin + d    # (d,): (mu_k - o) U
+    cdef double *center = norm + ld     # (d,): (mu_k - o) U
+    cdef const double *origin = means
     cdef double one = 1.0
-    for j in range(d):
-        origin[j] = 0.0
-        for k in range(K):
-            origin[j] += means[k * d + j] / K
+    l = 0
+    for k in range(1, K):
+        if log_const[k] > log_const[l]:
+            l = k
+    origin = means + l * d
     _center(x, ld, n, d, origin, y)
     _whiten(y, ld, n, d, precisions_chol)
     for k in range(K):
@@ -263,7 +267,7 @@ cdef api void log_densities(
     double *log_density,                # OUT (n,)
     double *scratch,                    # SCRATCH (ld,)
 ) noexcept nogil:
-    """log p_i = m_i + log sum_k exp(log p_ik - m_i),  m_i = max_k log p_ik"""
+    """log p_i = m_i + log sum_k exp(log p_ik - m_i),  m_i = max_k log p_ik; -inf where every log p_ik is"""
     cdef Py_ssize_t i, k
     _maximum(log_prob, ld, n, K, scratch)
     _zero(log_density, n)
@@ -282,19 +286,23 @@ cdef api void responsibilities(
     double *log_density,                # OUT (n,)
     double *scratch,                    # SCRATCH (ld,)
 ) noexcept nogil:
-    """r_ik = e_ik / s_i and log p_i = m_i + log s_i,  e_ik = exp(log p_ik - m_i), s_i = sum_k e_ik"""
+    """r_ik = e_ik / s_i and log p_i = m_i + log s_i,  e_ik = exp(log p_ik - m_i), s_i = sum_k e_ik
+
+    A sample that no component reaches, every log p_ik being -inf, has log p_i = -inf and belongs to all alike.
+    """
     cdef Py_ssize_t i, k
     cdef double e
     _maximum(log_prob, ld, n, K, scratch)
     _zero(log_density, n)
     for k in range(K):
         for i in range(n):
-            e = simd_exp(log_prob[k * ld + i] - scratch[i])
+            e = log_prob[k * ld + i]
+            e = simd_exp((LOWEST if e < LOWEST else e) - scratch[i])
             log_prob[k * ld + i] = e
             log_density[i] += e
     for i in range(n):
         e = log_density[i]
-        log_density[i] = scratch[i] + simd_log(e)
+        log_density[i] = scratch[i] + simd_log(e) if scratch[i] > LOWEST else -INFINITY * e
         scratch[i] = 1.0 / e
     for k in range(K):
         for i in range(n):
@@ -306,10 +314,10 @@ cdef inline void _maximum(
     Py_ssize_t ld, Py_ssize_t n, Py_ssize_t K,  # IN
     double *largest,                    # OUT (n,)
 ) noexcept nogil:
-    """max_k log p_ik, from the lowest double up: a sample that no component reaches stays free of NaN"""
+    """max_k log p_ik, from the lowest double up, so that -inf less the largest is never NaN"""
     cdef Py_ssize_t i, k
     for i in range(n):
-        largest[i] = -1.7976931348623157e308
+        largest[i] = LOWEST
     for k in range(K):
         for i in range(n):
             largest[i] = log_prob[k * ld + i] if log_prob[k * ld + i] > largest[i] else largest[i]

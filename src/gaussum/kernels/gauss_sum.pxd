@@ -26,7 +26,7 @@ cdef void gauss_log_sum(
     Py_ssize_t n_targets,               # IN
     Py_ssize_t d,                       # IN
     const double *inv_bandwidth,        # IN (d,)
-    double *largest,                    # INOUT (n_targets,): m_t, at first -1.7976931348623157e308
+    double *largest,                    # INOUT (n_targets,): m_t, at first the lowest double
     double *sums,                       # INOUT (n_targets,): g_t exp(-m_t), at first 0
     double *scratch,                    # SCRATCH (2 * n_targets,)
 ) noexcept nogil

@@ -8,6 +8,7 @@ cdef extern from "simd_math.h" nogil:
     double simd_exp(double x)
     double simd_log(double x)
     double fused(double a, double b, double c)
+    const double LOWEST                 # the lowest finite double
 
 cdef enum:
     LANES = 32          # and the steps below

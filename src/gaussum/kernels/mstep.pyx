@@ -13,7 +13,7 @@ log-likelihood less tr(ridge Sigma_k^-1) / 2 a component (Ciuperca, Ridolfi and 
 
 Every function adds to its statistics.  Symmetric matrices are summed in their upper triangle.
 """
-from libc.math cimport log, sqrt
+from libc.math cimport INFINITY, NAN, log, sqrt
 
 from gaussum.kernels.blas cimport add_scatter, inverse_cholesky
 from gaussum.kernels.lanes cimport dot_lanes, moments_lanes, sum_lanes
@@ -252,7 +252,7 @@ cdef api Py_ssize_t parameters_diag(
         log_det[k] = 0.0
         for j in range(d):
             variance = (second[k * d + j] + ridge[j]) * per_mass - scratch[j] * scratch[j]
-            if not variance > 0.0 and not failed:
+            if not 0.0 < variance < INFINITY and not failed:
                 failed = k + 1
             covariances[k * d + j] = variance
             precisions_chol[k * d + j] = 1.0 / sqrt(variance)
@@ -286,7 +286,7 @@ cdef api Py_ssize_t parameters_spherical(
         for j in range(d):
             variance -= scratch[j] * scratch[j]
         variance /= d
-        if not variance > 0.0 and not failed:
+        if not 0.0 < variance < INFINITY and not failed:
             failed = k + 1
         covariances[k] = variance
         precisions_chol[k] = 1.0 / sqrt(variance)
@@ -312,4 +312,7 @@ cdef inline int _decompose(
     log_det[0] = 0.0
     for i in range(d):
         log_det[0] += log(precision_chol[i * d + i])
-    return info
+    if info != 0 or not log_det[0] - log_det[0] == 0.0:     # neither infinite nor NaN
+        log_det[0] = NAN
+        return 1
+    return 0

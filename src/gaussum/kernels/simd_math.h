@@ -7,10 +7,12 @@
  * additions of ROUND_SHIFT that are the rounding.
  *
  * exp:  x = n ln 2 + r, |r| <= ln 2 / 2 (Cody and Waite 1980: ln 2 in two parts, n times the first is exact);
- *       e^r = 1 + (r + r^2 q(r)), q of degree 9, relative error of the polynomial 2^-56.6;
+ *       e^r = (1 + r) + r^2 q(r), q of degree 9, relative error of the polynomial 2^-56.6; what 1 + r rounds off
+ *       is found (Dekker 1971) and added with the rest;
  *       2^n in two factors, since n runs from -1075 to 1024.
  * log:  x = 2^k m, sqrt(1/2) <= m < sqrt(2), f = m - 1, s = f / (2 + f), z = s^2;
- *       log m = log((1 + s) / (1 - s)) = f - s (f - z R(z)), R of degree 6, relative error 2^-57.6.
+ *       log m = log((1 + s) / (1 - s)) = f - s (f - z R(z)) = f - (f^2 / 2 - s (f^2 / 2 + z R(z))), R of degree 6,
+ *       relative error 2^-57.6; what k ln 2 + f rounds off is found and added with the rest.
  *
  * Both stay within one unit in the last place over their whole range, subnormal numbers included
  * (tests/test_simd_math.py measures it against mpmath).  The coefficients interpolate at Chebyshev points.
@@ -18,6 +20,7 @@
 #ifndef GAUSSUM_SIMD_MATH_H
 #define GAUSSUM_SIMD_MATH_H
 
+#include <float.h>
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
@@ -30,6 +33,8 @@
 #define GAUSSUM_FMA 0
 #define fused(a, b, c) ((a) * (b) + (c))
 #endif
+
+#define LOWEST (-DBL_MAX)
 
 /* 1.5 2^52: adding it rounds a double of magnitude below 2^51 to an integer, which then sits in its low bits */
 #define ROUND_SHIFT 6755399441055744.0
@@ -74,7 +79,9 @@ static inline double simd_exp(double x)
     q = fused(q, r, 0x1.5555555553424p-5);
     q = fused(q, r, 0x1.5555555555555p-3);
     q = fused(q, r, 0.5);
-    double p = 1.0 + fused(r * r, q, r);
+    double sum = 1.0 + r;
+    double lost = (1.0 - sum) + r;
+    double p = sum + fused(r * r, q, lost);
 
     double half = fused(n, 0.5, ROUND_SHIFT) - ROUND_SHIFT;
     return p * power_of_two(half) * power_of_two(n - half);
@@ -102,8 +109,11 @@ static inline double simd_log(double x)
     R = fused(R, z, 0x1.2492492df3ba9p-2);
     R = fused(R, z, 0x1.99999999952ccp-2);
     R = fused(R, z, 0x1.5555555555558p-1);
-    double small = fused(s, f - z * R, k * -0x1.473de6af278edp-34);
-    double result = fused(k, 0x1.62e42fef00000p-1, f - small);
+    double h = 0.5 * f * f;
+    double rest = fused(-s, fused(z, R, h), fused(k, -0x1.473de6af278edp-34, h));
+    double high = k * 0x1.62e42fef00000p-1;
+    double sum = high + f;
+    double result = sum - (rest - ((high - sum) + f));
 
     result = x == INFINITY ? INFINITY : result;
     result = x == 0.0 ? -INFINITY : result;
