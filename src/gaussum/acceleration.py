@@ -3,8 +3,8 @@
 The penalised log-likelihood is maximised over unconstrained coordinates by limited-memory BFGS (Nocedal 1980). Its
 gradient follows from the statistics of an ordinary E-step (Fisher's identity), so a step costs one pass. The
 coordinates are scaled by the complete-data information at a reference point; the first BFGS step is, to first order, an
-EM step (Jamshidian and Jennrich 1997); BFGS then learns what the missing labels hide. With U the factor of the precision
-at the reference, the coordinates of component k are
+EM step (Jamshidian and Jennrich 1997); BFGS then learns what the missing labels hide. With U the factor of the
+precision at the reference, the coordinates of component k are
 
     a_k / sqrt(n_k)                       logit of the weight
     U_k^T (mu_k - mu_k^0) sqrt(n_k)       mean
@@ -28,6 +28,8 @@ _HALVINGS = 3
 _SUFFICIENT = 1e-4
 # No logarithm of a scale or a weight moves further than this in one step.
 _LONGEST_LOG = 1.0
+# No step takes a component below this mass, in samples: where the model is flat, that would be rash.
+_LEAST_MASS = 1.0
 # Iterations after which the coordinates are scaled anew.
 _NEW_REFERENCE = 100
 
@@ -79,6 +81,8 @@ class QuasiNewton:
         for halving in range(_HALVINGS):
             position = self._position + length * direction
             after = self._coordinates.parameters(position)
+            if after.weights.min() * total < min(_LEAST_MASS, parameters.weights.min() * total):
+                return self._refuse()
             after_statistics = self._likelihood.statistics(after)
             after_objective = self._likelihood.objective(after, after_statistics)
             if after_objective >= objective + _SUFFICIENT * length * slope / total:

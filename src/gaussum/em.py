@@ -72,7 +72,7 @@ def maximize(likelihood, parameters, *, tol, max_iter, accelerate=True, callback
     Raises
     ------
     CollapseError
-        The log-likelihood is no longer finite, or components collapse again and again.
+        The log-likelihood is no longer finite, or no component is left.
     """
     likelihood.n_rescues = 0
     with likelihood.exclusive_blas():

@@ -74,7 +74,7 @@ def initial_parameters(
             return resp / resp.sum(axis=0)
 
         return likelihood.maximize(likelihood.partition_statistics(origins, draw))
-    center = chosen.mean(axis=0)
+    center = variances(chosen, weight)[0]
     whitened = (chosen - center) / scale
     if centers is not None:
         with np.errstate(over="ignore"):

@@ -13,7 +13,7 @@ from gaussum.statistics import SufficientStatistics
 
 # From here on the kernels call BLAS (BLAS_FEATURES in the kernels).
 _BLAS_FEATURES = 16
-_MOST_RESCUES = 20
+_MOST_RESCUES = 10
 
 
 class CollapseError(ArithmeticError):
@@ -21,7 +21,7 @@ class CollapseError(ArithmeticError):
 
 
 class CollapsedComponentWarning(UserWarning):
-    """A component lost its samples or its covariance became singular; it was put back in play."""
+    """A component lost its samples or its covariance became singular; it was put back in play, or dropped."""
 
 
 def seconds(n_samples, n_features, n_components, covariance_type):
@@ -95,12 +95,13 @@ class MixtureLikelihood:
         """The M-step: the parameters that maximise the expected complete log-likelihood less the penalty.
 
         Components that hold nothing, or whose covariance is singular, are spread over the whole data again, with
-        the mass of one sample, and a CollapsedComponentWarning is given.
+        the mass of one sample, and a CollapsedComponentWarning is given; when that has happened often since
+        `n_rescues` was set to 0, they are left without weight.
 
         Raises
         ------
         CollapseError
-            It happened too often since `n_rescues` was set to 0.
+            No component is left.
         """
         K, d = statistics.origins.shape
         shape = second_shape(self.covariance_type, K, d)
@@ -117,19 +118,20 @@ class MixtureLikelihood:
 
     def _rescue(self, weights, means, covariances, chol, log_det, statistics):
         lost = np.flatnonzero(~np.isfinite(log_det))
-        self.n_rescues += 1
-        if self.n_rescues > _MOST_RESCUES:
-            raise CollapseError(f"component(s) {', '.join(map(str, lost))} collapsed again and again")
-        warnings.warn(
-            f"component(s) {', '.join(map(str, lost))} collapsed (no samples left, or a singular covariance) and were "
-            "spread over the whole data again; fewer components or a larger reg_covar avoid this",
-            CollapsedComponentWarning,
-            stacklevel=2,
-        )
         alive = np.setdiff1d(np.arange(len(weights)), lost)
         mass = weights[alive].sum()
         if not mass > 0.0:
-            raise CollapseError("no component holds any sample")
+            raise CollapseError("no component holds any sample, or the covariance they share is singular")
+        self.n_rescues += 1
+        drop = self.n_rescues > _MOST_RESCUES
+        if self.n_rescues <= _MOST_RESCUES + 1:
+            warnings.warn(
+                f"component(s) {', '.join(map(str, lost))} collapsed (no samples left, or a singular covariance) and "
+                f"{'lost their weight' if drop else 'were spread over the whole data again'}; "
+                "fewer components or a larger reg_covar avoid this",
+                CollapsedComponentWarning,
+                stacklevel=2,
+            )
         # the spread of the others about their mean; the lost are set down at different places within it
         center = weights[alive] @ means[alive] / mass
         variance = weights[alive] @ (means[alive] - center) ** 2 / mass
@@ -152,7 +154,7 @@ class MixtureLikelihood:
                 log_det[k] = -0.5 * means.shape[1] * np.log(variance.mean())
             else:
                 log_det[k] = -0.5 * np.log(variance).sum()
-        weights[lost] = np.maximum(weights[lost], 1.0 / self.X.shape[0])
+        weights[lost] = 0.0 if drop else np.maximum(weights[lost], 1.0 / self.X.shape[0])
         weights /= weights.sum()
 
     def objective(self, parameters, statistics):

@@ -29,7 +29,7 @@ ctypedef Py_ssize_t (*parameters_t)(
 cdef enum:
     # a block's features, responsibilities and scratch should stay in L2
     BLOCK_DOUBLES = 65536
-    MAX_BLOCK = 512
+    MAX_BLOCK = 992             # no power of two: rows a page apart would share cache sets
     MIN_BLOCK = 64
     ALIGNMENT = 64
     # sources summed from zero before they are added to the total
@@ -118,6 +118,10 @@ cdef class MixturePass:
 
     def __init__(self, Samples samples, structure, Py_ssize_t n_components, sample_weight, Py_ssize_t n_parts):
         cdef Py_ssize_t d = samples.d, K = n_components
+        if n_parts < 1 or K < 1:
+            raise ValueError(f"n_parts is {n_parts} and n_components {K}; expected at least 1")
+        if sample_weight is not None and sample_weight.shape != (samples.n,):
+            raise ValueError(f"sample_weight has shape {sample_weight.shape}; expected ({samples.n},)")
         self.samples = samples
         self.K, self.d = K, d
         if structure == "full":

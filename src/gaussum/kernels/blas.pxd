@@ -1,5 +1,6 @@
 # The only place that cimports BLAS and LAPACK.  Matrices here are in C order; a C-ordered matrix is its own
-# transpose in Fortran's eyes, so "lower" and "upper", "left" and "right" are exchanged below.
+# transpose in Fortran's eyes, so "lower" and "upper", "left" and "right" are exchanged below. Sizes and leading
+# dimensions must be below 2^31, BLAS's ints.
 
 from scipy.linalg.cython_blas cimport dsyrk, dtrmm
 from scipy.linalg.cython_lapack cimport dpotrf, dtrtri

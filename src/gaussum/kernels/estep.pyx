@@ -26,7 +26,7 @@ cdef api Py_ssize_t estep_scratch(
     Py_ssize_t d,                       # IN
     Py_ssize_t ld,                      # IN
 ) noexcept nogil:
-    """Doubles of scratch that any log_prob_* function and `normalize` need."""
+    """Doubles of scratch that any function here needs."""
     return (d + 1) * ld + d
 
 

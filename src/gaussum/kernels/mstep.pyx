@@ -13,6 +13,7 @@ log-likelihood less tr(ridge Sigma_k^-1) / 2 a component (Ciuperca, Ridolfi and 
 
 Every function adds to its statistics.  Symmetric matrices are summed in their upper triangle.
 """
+from libc.float cimport DBL_MIN
 from libc.math cimport INFINITY, NAN, log, sqrt
 
 from gaussum.kernels.blas cimport add_scatter, inverse_cholesky
@@ -155,7 +156,7 @@ cdef inline double _new_mean(
 ) noexcept nogil:
     """mu = o + delta, delta = f / n; a component without samples stays where it is.  Returns 1 / n, or 0"""
     cdef Py_ssize_t j
-    cdef double per_mass = 1.0 / nk if nk > 0.0 else 0.0
+    cdef double per_mass = 1.0 / nk if nk >= DBL_MIN else 0.0
     for j in range(d):
         delta[j] = first[j] * per_mass
         mean[j] = origin[j] + delta[j]
@@ -220,7 +221,7 @@ cdef api Py_ssize_t parameters_tied(
         for i in range(d):
             for j in range(i, d):
                 covariance[i * d + j] -= nk[k] * scratch[i] * scratch[j]
-    per_mass = 1.0 / total
+    per_mass = 1.0 / total if total >= DBL_MIN else 0.0
     for i in range(d):
         for j in range(i, d):
             covariance[i * d + j] *= per_mass

@@ -7,12 +7,12 @@
  * additions of ROUND_SHIFT that are the rounding.
  *
  * exp:  x = n ln 2 + r, |r| <= ln 2 / 2 (Cody and Waite 1980: ln 2 in two parts, n times the first is exact);
- *       e^r = (1 + r) + r^2 q(r), q of degree 9, relative error of the polynomial 2^-56.6; what 1 + r rounds off
- *       is found (Dekker 1971) and added with the rest;
+ *       e^r = 1 + r + r^2 q(r), q of degree 9, relative error of the polynomial 2^-56.6; without fused operations
+ *       what 1 + r rounds off is found (Dekker 1971) and added with the rest;
  *       2^n in two factors, since n runs from -1075 to 1024.
  * log:  x = 2^k m, sqrt(1/2) <= m < sqrt(2), f = m - 1, s = f / (2 + f), z = s^2;
  *       log m = log((1 + s) / (1 - s)) = f - s (f - z R(z)) = f - (f^2 / 2 - s (f^2 / 2 + z R(z))), R of degree 6,
- *       relative error 2^-57.6; what k ln 2 + f rounds off is found and added with the rest.
+ *       relative error 2^-57.6.
  *
  * Both stay within one unit in the last place over their whole range, subnormal numbers included
  * (tests/test_simd_math.py measures it against mpmath).  The coefficients interpolate at Chebyshev points.
@@ -53,10 +53,10 @@ static inline uint64_t double_to_bits(double x)
     return bits;
 }
 
-/* 2^n for an integral n, -1022 <= n <= 1023 */
-static inline double power_of_two(double n)
+/* 2^n for the n, -1022 <= n <= 1023, in the low twelve bits of `bits`; the others do not matter */
+static inline double power_of_two(uint64_t bits)
 {
-    return bits_to_double((double_to_bits(n + ROUND_SHIFT) + 1023) << 52);
+    return bits_to_double((bits + 1023) << 52);
 }
 
 static inline double simd_exp(double x)
@@ -65,7 +65,8 @@ static inline double simd_exp(double x)
     double y = x < -750.0 ? -750.0 : x;
     y = y > 710.0 ? 710.0 : y;
 
-    double n = fused(y, 0x1.71547652b82fep+0, ROUND_SHIFT) - ROUND_SHIFT;
+    double shifted = fused(y, 0x1.71547652b82fep+0, ROUND_SHIFT);
+    double n = shifted - ROUND_SHIFT;
     double r = fused(n, -0x1.62e42fef00000p-1, y);
     r = fused(n, -0x1.473de6af278edp-34, r);
 
@@ -79,12 +80,17 @@ static inline double simd_exp(double x)
     q = fused(q, r, 0x1.5555555553424p-5);
     q = fused(q, r, 0x1.5555555555555p-3);
     q = fused(q, r, 0.5);
+#if GAUSSUM_FMA
+    double p = fused(r, fused(r, q, 1.0), 1.0);
+#else
     double sum = 1.0 + r;
     double lost = (1.0 - sum) + r;
-    double p = sum + fused(r * r, q, lost);
+    double p = sum + (r * r * q + lost);
+#endif
 
-    double half = fused(n, 0.5, ROUND_SHIFT) - ROUND_SHIFT;
-    return p * power_of_two(half) * power_of_two(n - half);
+    uint64_t bits = double_to_bits(shifted);        /* the last of them are n */
+    uint64_t half = bits >> 1;
+    return p * power_of_two(half) * power_of_two(bits - half);
 }
 
 static inline double simd_log(double x)
@@ -111,9 +117,7 @@ static inline double simd_log(double x)
     R = fused(R, z, 0x1.5555555555558p-1);
     double h = 0.5 * f * f;
     double rest = fused(-s, fused(z, R, h), fused(k, -0x1.473de6af278edp-34, h));
-    double high = k * 0x1.62e42fef00000p-1;
-    double sum = high + f;
-    double result = sum - (rest - ((high - sum) + f));
+    double result = fused(k, 0x1.62e42fef00000p-1, f - rest);
 
     result = x == INFINITY ? INFINITY : result;
     result = x == 0.0 ? -INFINITY : result;
