@@ -67,3 +67,4 @@ def galaxies():
 def always_threads(monkeypatch):
     """Threads are used however little work there is."""
     monkeypatch.setattr(parallel, "_WORTH_A_THREAD", 0.0)
+    monkeypatch.setattr(parallel, "_SHORTEST_PART", 1e-9)

@@ -24,12 +24,10 @@ def test_parts_are_merged_in_order(n_parts, n_threads):
         busy.add(slot)
         time.sleep(1e-4 * (part % 3))
         made.append(part)
-
-    def merge(part, slot):
-        merged.append(part)
         busy.discard(slot)
+        return part
 
-    parallel.run(n_parts, n_threads, work, merge)
+    parallel.run(n_parts, n_threads, work, merged.append)
     assert merged == list(range(n_parts))
     assert sorted(made) == merged
 
@@ -47,12 +45,13 @@ def test_without_merge():
 @pytest.mark.parametrize("at", [0, 5, 39])
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
 def test_exceptions_reach_the_caller(where, n_threads, at, error):
-    def fail(part, slot):
+    def fail(part, slot=None):
         if part == at:
             raise error(f"part {part}")
 
-    def nothing(part, slot):
+    def nothing(part, slot=None):
         time.sleep(1e-4)
+        return part
 
     work, merge = (fail, nothing) if where == "work" else (nothing, fail)
     with pytest.raises(error, match=f"part {at}"):
@@ -76,11 +75,11 @@ def test_calls_from_many_threads():
     totals = [0] * 6
 
     def call(number):
-        def merge(part, slot):
+        def merge(part):
             totals[number] += part
 
         for _ in range(20):
-            parallel.run(30, 2 + number, lambda part, slot: None, merge)
+            parallel.run(30, 2 + number, lambda part, slot: part, merge)
 
     threads = [threading.Thread(target=call, args=(number,)) for number in range(6)]
     for thread in threads:
@@ -104,7 +103,8 @@ def test_numbers_of_threads_and_parts():
         with pytest.raises(error, match="n_threads is"):
             parallel.resolve_threads(bad, seconds=1e-6)
     assert parallel.n_parts(1, 1.0) == 1
-    assert parallel.n_parts(1 << 20, 0.0) == 64
+    assert parallel.n_parts(1 << 20, 0.0) == 1
+    assert parallel.n_parts(1 << 20, 1.0) == 64
     assert parallel.n_parts(10**9, 1000.0) > 10_000
 
 
@@ -159,7 +159,7 @@ def python(script):
 FORK = """
 import os, numpy as np
 from gaussum import GaussianMixture, KernelDensity, parallel
-parallel._WORTH_A_THREAD = 0.0
+parallel._WORTH_A_THREAD, parallel._SHORTEST_PART = 0.0, 1e-9
 X = np.random.default_rng(0).normal(size=(20000, 2))
 expected = GaussianMixture(2, n_threads=3, random_state=0, tol=1e-2).fit(X).means_
 child = os.fork()

@@ -4,10 +4,11 @@ import importlib
 from importlib.metadata import version as _version
 
 from gaussum.base import NotFittedError
-from gaussum.kernels import build_info
+from gaussum.em import ConvergenceWarning
 from gaussum.kde import KernelDensity
+from gaussum.kernels import build_info
 from gaussum.likelihood import CollapsedComponentWarning
-from gaussum.mixture import ConvergenceWarning, GaussianMixture
+from gaussum.mixture import GaussianMixture
 from gaussum.outliers import OutlierDetector
 from gaussum.selection import SelectionResult, select_mixture
 

@@ -6,6 +6,8 @@ is to come. Plain iterations use Aitken's extrapolation of the last three values
 et al. 2010); accelerated ones the quasi-Newton model's own prediction, which plain iterations then have to confirm.
 """
 
+import math
+import warnings
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,6 +22,10 @@ _ROUNDING = 8 * np.finfo(np.float64).eps
 _IN_A_ROW = 3
 # Plain iterations before the quasi-Newton model starts: EM is fast and safe far from the optimum.
 _WARM_UP = 5
+
+
+class ConvergenceWarning(UserWarning):
+    """A fit was ended by `max_iter` before it had converged, or one of its starts failed."""
 
 
 @dataclass
@@ -48,6 +54,52 @@ class EMResult:
     n_iter: int
     n_passes: int
     remaining: float
+
+
+def best_of(likelihood, starts, *, report=None, **options):
+    """Run EM from several starts and return the EMResult with the highest objective.
+
+    Parameters
+    ----------
+    likelihood : gaussum.likelihood.MixtureLikelihood
+    starts : sequence of callables
+        Each returns first parameters. One that fails does not end the others.
+    report : callable, optional
+        Takes a line of text a start.
+    **options
+        Of `maximize`.
+
+    Raises
+    ------
+    ValueError
+        Every start failed.
+    """
+    best, error = None, None
+    for number, start in enumerate(starts, 1):
+        try:
+            result = maximize(likelihood, start(), **options)
+        except CollapseError as failure:
+            error = failure
+            told = f"start {number} of {len(starts)} failed: {failure}"
+            warnings.warn(told, ConvergenceWarning, stacklevel=3)
+            continue
+        if report is not None:
+            state = "converged" if result.converged else "not converged"
+            reached = f"mean log-likelihood {result.log_likelihood:.9g}"
+            report(f"start {number}: {result.n_iter} iterations, {state}, {reached}")
+        if best is None or result.objectives[-1] > best.objectives[-1]:
+            best = result
+    if best is None:
+        raise ValueError(f"no start led to a mixture ({error}); try a larger reg_covar or fewer components")
+    if not best.converged:
+        gain = f"an estimated {best.remaining:.2g}" if math.isfinite(best.remaining) else "an unknown amount"
+        warnings.warn(
+            f"the fit did not converge in max_iter={options['max_iter']} iterations; {gain} of mean log-likelihood is "
+            f"still to gain (tol={options['tol']:g}): raise max_iter or tol, or try another start",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
+    return best
 
 
 def maximize(likelihood, parameters, *, tol, max_iter, accelerate=True, callback=None):

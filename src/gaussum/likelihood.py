@@ -74,15 +74,13 @@ class MixtureLikelihood:
         if self._in_one_call:
             accumulate(0, self._pass.n_parts, total.buffer, 0)
             return total
-        own = [np.zeros_like(total.buffer) for _ in range(self._n_threads)]
 
-        def merge(part, slot):
-            np.add(total.buffer, own[slot], out=total.buffer)
-            own[slot][:] = 0.0
+        def work(part, slot):
+            own = np.zeros_like(total.buffer)
+            accumulate(part, part + 1, own, slot)
+            return own
 
-        parallel.run(
-            self._pass.n_parts, self._n_threads, lambda part, slot: accumulate(part, part + 1, own[slot], slot), merge
-        )
+        parallel.run(self._pass.n_parts, self._n_threads, work, lambda own: np.add(total.buffer, own, out=total.buffer))
         return total
 
     def partition_statistics(self, origins, responsibilities):

@@ -1,14 +1,14 @@
 """Gaussian mixtures fitted by EM."""
 
 import math
-import warnings
+from functools import partial
 
 import numpy as np
 
 from gaussum import criteria, covariance, em
 from gaussum.base import Estimator
 from gaussum.initialize import INIT_PARAMS, initial_parameters, variances
-from gaussum.likelihood import CollapseError, MixtureLikelihood
+from gaussum.likelihood import MixtureLikelihood
 from gaussum.parameters import MixtureParameters
 from gaussum.validation import (
     check_array, check_choice, check_integer, check_number, check_random_state, check_samples, check_weights,
@@ -19,10 +19,6 @@ from gaussum.validation import (
 _ROUNDING_MASS = 1e-13
 # Below this, squares of differences lose digits to underflow.
 _SMALLEST_VARIANCE = 1e-280
-
-
-class ConvergenceWarning(UserWarning):
-    """A fit was ended by `max_iter` before it had converged."""
 
 
 class GaussianMixture(Estimator):
@@ -55,13 +51,14 @@ class GaussianMixture(Estimator):
         Seed of the starts and of `sample`.
     warm_start : bool
         Whether `fit` goes on from the parameters of the fit before, if there is one.
+    verbose : int
+        1 prints a line a start, 2 also one every `verbose_interval` iterations.
+    verbose_interval : int
     accelerate : bool
         Quasi-Newton steps with EM as preconditioner and safeguard; False is plain EM, one E-step and one M-step an
         iteration.
     n_threads : int, optional
         None means all processors. The result is the same to the last bit for any number.
-    verbose : int
-        1 prints a line a start, 2 also one every ten iterations.
 
     Attributes
     ----------
@@ -106,7 +103,7 @@ class GaussianMixture(Estimator):
     def __init__(
         self, n_components=1, *, covariance_type="full", tol=1e-8, reg_covar=1e-6, max_iter=10_000, n_init=1,
         init_params="kmeans", weights_init=None, means_init=None, precisions_init=None, random_state=None,
-        warm_start=False, accelerate=True, n_threads=None, verbose=0,
+        warm_start=False, verbose=0, verbose_interval=10, accelerate=True, n_threads=None,
     ):
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -120,9 +117,10 @@ class GaussianMixture(Estimator):
         self.precisions_init = precisions_init
         self.random_state = random_state
         self.warm_start = warm_start
+        self.verbose = verbose
+        self.verbose_interval = verbose_interval
         self.accelerate = accelerate
         self.n_threads = n_threads
-        self.verbose = verbose
 
     def fit(self, X, y=None, sample_weight=None, *, callback=None):
         """Fit the mixture.
@@ -156,46 +154,26 @@ class GaussianMixture(Estimator):
             X, self.covariance_type, self.n_components, sample_weight=weight, ridge=ridge, n_threads=self.n_threads
         )
 
-        go_on = self.warm_start and hasattr(self, "means_") and self._fits(X.shape[1])
-        starts = [None] if go_on else rng.spawn(self.n_init)
-        best, error = None, None
-        for number, start_rng in enumerate(starts):
-            try:
-                if start_rng is None:
-                    start = self._parameters()
-                else:
-                    method = self.init_params
-                    if method == "kmeans" and number > 0:
-                        # k-means ends in the same few partitions again and again
-                        method = ("k-means++", "random_from_data")[(number - 1) % 2]
-                    start = self._start(X, weight, method, start_rng, np.sqrt(variance), ridge)
-                result = em.maximize(
-                    likelihood, start, tol=self.tol, max_iter=self.max_iter, accelerate=self.accelerate,
-                    callback=self._reporter(callback),
-                )
-            except CollapseError as failure:
-                error = failure
-                told = f"start {number + 1} of {len(starts)} failed: {failure}"
-                warnings.warn(told, ConvergenceWarning, stacklevel=2)
-                continue
-            if self.verbose:
-                state = "converged" if result.converged else "not converged"
-                reached = f"mean log-likelihood {result.log_likelihood:.9g}"
-                print(f"start {number + 1}: {result.n_iter} iterations, {state}, {reached}")
-            if best is None or result.objectives[-1] > best.objectives[-1]:
-                best = result
-        if best is None:
-            raise ValueError(f"no start led to a mixture ({error}); try a larger reg_covar or fewer components")
-        if not best.converged:
-            gain = f"an estimated {best.remaining:.2g}" if math.isfinite(best.remaining) else "an unknown amount"
-            warnings.warn(
-                f"the fit did not converge in max_iter={self.max_iter} iterations; {gain} of mean log-likelihood is "
-                f"still to gain (tol={self.tol:g}): raise max_iter or tol, or try another start",
-                ConvergenceWarning,
-                stacklevel=2,
-            )
-        self._store(best, X.shape[1])
+        if self.warm_start and hasattr(self, "means_") and self._fits(X.shape[1]):
+            starts = [self._parameters]
+        else:
+            scale = np.sqrt(variance)
+            starts = [
+                partial(self._start, X, weight, method, start_rng, scale, ridge)
+                for method, start_rng in zip(self._methods(), rng.spawn(self.n_init), strict=True)
+            ]
+        result = em.best_of(
+            likelihood, starts, tol=self.tol, max_iter=self.max_iter, accelerate=self.accelerate,
+            callback=self._reporter(callback), report=print if self.verbose else None,
+        )
+        self._store(result, X.shape[1])
         return self
+
+    def _methods(self):
+        """How each start is made: k-means ends in the same few partitions again and again, so others follow it."""
+        if self.init_params == "kmeans":
+            return ["kmeans"] + [("k-means++", "random_from_data")[i % 2] for i in range(self.n_init - 1)]
+        return [self.init_params] * self.n_init
 
     def _check_data(self, X, sample_weight):
         X = check_samples(X)
@@ -215,6 +193,7 @@ class GaussianMixture(Estimator):
         check_number(self.reg_covar, "reg_covar", minimum=0.0)
         check_integer(self.max_iter, "max_iter", minimum=1)
         check_integer(self.n_init, "n_init", minimum=1)
+        check_integer(self.verbose_interval, "verbose_interval", minimum=1)
         if K > n_samples:
             of = "samples of positive weight" if weighted else "samples"
             raise ValueError(f"n_components is {K}, but X has {n_samples} {of}; expected at most as many components")
@@ -271,7 +250,7 @@ class GaussianMixture(Estimator):
             return callback
 
         def report(iteration, objective):
-            if iteration % 10 == 0:
+            if iteration % self.verbose_interval == 0:
                 print(f"  iteration {iteration}: {objective:.12g}")
             if callback is not None:
                 callback(iteration, objective)

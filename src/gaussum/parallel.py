@@ -18,11 +18,14 @@ from gaussum.validation import check_integer
 
 # Handing work to the pool takes some 40 us; below this much work, in seconds, the calling thread stays alone.
 _WORTH_A_THREAD = 200e-6
-# The length of a part aimed at when there is much work, in seconds: the delay of a Ctrl-C.
-_PART_SECONDS = 0.05
-_MIN_PARTS = 64
+# A part should take this long at least, in seconds, so that handing it out costs little, and when there is much work
+# this long at most, the delay of a Ctrl-C. In between, this many parts keep all threads busy to the end.
+_SHORTEST_PART = 200e-6
+_LONGEST_PART = 0.05
+_ENOUGH_PARTS = 64
 _PART_SAMPLES = 1024
-# Seconds after which a thread that waits for its turn looks whether there still is one.
+# Parts, times the threads, that one may be ahead of the merging, and the seconds after which, waiting, it looks again.
+_AHEAD = 2
 _PATIENCE = 1.0
 
 _pool = None
@@ -35,7 +38,8 @@ _blas_limit = None
 
 def n_parts(n_samples, seconds, *, smallest=_PART_SAMPLES):
     """The number of parts of so many samples and so much work, none much smaller than `smallest` samples."""
-    return max(1, min(n_samples // smallest, max(_MIN_PARTS, int(seconds / _PART_SECONDS))))
+    enough = min(_ENOUGH_PARTS, int(seconds / _SHORTEST_PART))
+    return max(1, min(n_samples // smallest, max(enough, int(seconds / _LONGEST_PART))))
 
 
 def resolve_threads(n_threads, seconds=float("inf")):
@@ -85,42 +89,46 @@ def single_threaded_blas():
 
 
 def run(n_parts, n_threads, work, merge=None):
-    """Call ``work(part, slot)`` for every part and then, in the order of the parts, ``merge(part, slot)``.
+    """Call ``work(part, slot)`` for every part, and ``merge`` with what it returns, in the order of the parts.
 
     Parameters
     ----------
     n_parts : int
     n_threads : int
-        Slots are numbered from 0 to `n_threads` - 1; two calls with the same slot never run at the same time, nor do
-        two merges.
+        Slots are numbered from 0 to `n_threads` - 1; two calls of `work` with the same slot never run at the same
+        time, nor do two merges.
     work, merge : callable
         An exception in either stops all threads at their next part and is raised in the calling thread.
     """
     n_threads = min(n_threads, n_parts)
     if n_threads <= 1:
         for part in range(n_parts):
-            work(part, 0)
+            result = work(part, 0)
             if merge is not None:
-                merge(part, 0)
+                merge(result)
         return
     turn = threading.Condition()
     parts = itertools.count()
+    done = {}                   # results that wait for those before them
     state = {"merged": 0, "error": None}
 
     def loop(slot):
         try:
-            while state["error"] is None:
+            while True:
                 with turn:
                     part = next(parts)
-                if part >= n_parts:
-                    return
-                work(part, slot)
-                with turn:
-                    while state["merged"] != part and state["error"] is None:
+                    while part > state["merged"] + _AHEAD * n_threads and state["error"] is None:
                         turn.wait(_PATIENCE)
-                    if state["error"] is None and merge is not None:
-                        merge(part, slot)
-                    state["merged"] += 1
+                if part >= n_parts or state["error"] is not None:
+                    return
+                result = work(part, slot)
+                with turn:
+                    done[part] = result
+                    while state["merged"] in done:
+                        result = done.pop(state["merged"])
+                        if merge is not None:
+                            merge(result)
+                        state["merged"] += 1
                     turn.notify_all()
         except BaseException as error:
             with turn:
@@ -136,7 +144,7 @@ def run(n_parts, n_threads, work, merge=None):
             if not future.cancel():
                 _wait(future, state)
     finally:
-        # an interrupt that came in between: nobody may wait for a turn that will not come
+        # an interrupt that came in between: nobody may wait for what will not come
         if state["merged"] < n_parts and state["error"] is None:
             state["error"] = KeyboardInterrupt()
     if state["error"] is not None:
