@@ -15,7 +15,7 @@ LAYERS = """
 kernels.blas kernels.lanes kernels._cpu kernels.dispatch
 kernels.estep kernels.mstep kernels.gauss_sum kernels
 base validation criteria
-covariance passes parallel
+samples covariance mixture_pass sum_pass parallel
 statistics parameters
 likelihood acceleration
 initialize em
@@ -181,7 +181,7 @@ def test_the_reader_of_imports_reads():
     # the tests above hold nothing if this finds nothing
     found = {file: {m for _, m, _, _ in imports} for file, _, imports in SOURCES}
     assert "scipy.linalg.cython_blas" in found["kernels/blas.pxd"]
-    assert {"numpy", "gaussum.kernels", "libc.stdint"} <= found["passes.pyx"]
+    assert {"gaussum.samples", "gaussum.kernels", "libc.string"} <= found["mixture_pass.pyx"]
     assert "gaussum.validation" in found["kde.py"]
     assert list(targets("gaussum.kernels", ["estep", "mstep"])) == ["kernels.estep", "kernels.mstep"]
     assert list(targets("gaussum.kernels.lanes", ["simd_exp"])) == ["kernels.lanes"]

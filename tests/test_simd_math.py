@@ -15,7 +15,8 @@ import mpmath
 import numpy as np
 import pytest
 
-from gaussum.passes import KernelSumPass, Samples
+from gaussum.samples import Samples
+from gaussum.sum_pass import KernelSumPass
 from kernel_access import BUILDS, HEADER, LONG, gauss_log_sum
 
 FLAGS = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off"]

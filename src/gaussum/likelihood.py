@@ -7,8 +7,9 @@ import numpy as np
 
 from gaussum import parallel
 from gaussum.covariance import second_shape
+from gaussum.mixture_pass import MixturePass
 from gaussum.parameters import MixtureParameters
-from gaussum.passes import MixturePass, Samples
+from gaussum.samples import Samples
 from gaussum.statistics import SufficientStatistics
 
 # From here on the kernels call BLAS (BLAS_FEATURES in the kernels).

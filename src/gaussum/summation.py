@@ -5,7 +5,8 @@ import math
 import numpy as np
 
 from gaussum import parallel
-from gaussum.passes import KernelSumPass, Samples
+from gaussum.samples import Samples
+from gaussum.sum_pass import KernelSumPass
 
 # A pair costs about this many seconds, and this many more a feature.
 _PAIR_SECONDS = 1.2e-9

@@ -1,20 +1,16 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
-"""Passes over samples: block after block through the kernels, without the GIL.
+"""Passes of a mixture over samples: block after block through the kernels, without the GIL.
 
 A pass works on a range of *parts*. Parts are fixed by the numbers of samples, features and components alone, and what
 each contributes is formed from zero and then added in the order of the parts; so any division of the parts among
 threads gives the same bits (see gaussum.parallel).
 """
-from cpython.exc cimport PyErr_CheckSignals
 from libc.math cimport INFINITY, log
-from libc.stdint cimport uintptr_t
 from libc.string cimport memset
 
-import numpy as np
-
 from gaussum.kernels cimport estep, mstep
-from gaussum.kernels cimport gauss_sum as gs
-from gaussum.kernels.lanes cimport LOWEST, dot_lanes, simd_log, sum_lanes
+from gaussum.kernels.lanes cimport dot_lanes, sum_lanes
+from gaussum.samples cimport ALIGNMENT, Samples, aligned, round_up
 
 ctypedef void (*log_prob_t)(
     const double *, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t,
@@ -31,61 +27,6 @@ cdef enum:
     BLOCK_DOUBLES = 65536
     MAX_BLOCK = 992             # no power of two: rows a page apart would share cache sets
     MIN_BLOCK = 64
-    ALIGNMENT = 64
-    # sources summed from zero before they are added to the total
-    SOURCE_BLOCK = 256
-    # sources after which Ctrl-C is looked for
-    INTERRUPTIBLE = 65536
-
-
-cdef class Samples:
-    """A view of real samples: n rows of d features, float32 or float64, with any strides, read only.
-
-    Parameters
-    ----------
-    X : ndarray, shape (n_samples, n_features)
-    """
-
-    cdef const char *data
-    cdef Py_ssize_t row, column         # strides in bytes
-    cdef bint single                    # float32
-    cdef readonly Py_ssize_t n, d
-    cdef readonly object array
-
-    def __init__(self, X):
-        if X.dtype not in (np.float32, np.float64) or X.ndim != 2:
-            raise TypeError(f"X is {X.dtype} with {X.ndim} dimensions; expected float32 or float64 with 2")
-        self.array = X
-        self.data = <const char *><uintptr_t>X.__array_interface__["data"][0]
-        self.row, self.column = X.strides
-        self.single = X.dtype == np.float32
-        self.n, self.d = X.shape
-
-    cdef void load(self, Py_ssize_t first, Py_ssize_t n, Py_ssize_t ld, double *x) noexcept nogil:
-        """x[j * ld + i] = X[first + i, j]"""
-        cdef Py_ssize_t i, j, row = self.row, column = self.column
-        cdef const char *start = self.data + first * row
-        cdef const char *p
-        for j in range(self.d):
-            p = start + j * column
-            if self.single:
-                for i in range(n):
-                    x[j * ld + i] = (<const float *>(p + i * row))[0]
-            elif row == sizeof(double):
-                for i in range(n):
-                    x[j * ld + i] = (<const double *>p)[i]
-            else:
-                for i in range(n):
-                    x[j * ld + i] = (<const double *>(p + i * row))[0]
-
-
-cdef inline double *_aligned(double[::1] buffer) noexcept nogil:
-    cdef uintptr_t address = <uintptr_t>&buffer[0]
-    return <double *>((address + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT)
-
-
-cdef inline Py_ssize_t _round_up(Py_ssize_t n, Py_ssize_t multiple) noexcept nogil:
-    return (n + multiple - 1) // multiple * multiple
 
 
 def block_size(Py_ssize_t d, Py_ssize_t n_rows):
@@ -144,7 +85,7 @@ cdef class MixturePass:
             raise ValueError(f"structure is {structure!r}; expected 'full', 'tied', 'diag' or 'spherical'")
         self.chol_size = self.second_size
         self.block = block_size(d, K)
-        self.part_size = _round_up((samples.n + n_parts - 1) // n_parts, self.block)
+        self.part_size = round_up((samples.n + n_parts - 1) // n_parts, self.block)
         self.n_parts = (samples.n + self.part_size - 1) // self.part_size
         self.statistics_size = 2 + K + K * d + self.second_size
         self.scratch_size = (
@@ -164,7 +105,7 @@ cdef class MixturePass:
         self._check(first, last, statistics, scratch)
         self._check_parameters(means, precisions_chol, log_const)
         with nogil:
-            self._em(first, last, &means[0, 0], &precisions_chol[0], &log_const[0], &statistics[0], _aligned(scratch))
+            self._em(first, last, &means[0, 0], &precisions_chol[0], &log_const[0], &statistics[0], aligned(scratch))
 
     cdef void _em(self, Py_ssize_t first, Py_ssize_t last, const double *means, const double *precisions_chol,
                   const double *log_const, double *statistics, double *x) noexcept nogil:
@@ -206,7 +147,7 @@ cdef class MixturePass:
         `resp` is an array of labels, shape (n_samples,), or a function (start, stop) -> (n_components, stop - start).
         """
         cdef Py_ssize_t start, stop, n, i, k, ld = self.block, K = self.K, d = self.d
-        cdef double *x = _aligned(scratch)
+        cdef double *x = aligned(scratch)
         cdef double *r = x + d * ld
         cdef double *own = r + (K + 2) * ld
         cdef double *more = own + self.statistics_size
@@ -272,7 +213,7 @@ cdef class MixturePass:
         log_density : log p_i;  labels : argmax_k r_ik;  resp : r_ik, shape (n, K);  log_largest : log max_k r_ik
         """
         cdef Py_ssize_t part, start, stop, n, i, k, best, ld = self.block, K = self.K, d = self.d
-        cdef double *x = _aligned(scratch)
+        cdef double *x = aligned(scratch)
         cdef double *r = x + d * ld
         cdef double *density = r + K * ld
         cdef double *spare = density + ld
@@ -343,109 +284,3 @@ cdef class MixturePass:
             or precisions_chol.shape[0] != self.chol_size or log_const.shape[0] != self.K
         ):
             raise ValueError("the parameters do not have the shape of this pass")
-
-
-cdef class KernelSumPass:
-    """Direct sums of Gaussians at targets.
-
-    Parameters
-    ----------
-    sources : ndarray of float64, shape (n_features, n_sources), C order
-    weights, log_weights : ndarray of float64, shape (n_sources,)
-    inv_bandwidth : ndarray of float64, shape (n_features,)
-    targets : Samples
-    block : int
-        Targets a block, and the smallest part.
-    n_parts : int
-    """
-
-    cdef const double[:, ::1] sources
-    cdef const double[::1] weights, log_weights, inv_bandwidth
-    cdef Samples targets
-    cdef Py_ssize_t d, block
-    cdef readonly Py_ssize_t n_parts, part_size, scratch_size
-
-    def __init__(self, const double[:, ::1] sources, const double[::1] weights, const double[::1] log_weights,
-                 const double[::1] inv_bandwidth, Samples targets, Py_ssize_t block, Py_ssize_t n_parts):
-        cdef Py_ssize_t d = targets.d
-        if (
-            sources.shape[0] != d or inv_bandwidth.shape[0] != d or block < 1
-            or weights.shape[0] != sources.shape[1] or log_weights.shape[0] != sources.shape[1]
-        ):
-            raise ValueError("sources, weights, bandwidths and targets do not fit together")
-        self.sources, self.weights, self.log_weights = sources, weights, log_weights
-        self.inv_bandwidth, self.targets = inv_bandwidth, targets
-        self.d, self.block = d, block
-        self.part_size = _round_up((targets.n + n_parts - 1) // n_parts, self.block)
-        self.n_parts = (targets.n + self.part_size - 1) // self.part_size
-        self.scratch_size = ALIGNMENT // sizeof(double) + self.block * (d + 5)
-
-    def log_density(self, Py_ssize_t first, Py_ssize_t last, double[::1] out, double[::1] scratch):
-        """log sum_s w_s exp(-r_ts^2 / 2) for the targets of parts first to last - 1.
-
-        A block of sources is summed from zero and then added to the total: the rounding error grows with the number
-        of blocks and with the size of one, not with their product.
-        """
-        cdef Py_ssize_t start, stop, n, m, i, s, ld = self.block, n_sources = self.sources.shape[1]
-        cdef double *t = _aligned(scratch)
-        cdef double *total = t + self.d * ld
-        cdef double *sums = total + ld
-        cdef double *largest = sums + ld
-        cdef double *more = largest + ld
-        cdef bint tail
-        if scratch.shape[0] < self.scratch_size or out.shape[0] != self.targets.n:
-            raise ValueError("scratch or out have the wrong size")
-        if not 0 <= first <= last <= self.n_parts:
-            raise ValueError(f"parts {first} to {last} are not within 0 to {self.n_parts}")
-        with nogil:
-            start = first * self.part_size
-            stop = min(last * self.part_size, self.targets.n)
-            while start < stop:
-                n = min(ld, stop - start)
-                self.targets.load(start, n, ld, t)
-                for i in range(n):
-                    total[i] = 0.0
-                s = 0
-                while s < n_sources:
-                    if s % INTERRUPTIBLE == 0:
-                        with gil:
-                            PyErr_CheckSignals()
-                    m = min(SOURCE_BLOCK, n_sources - s)
-                    for i in range(n):
-                        sums[i] = 0.0
-                    gs.gauss_sum(&self.sources[0, s], n_sources, m, &self.weights[s], t, ld, n, self.d,
-                                 &self.inv_bandwidth[0], sums, more)
-                    for i in range(n):
-                        total[i] += sums[i]
-                    s += m
-                tail = False
-                for i in range(n):
-                    # terms lost to underflow are below 1e-300: below rounding for any sum above 1e-270
-                    if total[i] < 1e-270:
-                        tail = True
-                    out[start + i] = simd_log(total[i])
-                if tail:
-                    self._tail(n, ld, t, total, sums, largest, more, &out[start])
-                start += n
-
-    cdef void _tail(self, Py_ssize_t n, Py_ssize_t ld, double *t, double *total, double *sums, double *largest,
-                    double *more, double *out) noexcept nogil:
-        """Log-sums of the targets whose sum is so small that it underflows."""
-        cdef Py_ssize_t i, j, m, s, n_tail = 0, n_sources = self.sources.shape[1]
-        for i in range(n):
-            if total[i] < 1e-270:
-                for j in range(self.d):
-                    t[j * ld + n_tail] = t[j * ld + i]
-                total[n_tail] = i       # the place of this target; n_tail <= i
-                n_tail += 1
-        for i in range(n_tail):
-            largest[i] = LOWEST
-            sums[i] = 0.0
-        s = 0
-        while s < n_sources:
-            m = min(SOURCE_BLOCK, n_sources - s)
-            gs.gauss_log_sum(&self.sources[0, s], n_sources, m, &self.log_weights[s], t, ld, n_tail, self.d,
-                             &self.inv_bandwidth[0], largest, sums, more)
-            s += m
-        for i in range(n_tail):
-            out[<Py_ssize_t>total[i]] = largest[i] + simd_log(sums[i])
