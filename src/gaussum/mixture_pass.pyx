@@ -29,10 +29,10 @@ cdef enum:
     MIN_BLOCK = 64
 
 
-def block_size(Py_ssize_t d, Py_ssize_t n_rows):
-    """Samples a block: a multiple of the lanes such that `n_rows` rows of doubles beside 4 d stay in L2."""
-    cdef Py_ssize_t block = BLOCK_DOUBLES // (4 * d + n_rows) // 32 * 32
-    return min(MAX_BLOCK, max(MIN_BLOCK, block))
+def block_size(structure, Py_ssize_t d, Py_ssize_t K):
+    """Samples a block, a multiple of the lanes: what the kernels read again and again should stay in L2."""
+    cdef Py_ssize_t rows = K + 4 * d if structure in ("full", "tied") else 2 * K + d // 4
+    return min(MAX_BLOCK, max(MIN_BLOCK, BLOCK_DOUBLES // rows // 32 * 32))
 
 
 cdef class MixturePass:
@@ -84,13 +84,14 @@ cdef class MixturePass:
         else:
             raise ValueError(f"structure is {structure!r}; expected 'full', 'tied', 'diag' or 'spherical'")
         self.chol_size = self.second_size
-        self.block = block_size(d, K)
+        self.block = block_size(structure, d, K)
         self.part_size = round_up((samples.n + n_parts - 1) // n_parts, self.block)
         self.n_parts = (samples.n + self.part_size - 1) // self.part_size
         self.statistics_size = 2 + K + K * d + self.second_size
         self.scratch_size = (
             ALIGNMENT // sizeof(double) + self.block * (d + K + 2)
-            + max(estep.estep_scratch(d, self.block), mstep.mstep_scratch(d, self.block)) + self.statistics_size
+            + max(estep.estep_scratch(d, self.block), mstep.mstep_scratch(d, self.block))
+            + round_up(self.statistics_size, 8)
         )
         self.weighted = sample_weight is not None
         if self.weighted:
@@ -114,7 +115,7 @@ cdef class MixturePass:
         cdef double *log_density = resp + K * ld
         cdef double *spare = log_density + ld
         cdef double *own = spare + ld
-        cdef double *scratch = own + self.statistics_size
+        cdef double *scratch = own + round_up(self.statistics_size, 8)
         cdef const double *w
         for part in range(first, last):
             memset(own, 0, self.statistics_size * sizeof(double))

@@ -19,7 +19,8 @@ from gaussum.kernels.lanes cimport LOWEST, fused, simd_exp, simd_log
 
 cdef enum:
     BLAS_FEATURES = 16
-    TILE = 32
+    TILE = 32                           # and the steps of 32 and 64 below
+    WIDE_TILE = 64
 
 
 cdef api Py_ssize_t estep_scratch(
@@ -70,33 +71,60 @@ cdef inline void _whiten(
                 y[i] = fused(z[i], u, y[i])
 
 
-cdef inline void _squared_norm(
+cdef inline void _log_prob_tile(
     const double *x,                    # IN (d, ld)
-    Py_ssize_t ld, Py_ssize_t n, Py_ssize_t d,  # IN
-    const double *origin, Py_ssize_t origin_step,  # IN (d,) with this stride: 0 for one number
-    const double *scale, Py_ssize_t scale_step,    # IN (d,) likewise
-    double *norm,                       # OUT (n,)
+    Py_ssize_t ld, Py_ssize_t n, Py_ssize_t d, Py_ssize_t K,  # IN, n <= WIDE_TILE
+    const double *origins,              # IN (K, d), strides d and `origin_step`
+    Py_ssize_t origin_step,             # IN, 0 for one number a component
+    const double *scales,               # IN (K, d), strides `scale_row` and `scale_step`
+    Py_ssize_t scale_row, Py_ssize_t scale_step,  # IN
+    const double *log_const,            # IN (K,)
+    double *log_prob,                   # OUT (K, ld)
 ) noexcept nogil:
-    """norm_i = sum_j ((x_ij - origin_j) scale_j)^2"""
-    cdef Py_ssize_t i, j
-    cdef double z, o = origin[0], u = scale[0]
-    for i in range(n):
-        z = (x[i] - o) * u
-        norm[i] = z * z
-    for j in range(1, d):
-        o = origin[j * origin_step]
-        u = scale[j * scale_step]
+    cdef Py_ssize_t i, j, k
+    cdef double z, o, u
+    cdef double *norm
+    for k in range(K):
         for i in range(n):
-            z = (x[j * ld + i] - o) * u
-            norm[i] = fused(z, z, norm[i])
+            log_prob[k * ld + i] = 0.0
+    for j in range(d):
+        for k in range(K):
+            o = origins[k * d + j * origin_step]
+            u = scales[k * scale_row + j * scale_step]
+            norm = log_prob + k * ld
+            for i in range(n):
+                z = (x[j * ld + i] - o) * u
+                norm[i] = fused(z, z, norm[i])
+    for k in range(K):
+        for i in range(n):
+            log_prob[k * ld + i] = fused(-0.5, log_prob[k * ld + i], log_const[k])
 
 
-cdef inline void _whitened_norm_tile(
+cdef inline void _log_prob_scaled(
+    const double *x,                    # IN (d, ld)
+    Py_ssize_t ld, Py_ssize_t n, Py_ssize_t d, Py_ssize_t K,  # IN
+    const double *origins, Py_ssize_t origin_step,  # as in _log_prob_tile
+    const double *scales, Py_ssize_t scale_row, Py_ssize_t scale_step,
+    const double *log_const,            # IN (K,)
+    double *log_prob,                   # OUT (K, ld)
+) noexcept nogil:
+    """log p_ik = c_k - sum_j ((x_ij - o_kj) u_kj)^2 / 2, in tiles whose sums stay in L1 while x passes once"""
+    cdef Py_ssize_t i, whole = n - n % WIDE_TILE
+    for i in range(0, whole, 64):
+        _log_prob_tile(x + i, ld, WIDE_TILE, d, K, origins, origin_step, scales, scale_row, scale_step, log_const,
+                       log_prob + i)
+    if n > whole:
+        _log_prob_tile(x + whole, ld, n - whole, d, K, origins, origin_step, scales, scale_row, scale_step, log_const,
+                       log_prob + whole)
+
+
+cdef inline void _log_prob_whitened_tile(
     const double *x,                    # IN (d, ld)
     Py_ssize_t ld, Py_ssize_t n, Py_ssize_t d,  # IN, n <= TILE, d < BLAS_FEATURES
     const double *mean,                 # IN (d,)
     const double *upper,                # IN (d, d)
-    double *norm,                       # OUT (n,)
+    double log_const,                   # IN
+    double *log_prob,                   # OUT (n,)
 ) noexcept nogil:
     cdef double centered[BLAS_FEATURES * TILE]
     cdef double y[TILE]
@@ -120,34 +148,23 @@ cdef inline void _whitened_norm_tile(
         for i in range(n):
             total[i] = fused(y[i], y[i], total[i])
     for i in range(n):
-        norm[i] = total[i]
+        log_prob[i] = fused(-0.5, total[i], log_const)
 
 
-cdef inline void _whitened_norm(
+cdef inline void _log_prob_whitened(
     const double *x,                    # IN (d, ld)
     Py_ssize_t ld, Py_ssize_t n, Py_ssize_t d,  # IN, d < BLAS_FEATURES
     const double *mean,                 # IN (d,)
     const double *upper,                # IN (d, d)
-    double *norm,                       # OUT (n,)
-) noexcept nogil:
-    """norm_i = |(x_i - mean) U|^2, in tiles whose sums stay in registers"""
-    cdef Py_ssize_t i, whole = n - n % TILE
-    for i in range(0, whole, 32):
-        _whitened_norm_tile(x + i, ld, TILE, d, mean, upper, norm + i)
-    if n > whole:
-        _whitened_norm_tile(x + whole, ld, n - whole, d, mean, upper, norm + whole)
-
-
-cdef inline void _finish(
-    const double *norm,                 # IN (n,)
-    Py_ssize_t n,                       # IN
     double log_const,                   # IN
     double *log_prob,                   # OUT (n,)
 ) noexcept nogil:
-    """log_prob_i = log_const - norm_i / 2"""
-    cdef Py_ssize_t i
-    for i in range(n):
-        log_prob[i] = fused(-0.5, norm[i], log_const)
+    """log p_i = c - |(x_i - mean) U|^2 / 2, in tiles whose sums stay in registers"""
+    cdef Py_ssize_t i, whole = n - n % TILE
+    for i in range(0, whole, 32):
+        _log_prob_whitened_tile(x + i, ld, TILE, d, mean, upper, log_const, log_prob + i)
+    if n > whole:
+        _log_prob_whitened_tile(x + whole, ld, n - whole, d, mean, upper, log_const, log_prob + whole)
 
 
 cdef inline void _zero(double *a, Py_ssize_t n) noexcept nogil:
@@ -176,10 +193,10 @@ cdef api void log_prob_full(
         if d >= BLAS_FEATURES:
             _center(x, ld, n, d, means + k * d, scratch)
             multiply_upper(scratch, ld, n, d, precisions_chol + k * d * d)
-            _squared_norm(scratch, ld, n, d, &zero, 0, &one, 0, norm)
+            _log_prob_scaled(scratch, ld, n, d, 1, &zero, 0, &one, 0, 0, log_const + k, log_prob + k * ld)
         else:
-            _whitened_norm(x, ld, n, d, means + k * d, precisions_chol + k * d * d, norm)
-        _finish(norm, n, log_const[k], log_prob + k * ld)
+            _log_prob_whitened(x, ld, n, d, means + k * d, precisions_chol + k * d * d, log_const[k],
+                               log_prob + k * ld)
 
 
 cdef api void log_prob_tied(
@@ -213,12 +230,12 @@ cdef api void log_prob_tied(
     _center(x, ld, n, d, origin, y)
     _whiten(y, ld, n, d, precisions_chol)
     for k in range(K):
-        _zero(center, d)
+        for j in range(d):
+            center[j] = 0.0
         for l in range(d):
             for j in range(l, d):
                 center[j] += (means[k * d + l] - origin[l]) * precisions_chol[l * d + j]
-        _squared_norm(y, ld, n, d, center, 1, &one, 0, norm)
-        _finish(norm, n, log_const[k], log_prob + k * ld)
+        _log_prob_scaled(y, ld, n, d, 1, center, 1, &one, 0, 0, log_const + k, log_prob + k * ld)
 
 
 cdef api void log_prob_diag(
@@ -234,10 +251,7 @@ cdef api void log_prob_diag(
     double *scratch,                    # SCRATCH (estep_scratch(d, ld),)
 ) noexcept nogil:
     """log p_ik = c_k - sum_j ((x_ij - mu_kj) u_kj)^2 / 2"""
-    cdef Py_ssize_t k
-    for k in range(K):
-        _squared_norm(x, ld, n, d, means + k * d, 1, precisions_chol + k * d, 1, scratch)
-        _finish(scratch, n, log_const[k], log_prob + k * ld)
+    _log_prob_scaled(x, ld, n, d, K, means, 1, precisions_chol, d, 1, log_const, log_prob)
 
 
 cdef api void log_prob_spherical(
@@ -253,10 +267,7 @@ cdef api void log_prob_spherical(
     double *scratch,                    # SCRATCH (estep_scratch(d, ld),)
 ) noexcept nogil:
     """log p_ik = c_k - sum_j ((x_ij - mu_kj) u_k)^2 / 2"""
-    cdef Py_ssize_t k
-    for k in range(K):
-        _squared_norm(x, ld, n, d, means + k * d, 1, precisions_chol + k, 0, scratch)
-        _finish(scratch, n, log_const[k], log_prob + k * ld)
+    _log_prob_scaled(x, ld, n, d, K, means, 1, precisions_chol, 1, 0, log_const, log_prob)
 
 
 cdef api void log_densities(

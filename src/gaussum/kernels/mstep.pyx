@@ -121,11 +121,7 @@ cdef api void accumulate_diag(
     double *scratch,                    # SCRATCH (mstep_scratch(d, ld),)
 ) noexcept nogil:
     """s_kj <- s_kj + sum_i r_ik (x_ij - o_kj)^2; n_k and f_k as in accumulate_full"""
-    cdef Py_ssize_t j, k
-    for k in range(K):
-        nk[k] += sum_lanes(resp + k * ld, n)
-        for j in range(d):
-            moments_lanes(x + j * ld, resp + k * ld, n, origins[k * d + j], first + k * d + j, second + k * d + j)
+    _accumulate_features(x, ld, n, d, K, resp, origins, nk, first, second, d, 1)
 
 
 cdef api void accumulate_spherical(
@@ -142,11 +138,26 @@ cdef api void accumulate_spherical(
     double *scratch,                    # SCRATCH (mstep_scratch(d, ld),)
 ) noexcept nogil:
     """s_k <- s_k + sum_i r_ik |x_i - o_k|^2; n_k and f_k as in accumulate_full"""
+    _accumulate_features(x, ld, n, d, K, resp, origins, nk, first, second, 1, 0)
+
+
+cdef inline void _accumulate_features(
+    const double *x, Py_ssize_t ld, Py_ssize_t n, Py_ssize_t d, Py_ssize_t K,  # IN (d, ld)
+    const double *resp,                 # IN (K, ld)
+    const double *origins,              # IN (K, d)
+    double *nk,                         # INOUT (K,)
+    double *first,                      # INOUT (K, d)
+    double *second,                     # INOUT (K, d), strides `row` and `step`
+    Py_ssize_t row, Py_ssize_t step,    # IN
+) noexcept nogil:
+    """s_kj <- s_kj + sum_i r_ik (x_ij - o_kj)^2 and f_kj, n_k likewise; x passes once, the fewer rows many times"""
     cdef Py_ssize_t j, k
     for k in range(K):
         nk[k] += sum_lanes(resp + k * ld, n)
-        for j in range(d):
-            moments_lanes(x + j * ld, resp + k * ld, n, origins[k * d + j], first + k * d + j, second + k)
+    for j in range(d):
+        for k in range(K):
+            moments_lanes(x + j * ld, resp + k * ld, n, origins[k * d + j], first + k * d + j,
+                          second + k * row + j * step)
 
 
 cdef inline double _new_mean(
