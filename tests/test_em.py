@@ -270,7 +270,7 @@ def test_an_exception_in_the_callback_comes_through(error):
 
 
 @pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
-@pytest.mark.parametrize("n, d, weighted", [(40_000, 2, False), (9_000, 20, True)])
+@pytest.mark.parametrize("n, d, weighted", [(40_000, 2, False), (9_000, 40, True)])
 def test_the_same_bits_for_any_number_of_threads(covariance_type, n, d, weighted, always_threads):
     X = blobs(n, d, 3)
     weight = np.random.default_rng(0).uniform(size=n) if weighted else None

@@ -114,7 +114,7 @@ def blas_threads():
 
 def test_blas_gets_its_threads_back():
     """Also when fits in several threads end in another order than they began."""
-    X = np.random.default_rng(0).normal(size=(3000, 17))
+    X = np.random.default_rng(0).normal(size=(3000, 40))
     before = blas_threads()
     begun, go_on = threading.Event(), threading.Event()
     seen = []

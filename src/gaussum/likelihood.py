@@ -12,8 +12,8 @@ from gaussum.parameters import MixtureParameters
 from gaussum.samples import Samples
 from gaussum.statistics import SufficientStatistics
 
-# From here on the kernels call BLAS (BLAS_FEATURES in the kernels).
-_BLAS_FEATURES = 16
+# From here on the kernels call BLAS (the least of BLAS_FEATURES in the kernels).
+_BLAS_FEATURES = 32
 _MOST_RESCUES = 10
 
 
