@@ -59,7 +59,7 @@ def test_fit(data, run):
     status, out, err = run(*arguments)
     assert (status, err) == (0, "")
     assert "data.csv: 101 samples of a, b" in out and "mean a" in out and "wrote m.json, s.csv, p.png" in out
-    mixture = GaussianMixture(2, n_init=3, init_params="k-means++", random_state=5).fit(data)
+    mixture = GaussianMixture(2, n_init=3, random_state=5).fit(data)
     with open("m.json") as file:
         document = json.load(file)
     assert document["columns"] == ["a", "b"] and document["n_samples"] == 101
@@ -83,7 +83,7 @@ def test_fit_tells_variances_of_every_covariance_type(data, run, kind):
     arguments = ["fit", "data.csv", "--columns", "a,b", "-k", 2, "--n-init", 1]
     status, out, _ = run(*arguments, "--covariance-type", kind)
     assert status == 0
-    mixture = GaussianMixture(2, covariance_type=kind, init_params="k-means++", random_state=0).fit(data)
+    mixture = GaussianMixture(2, covariance_type=kind, random_state=0).fit(data)
     covariances = mixture.covariances_
     expected = {
         "full": lambda: covariances[0, 1, 1],
