@@ -28,8 +28,9 @@ _HALVINGS = 3
 _SUFFICIENT = 1e-4
 # No logarithm of a scale or a weight moves further than this in one step.
 _LONGEST_LOG = 1.0
-# No step takes a component below this mass, in samples: where the model is flat, that would be rash.
-_LEAST_MASS = 1.0
+# No step takes a component below this mass, in samples, unless it was there and loses less than half: where the model
+# is flat, more would be rash. A component on a single outlier has a mass of one, and may.
+_LEAST_MASS = 0.5
 # Iterations after which the coordinates are scaled anew.
 _NEW_REFERENCE = 100
 
@@ -81,7 +82,7 @@ class QuasiNewton:
         for halving in range(_HALVINGS):
             position = self._position + length * direction
             after = self._coordinates.parameters(position)
-            if after.weights.min() * total < min(_LEAST_MASS, parameters.weights.min() * total):
+            if after.weights.min() * total < min(_LEAST_MASS, 0.5 * parameters.weights.min() * total):
                 return self._refuse()
             after_statistics = self._likelihood.statistics(after)
             after_objective = self._likelihood.objective(after, after_statistics)

@@ -43,7 +43,10 @@ class Estimator:
                     f"{name!r} is no parameter of {type(self).__name__}; expected one of {', '.join(valid)}"
                 )
             if nested:
-                getattr(self, name).set_params(**{nested: value})
+                inner = getattr(self, name)
+                if not hasattr(inner, "set_params"):
+                    raise ValueError(f"{key!r} cannot be set: {name} is {inner!r}, which has no parameters")
+                inner.set_params(**{nested: value})
             else:
                 setattr(self, name, value)
         return self

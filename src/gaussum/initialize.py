@@ -27,14 +27,16 @@ def variances(X, sample_weight=None):
     def average(function):
         result = np.zeros(d)
         for start in range(0, n, rows):
-            values = function(X[start : start + rows].astype(np.float64))
+            block = X[start : start + rows].astype(np.float64)
             if sample_weight is None:
-                result += values.sum(axis=0)
+                result += function(block).sum(axis=0)
             else:
-                result += sample_weight[start : start + rows] @ values
+                weight = sample_weight[start : start + rows]
+                # samples without weight are absent, however large
+                result += weight[weight > 0] @ function(block[weight > 0])
         return result / total
 
-    origin = X[0].astype(np.float64)
+    origin = X[0 if sample_weight is None else int(np.argmax(sample_weight))].astype(np.float64)
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         mean = origin + average(lambda x: x - origin)
         return mean, average(lambda x: (x - mean) ** 2)
@@ -60,9 +62,12 @@ def initial_parameters(
         Centres to use instead of the method's.
     """
     index = _subsample(*X.shape, n_components, sample_weight, rng)
-    chosen = np.ascontiguousarray(X if index is None else X[index], dtype=np.float64)
     # a subsample is drawn in proportion to the weights, so it has none itself
     weight = sample_weight if index is None else None
+    if weight is not None and not weight.all():
+        index = np.flatnonzero(weight)
+        weight = weight[index]
+    chosen = np.ascontiguousarray(X if index is None else X[index], dtype=np.float64)
     likelihood = MixtureLikelihood(
         chosen, covariance_type, n_components, sample_weight=weight, ridge=ridge, n_threads=1
     )
@@ -80,8 +85,7 @@ def initial_parameters(
         with np.errstate(over="ignore"):
             centers = (centers - center) / scale
     elif method == "random_from_data":
-        drawable = np.arange(len(chosen)) if weight is None else np.flatnonzero(weight)
-        centers = whitened[rng.choice(drawable, n_components, replace=False)]
+        centers = whitened[rng.choice(len(chosen), n_components, replace=False)]
     else:
         centers = _plus_plus(whitened, n_components, weight, rng)
         if method == "kmeans":

@@ -102,6 +102,7 @@ class KernelDensity(Estimator):
 
     @property
     def sources_(self):
+        """The samples of positive weight, shape (n_sources, n_features)."""
         self._check_fitted()
         return self._sum.sources()
 

@@ -5,13 +5,13 @@ from functools import partial
 
 import numpy as np
 
-from gaussum import criteria, covariance, em
+from gaussum import covariance, criteria, em, parallel
 from gaussum.base import Estimator
 from gaussum.initialize import INIT_PARAMS, initial_parameters, variances
 from gaussum.likelihood import MixtureLikelihood
 from gaussum.parameters import MixtureParameters
 from gaussum.validation import (
-    check_array, check_choice, check_integer, check_number, check_random_state, check_samples, check_weights,
+    check_array, check_choice, check_flag, check_integer, check_number, check_random_state, check_samples, check_weights,
 )
 
 
@@ -74,8 +74,8 @@ class GaussianMixture(Estimator):
     lower_bound_ : float
         Mean log-likelihood of the samples under the fitted mixture, in nats.
     lower_bounds_ : list of float
-        The mean penalised log-likelihood at every iteration of the best start; never falls, unless a component
-        collapses and is rescued.
+        The mean penalised log-likelihood at every iteration of the best start; never falls, but for rounding or
+        when a component collapses and is rescued.
     remaining_ : float
         The estimate of what is left to gain in mean log-likelihood.
     n_features_in_ : int
@@ -145,10 +145,11 @@ class GaussianMixture(Estimator):
             Data or parameters that make no sense, or no start led to a mixture.
         """
         X, weight = self._check_data(X, sample_weight)
-        self._check_parameters(X.shape[0], weight is not None)
+        n_positive = X.shape[0] if weight is None else np.count_nonzero(weight)
+        self.check_parameters(n_positive, weight is not None)
         rng = check_random_state(self.random_state)
         variance = self._reference_variances(X, weight)
-        mean_weight = 1.0 if weight is None else weight.mean()
+        mean_weight = 1.0 if weight is None else weight.sum() / n_positive
         ridge = max(self.reg_covar, _ROUNDING_MASS) * mean_weight * variance
         likelihood = MixtureLikelihood(
             X, self.covariance_type, self.n_components, sample_weight=weight, ridge=ridge, n_threads=self.n_threads
@@ -179,13 +180,18 @@ class GaussianMixture(Estimator):
         X = check_samples(X)
         weight = check_weights(sample_weight, X.shape[0])
         if weight is not None:
-            if not weight.all():
-                X, weight = X[weight > 0], weight[weight > 0]
             # a common factor changes nothing; a power of two does not even change the rounding
-            weight = weight * np.ldexp(1.0, -int(np.frexp(weight.mean())[1]))
+            weight = np.ldexp(weight, -int(np.frexp(weight.sum() / np.count_nonzero(weight))[1]))
         return X, weight
 
-    def _check_parameters(self, n_samples, weighted):
+    def check_parameters(self, n_samples, weighted=False):
+        """Refuse parameters that make no sense for so many samples (of positive weight, if `weighted`).
+
+        Raises
+        ------
+        ValueError, TypeError
+            The message names the parameter.
+        """
         K = check_integer(self.n_components, "n_components", minimum=1)
         check_choice(self.covariance_type, "covariance_type", covariance.COVARIANCE_TYPES)
         check_choice(self.init_params, "init_params", INIT_PARAMS)
@@ -193,7 +199,11 @@ class GaussianMixture(Estimator):
         check_number(self.reg_covar, "reg_covar", minimum=0.0)
         check_integer(self.max_iter, "max_iter", minimum=1)
         check_integer(self.n_init, "n_init", minimum=1)
+        check_integer(int(self.verbose) if isinstance(self.verbose, bool) else self.verbose, "verbose", minimum=0)
         check_integer(self.verbose_interval, "verbose_interval", minimum=1)
+        check_flag(self.warm_start, "warm_start")
+        check_flag(self.accelerate, "accelerate")
+        parallel.resolve_threads(self.n_threads)
         if K > n_samples:
             of = "samples of positive weight" if weighted else "samples"
             raise ValueError(f"n_components is {K}, but X has {n_samples} {of}; expected at most as many components")
@@ -211,7 +221,8 @@ class GaussianMixture(Estimator):
             j = int(np.argmin(np.isfinite(variance)))
             raise ValueError(f"X is so large in column {j} that its variance overflows; expected smaller numbers")
         for j in np.flatnonzero(variance < _SMALLEST_VARIANCE):
-            if X[:, j].min() < X[:, j].max():
+            column = X[:, j] if weight is None else X[weight > 0, j]
+            if column.min() < column.max():
                 raise ValueError(f"X is so small in column {j} that its variance underflows; expected larger numbers")
         constant = variance == 0
         if constant.any():

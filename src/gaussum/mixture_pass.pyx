@@ -128,6 +128,9 @@ cdef class MixturePass:
                 estep.responsibilities(resp, ld, n, K, log_density, spare)
                 if self.weighted:
                     w = &self.sample_weight[start]
+                    for i in range(n):
+                        # a sample without weight is absent, though its log density be infinite
+                        log_density[i] = log_density[i] if w[i] > 0.0 else 0.0
                     own[0] += dot_lanes(w, log_density, n)
                     own[1] += sum_lanes(w, n)
                     for k in range(K):

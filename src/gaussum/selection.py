@@ -83,11 +83,13 @@ def select_mixture(
     check_choice(criterion, "criterion", CRITERIA)
     X = check_samples(X)
     weights = check_weights(sample_weight, X.shape[0])
+    n_weighted = X.shape[0] if weights is None else np.count_nonzero(weights)
+    if isinstance(n_components, range) and len(n_components) > n_weighted:
+        n_components = [max(n_components)]  # refused below, without listing millions
     numbers = _listed(n_components, "n_components")
     numbers = [check_integer(k, "n_components", minimum=1) for k in numbers]
     types = _listed(covariance_type, "covariance_type")
     types = [check_choice(name, "covariance_type", COVARIANCE_TYPES) for name in types]
-    n_weighted = X.shape[0] if weights is None else np.count_nonzero(weights)
     if max(numbers) > n_weighted:
         raise ValueError(
             f"n_components is {max(numbers)}; expected at most the number of samples, {n_weighted}"
@@ -106,6 +108,7 @@ def select_mixture(
         for name in types
         for k in numbers
     ]
+    candidates[0].check_parameters(n_weighted, weights is not None)
     table, failures = [], []
     for i, model in enumerate(candidates):
         row = {"n_components": model.n_components, "covariance_type": model.covariance_type}
@@ -143,8 +146,7 @@ class SelectionResult:
     table : list of dict
         One row a candidate in the order tried: ``n_components, covariance_type, n_parameters,
         log_likelihood`` (total), ``bic, aic, aicc, icl, converged, n_iter, error``. Where a fit failed,
-        ``error`` is its message,
-        numbers are NaN, and the rest is None. ``pandas.DataFrame(result.table)`` reads it.
+        ``error`` is its message, numbers are NaN, and the rest is None. ``pandas.DataFrame(result.table)`` reads it.
     models : list of GaussianMixture or None
         The fitted mixtures in the same order; None where a fit failed.
     """

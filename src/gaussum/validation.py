@@ -116,6 +116,13 @@ def check_number(value, name, *, minimum=-math.inf, maximum=math.inf, open_minim
     return number
 
 
+def check_flag(value, name):
+    """Return `value` if it is True or False; TypeError otherwise."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} is {value!r}; expected True or False")
+    return bool(value)
+
+
 def check_choice(value, name, choices):
     """Return `value` if it is one of the strings `choices`; TypeError or ValueError otherwise."""
     expected = "one of " + ", ".join(map(repr, choices))
