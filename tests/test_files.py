@@ -318,3 +318,19 @@ def test_json_holds_every_digit_and_no_nan():
 
 def test_text_table_aligns():
     assert text_table(["a", "bb"], [["1.5", "2"]]) == "  a  bb\n1.5   2"
+
+
+def test_parquet_with_two_columns_of_one_name(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    path = tmp_path / "a.parquet"
+    column = pyarrow.array([1.0, 2.0])
+    parquet.write_table(pyarrow.Table.from_arrays([column, column], ["a", "a"]), path)
+    with pytest.raises(FileError, match="several columns named 'a'"):
+        read_table(str(path))
+
+
+def test_a_field_too_long_for_csv(tmp_path):
+    path = save(tmp_path, "a\n" + '"' + "1" * 200_000 + '"\n2\n')
+    with pytest.raises(FileError, match="no readable CSV"):
+        read_table(path)

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import tracemalloc
 
 import mpmath
 import numpy as np
@@ -296,3 +297,16 @@ def test_in_a_pipeline_and_a_search():
     assert pipe.predict(samples()).shape == (400,)
     search = GridSearchCV(GaussianMixture(random_state=0), {"n_components": [1, 3]}, cv=3).fit(samples())
     assert search.best_params_ == {"n_components": 3}
+
+
+def test_zero_weights_cost_no_copy():
+    X = np.random.default_rng(0).normal(size=(400_000, 8)).astype(np.float32)
+    peaks = []
+    for step in (len(X), 7):
+        weight = np.ones(len(X))
+        weight[1::step] = 0 if step == 7 else 1
+        tracemalloc.start()
+        GaussianMixture(2, random_state=0, tol=1e-2).fit(X, sample_weight=weight)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < peaks[0] + X.nbytes / 2

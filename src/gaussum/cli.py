@@ -10,6 +10,8 @@ import gaussum
 from gaussum import commands
 from gaussum.files import FileError
 
+_MANY = 10_000
+
 _EXIT_STATUS = (
     "exit status: 0 all went well; 2 an error, told in one line on stderr; 130 interrupted by Ctrl-C; "
     "141 nobody reads the output any more"
@@ -23,6 +25,10 @@ def main(argv=None):
         for category in (UserWarning, RuntimeWarning):
             warnings.simplefilter("always", category)
         warnings.showwarning = lambda message, *_, **__: _complain("warning", message)
+        if sys.stdout is None:  # closed by the caller
+            sys.stdout = open(os.devnull, "w")
+        with contextlib.suppress(AttributeError, ValueError):
+            sys.stdout.reconfigure(errors="replace")  # a name may hold what the terminal lacks
         try:
             options = _parser().parse_args(argv)
             options.run(options)
@@ -47,7 +53,7 @@ def main(argv=None):
 
 
 def _complain(kind, message):
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError, AttributeError):
         blank = "\r\x1b[K" if sys.stderr.isatty() else ""  # over a line of progress
         print(f"{blank}gaussum: {kind}: {' '.join(str(message).split())}", file=sys.stderr, flush=True)
 
@@ -156,7 +162,7 @@ def _add_em(parser):
     em.add_argument("--max-iter", type=_count, default=10_000, metavar="N", help=text)
     text = "kmeans (default), k-means++, random or random_from_data"
     em.add_argument("--init", default="kmeans", metavar="METHOD", help=text)
-    em.add_argument("--seed", type=int, default=0, metavar="S", help="seed (default: 0)")
+    em.add_argument("--seed", type=_seed, default=0, metavar="S", help="seed (default: 0)")
 
 
 def _add_common(parser):
@@ -170,12 +176,21 @@ def _count(text):
     return int(text)
 
 
+def _seed(text):
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no integer >= 0")
+    return int(text)
+
+
 def _counts(text):
     numbers = []
     for part in text.split(","):
         first, _, last = part.partition("-")
         first = _count(first.strip())
-        numbers.extend(range(first, _count(last.strip()) + 1 if "-" in part else first + 1))
+        last = _count(last.strip()) if "-" in part else first
+        if last - first >= _MANY:
+            raise argparse.ArgumentTypeError(f"{text!r} names more than {_MANY} numbers")
+        numbers.extend(range(first, last + 1))
     if not numbers or len(set(numbers)) < len(numbers):
         raise argparse.ArgumentTypeError(f"{text!r} is no list of different numbers such as 1-4,6")
     return numbers

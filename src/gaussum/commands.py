@@ -25,7 +25,7 @@ from gaussum.output import (
     writing,
 )
 from gaussum.selection import select_mixture
-from gaussum.validation import check_number
+from gaussum.validation import check_number, check_weights
 
 _PICTURES = (".png", ".pdf", ".svg")
 
@@ -45,10 +45,11 @@ def _prepare(options):
         check_output(path, (".json", ".csv"), inputs)
     if len({os.path.realpath(path) for path in options.output}) < len(options.output):
         raise FileError(f"--output {options.output[-1]} is given twice")
-    if options.plot:
+    if options.plot is not None:
         check_output(options.plot, _PICTURES, inputs)
         require_matplotlib("--plot")
     table = read_table(options.file, options.columns, options.weights)
+    check_weights(table.weights, len(table.values), name=f"--weights {options.weights}")
     say = _printer(options)
     say(describe_table(table, options))
     return table, say, Progress(options.quiet)
@@ -60,6 +61,9 @@ def _printer(options):
 
 def _mixture(options, table, progress):
     """The mixture that the options describe, fitted."""
+    if options.components > len(table.values):
+        n = len(table.values)
+        raise FileError(f"--components is {options.components}, but {table.source} has {n} samples")
     mixture = GaussianMixture(
         options.components,
         covariance_type=options.covariance_type,
@@ -280,8 +284,12 @@ def outliers(options):
 
 def select(options):
     types = [name.strip() for name in options.covariance_types.split(",")]
-    numbers = options.components or range(1, (options.max_components or 9) + 1)
     table, say, progress = _prepare(options)
+    most = options.max_components or min(9, len(table.values))
+    numbers = options.components or range(1, most + 1)
+    if max(numbers) > len(table.values):
+        what = f"--components goes up to {max(numbers)}" if options.components else f"--max-components is {most}"
+        raise FileError(f"{what}, but {table.source} has {len(table.values)} samples")
     result = select_mixture(
         table.values,
         numbers,

@@ -146,6 +146,8 @@ class _Source:
         self.name = "standard input" if path == "-" else os.fspath(path)
         self.path, self.data = path, None
         try:
+            if path == "-" and sys.stdin is None:
+                raise FileError("standard input is closed; expected a table")
             if path == "-":
                 self.data = sys.stdin.buffer.read()
             with self.open() as file:
@@ -193,8 +195,8 @@ class _Csv:
                     break
         if not any(lines):
             raise FileError(f"{source.name} holds no data, only blank lines or comments")
-        self.delimiter = _sniff([line for line in lines if line])
         with self._decoding():
+            self.delimiter = _sniff([line for line in lines if line])
             rows = self._rows(lines)
             header_line, first = next(rows)
             self.header = _is_header(first)
@@ -274,7 +276,7 @@ class _Csv:
 
     def where(self, i):
         """The line of sample `i`."""
-        with self.source.text() as text:
+        with self._decoding(), self.source.text() as text:
             rows = self._rows(_without_comments(text))
             for _ in range(i + self.header):
                 next(rows)
@@ -385,6 +387,9 @@ class _Parquet:
             self.names = list(self.file.schema_arrow.names)
         except (pyarrow.ArrowException, OSError) as error:
             raise FileError(f"{source.name} is no readable Parquet file: {error}") from None
+        for name in self.names:
+            if self.names.count(name) > 1:
+                raise FileError(f"{source.name} has several columns named {name!r}; expected different names")
 
     def read(self, wanted):
         import pyarrow
