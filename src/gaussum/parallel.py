@@ -20,7 +20,7 @@ from gaussum.validation import check_integer
 _WORTH_A_THREAD = 200e-6
 # A part should take this long at least, in seconds, so that handing it out costs little, and when there is much work
 # this long at most, the delay of a Ctrl-C. In between, this many parts keep all threads busy to the end.
-_SHORTEST_PART = 100e-6
+_SHORTEST_PART = 200e-6
 _LONGEST_PART = 0.05
 _ENOUGH_PARTS = 64
 _PART_SAMPLES = 1024
