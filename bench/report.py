@@ -55,7 +55,7 @@ def headline(facts):
     versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items() if version)
     lines = [f"{facts['cpu']}, {facts['cores']} cores, Python {facts['python']}", versions]
     if (facts["load_at_start"] or 0.0) > 0.5:
-        lines.append(f"Other work keeps {facts['load_at_start']:.1f} cores busy: no ratio below is final.")
+        lines.append(f"Load at the start: {facts['load_at_start']:.1f}. Ratios taken beside other work are not final.")
     if "build_info" in facts:
         lines.append(f"gaussum build: {facts['build_info']}")
     return "\n".join(lines)
