@@ -310,3 +310,14 @@ def test_zero_weights_cost_no_copy():
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < peaks[0] + X.nbytes / 2
+
+
+@pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
+def test_a_fitted_mixture_keeps_its_structure(covariance_type):
+    X = np.random.default_rng(0).normal(size=(100, 2))
+    mixture = GaussianMixture(2, covariance_type=covariance_type, random_state=0).fit(X)
+    expected, bic = mixture.score_samples(X), mixture.bic(X)
+    for other in COVARIANCE_TYPES:
+        mixture.set_params(covariance_type=other, n_components=3)
+        np.testing.assert_array_equal(mixture.score_samples(X), expected)
+        assert mixture.sample(3, 0)[0].shape == (3, 2) and mixture.bic(X) == bic

@@ -210,9 +210,7 @@ class GaussianMixture(Estimator):
 
     def _fits(self, n_features):
         K = self.n_components
-        return self.means_.shape == (K, n_features) and self.precisions_cholesky_.shape == covariance.second_shape(
-            self.covariance_type, K, n_features
-        )
+        return self.means_.shape == (K, n_features) and self._structure() == self.covariance_type
 
     def _reference_variances(self, X, weight):
         """The data's variances, the yardstick of distances and of `reg_covar`; positive for constant features too."""
@@ -270,6 +268,7 @@ class GaussianMixture(Estimator):
 
     def _store(self, result, n_features):
         parameters = result.parameters
+        self._fitted_structure = parameters.covariance_type
         self.weights_ = parameters.weights
         self.means_ = parameters.means
         self.covariances_ = parameters.covariances
@@ -334,13 +333,14 @@ class GaussianMixture(Estimator):
         counts = rng.multinomial(n_samples, self.weights_ / self.weights_.sum())
         labels = np.repeat(np.arange(K), counts)
         noise = rng.standard_normal((n_samples, d))
-        factor = covariance.cholesky_of_covariances(self.covariance_type, self._parameters().covariances)
-        if self.covariance_type == "full":
+        structure, covariances = self._structure(), self._parameters().covariances
+        factor = covariance.cholesky_of_covariances(structure, covariances)
+        if structure == "full":
             stops = np.cumsum(counts)
             for k in range(K):
                 rows = slice(stops[k] - counts[k], stops[k])
                 noise[rows] = noise[rows] @ factor[k].T
-        elif self.covariance_type == "tied":
+        elif structure == "tied":
             noise = noise @ factor.T
         else:
             noise *= factor[labels].reshape(n_samples, -1)
@@ -368,15 +368,19 @@ class GaussianMixture(Estimator):
         return check_samples(X, n_features=self.means_.shape[1])
 
     def _n_parameters(self):
-        return covariance.n_parameters(self.covariance_type, *self.means_.shape)
+        return covariance.n_parameters(self._structure(), *self.means_.shape)
+
+    def _structure(self):
+        """The covariance type that was fitted, whatever the parameter says since."""
+        return getattr(self, "_fitted_structure", self.covariance_type)
 
     def _parameters(self):
         """The fitted attributes, as they are now (they may have been set by hand), in the kernels' form."""
         arrays = (self.weights_, self.means_, self.precisions_cholesky_)
         return MixtureParameters.from_precisions_chol(
-            self.covariance_type, *(np.ascontiguousarray(a, dtype=np.float64) for a in arrays)
+            self._structure(), *(np.ascontiguousarray(a, dtype=np.float64) for a in arrays)
         )
 
     def _predict(self, X, **outputs):
-        likelihood = MixtureLikelihood(X, self.covariance_type, self.means_.shape[0], n_threads=self.n_threads)
+        likelihood = MixtureLikelihood(X, self._structure(), self.means_.shape[0], n_threads=self.n_threads)
         likelihood.predict(self._parameters(), **outputs)
