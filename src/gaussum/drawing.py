@@ -351,8 +351,9 @@ def finish(ax, title=None):
     figure = ax.figure.canvas.figure
     if figure.get_layout_engine() is not None:
         figure.get_layout_engine().execute(figure)  # or the legend is measured against axes that will grow
-    legend = ax.legend(loc="upper right", fontsize="small", title=title, title_fontsize="small",
-                       framealpha=0.85, edgecolor="none", alignment="left")
+    many = len(ax.get_legend_handles_labels()[0]) > 12
+    legend = ax.legend(loc="upper right", fontsize="xx-small" if many else "small", ncols=2 if many else 1,
+                       title=title, title_fontsize="small", framealpha=0.85, edgecolor="none", alignment="left")
     extent = legend.get_window_extent()
     pad = 0.02
     w, h = extent.width / ax.bbox.width + pad, extent.height / ax.bbox.height + 2 * pad
