@@ -28,7 +28,7 @@ cdef api Py_ssize_t estep_scratch(
     Py_ssize_t ld,                      # IN
 ) noexcept nogil:
     """Doubles of scratch that any function here needs."""
-    return (d + 1) * ld + d
+    return d * ld + d
 
 
 cdef inline void _center(
@@ -188,7 +188,6 @@ cdef api void log_prob_full(
     """log p_ik = c_k - |(x_i - mu_k) U_k|^2 / 2"""
     cdef Py_ssize_t k
     cdef double zero = 0.0, one = 1.0
-    cdef double *norm = scratch + d * ld
     for k in range(K):
         if d >= BLAS_FEATURES:
             _center(x, ld, n, d, means + k * d, scratch)
@@ -216,17 +215,15 @@ cdef api void log_prob_tied(
     The origin o is the mean of the heaviest component, so that distances among the components enter the rounding,
     an offset of the data does not, and nor does a mean that went astray.
     """
-    cdef Py_ssize_t j, k, l
-    cdef double *y = scratch
-    cdef double *norm = y + d * ld
-    cdef double *center = norm + ld     # (d,): (mu_k - o) U
-    cdef const double *origin = means
+    cdef Py_ssize_t j, k, l, heaviest = 0
     cdef double one = 1.0
-    l = 0
+    cdef double *y = scratch
+    cdef double *center = y + d * ld    # (d,): (mu_k - o) U
+    cdef const double *origin
     for k in range(1, K):
-        if log_const[k] > log_const[l]:
-            l = k
-    origin = means + l * d
+        if log_const[k] > log_const[heaviest]:
+            heaviest = k
+    origin = means + heaviest * d
     _center(x, ld, n, d, origin, y)
     _whiten(y, ld, n, d, precisions_chol)
     for k in range(K):
