@@ -10,7 +10,7 @@ precision at the reference, the coordinates of component k are
     U_k^T (mu_k - mu_k^0) sqrt(n_k)       mean
     E_k sqrt(n_k), diagonal sqrt(2 n_k)   U_k = U_k^0 (upper triangular matrix of E_k, exp of E_k on its diagonal)
 
-Every point is a valid mixture. A step that does not raise the objective is halved, and after a few halvings refused:
+Every point is a valid mixture. A step that does not raise the objective is shortened, and after a few times refused:
 the caller then takes an EM step, and a new reference is set.
 """
 
@@ -23,7 +23,6 @@ from gaussum.parameters import MixtureParameters
 from gaussum.statistics import SufficientStatistics
 
 _MEMORY = 20
-_HALVINGS = 3
 # Armijo's constant: the part of the predicted gain that a step must bring.
 _SUFFICIENT = 1e-4
 # No logarithm of a scale or a weight moves further than this in one step.
@@ -43,7 +42,6 @@ class Step:
     statistics: SufficientStatistics
     objective: float
     remaining: float
-    n_passes: int
 
 
 class QuasiNewton:
@@ -71,15 +69,16 @@ class QuasiNewton:
             self._position = np.zeros(self._coordinates.size)
             self._gradient = self._coordinates.gradient(parameters, statistics, self._likelihood.ridge)
             self._pairs = deque(maxlen=_MEMORY)
+            self._direction = self._gradient
             self._age = 0
         self._age += 1
         total = statistics.total_weight
-        direction = self._direction(self._gradient)
+        direction = self._direction
         slope = float(direction @ self._gradient)
         if not slope > 0.0:
             return self._refuse()
         length = min(1.0, _LONGEST_LOG / max(self._coordinates.longest_log(direction), 1e-300))
-        for halving in range(_HALVINGS):
+        for shorter in (0.5, 0.2, 0.2):
             position = self._position + length * direction
             after = self._coordinates.parameters(position)
             if after.weights.min() * total < min(_LEAST_MASS, 0.5 * parameters.weights.min() * total):
@@ -93,17 +92,18 @@ class QuasiNewton:
                 if curvature > 1e-12 * float(bent @ bent):
                     self._pairs.append((moved, bent, 1.0 / curvature))
                 self._position, self._gradient = position, gradient
+                self._direction = self._newton(gradient)
                 # the gain that the model, as it now is, predicts from here: g^T H g / 2
-                remaining = 0.5 * float(self._direction(gradient) @ gradient) / total
-                return Step(after, after_statistics, after_objective, remaining, halving + 1)
-            length *= 0.5 if halving == 0 else 0.2
+                remaining = 0.5 * float(self._direction @ gradient) / total
+                return Step(after, after_statistics, after_objective, remaining)
+            length *= shorter
         return self._refuse()
 
     def _refuse(self):
         self._coordinates = None
         return None
 
-    def _direction(self, gradient):
+    def _newton(self, gradient):
         """H g by the two loops of L-BFGS, H starting from the inverse of the complete-data information."""
         q = gradient.copy()
         factors = []
@@ -226,7 +226,7 @@ class Coordinates:
 
 def _symmetric(upper, ridge):
     """The full matrices of upper triangles, with the ridge on the diagonal."""
-    full = np.triu(upper) + np.swapaxes(np.triu(upper, 1), -1, -2)
+    full = upper + np.swapaxes(upper, -1, -2)       # below the diagonal `upper` is zero
     diagonal = np.arange(len(ridge))
-    full[..., diagonal, diagonal] += ridge
+    full[..., diagonal, diagonal] = upper[..., diagonal, diagonal] + ridge
     return full

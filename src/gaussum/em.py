@@ -126,7 +126,7 @@ def maximize(likelihood, parameters, *, tol, max_iter, accelerate=True, callback
     CollapseError
         The log-likelihood is no longer finite, or no component is left.
     """
-    likelihood.n_rescues = 0
+    likelihood.n_rescues = likelihood.n_passes = 0
     with likelihood.exclusive_blas():
         return _maximize(likelihood, parameters, tol, max_iter, accelerate, callback)
 
@@ -136,7 +136,7 @@ def _maximize(likelihood, parameters, tol, max_iter, accelerate, callback):
     objective = likelihood.objective(parameters, statistics)
     objectives = []
     model = QuasiNewton(likelihood) if accelerate else None
-    remaining, held, converged, n_iter, n_passes, plain = np.inf, 0, False, 0, 1, _WARM_UP
+    remaining, held, converged, n_iter, plain = np.inf, 0, False, 0, _WARM_UP
     changes = []
     while n_iter < max_iter:
         n_iter += 1
@@ -144,7 +144,6 @@ def _maximize(likelihood, parameters, tol, max_iter, accelerate, callback):
         if model is not None and plain == 0:
             step = model.step(parameters, statistics, objective)
         if step is not None:
-            n_passes += step.n_passes
             after, after_statistics, after_objective = step.parameters, step.statistics, step.objective
             remaining = step.remaining
             changes.clear()
@@ -152,7 +151,6 @@ def _maximize(likelihood, parameters, tol, max_iter, accelerate, callback):
             after = likelihood.maximize(statistics)
             after_statistics = likelihood.statistics(after)
             after_objective = likelihood.objective(after, after_statistics)
-            n_passes += 1
             plain = max(plain - 1, 0)
             changes.append(after_objective - objective)
             remaining = _aitken(changes)
@@ -174,8 +172,8 @@ def _maximize(likelihood, parameters, tol, max_iter, accelerate, callback):
             # plain steps have to confirm: at a saddle they grow, which the quasi-Newton model does not see
             held, plain, model = 0, _IN_A_ROW + 2, QuasiNewton(likelihood)
     return EMResult(
-        parameters, statistics.log_likelihood / statistics.total_weight, objectives, converged, n_iter, n_passes,
-        float(remaining),
+        parameters, statistics.log_likelihood / statistics.total_weight, objectives, converged, n_iter,
+        likelihood.n_passes, float(remaining),
     )
 
 

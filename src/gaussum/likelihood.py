@@ -53,7 +53,7 @@ class MixtureLikelihood:
         self.covariance_type = covariance_type
         self.n_components = n_components
         self.sample_weight = sample_weight
-        self.n_rescues = 0
+        self.n_rescues = self.n_passes = 0
         self.ridge = np.zeros(X.shape[1]) if ridge is None else ridge
         work = seconds(*X.shape, n_components, covariance_type)
         self._pass = MixturePass(
@@ -66,6 +66,7 @@ class MixtureLikelihood:
 
     def statistics(self, parameters):
         """The E-step: the sufficient statistics under these parameters, about their means."""
+        self.n_passes += 1
         total = SufficientStatistics(self.covariance_type, parameters.means)
         chol = parameters.precisions_chol.ravel()
 
