@@ -11,7 +11,8 @@ from gaussum.initialize import INIT_PARAMS, initial_parameters, variances
 from gaussum.likelihood import MixtureLikelihood
 from gaussum.parameters import MixtureParameters
 from gaussum.validation import (
-    check_array, check_choice, check_flag, check_integer, check_number, check_random_state, check_samples, check_weights,
+    check_array, check_choice, check_flag, check_integer, check_number, check_random_state, check_samples,
+    check_weights,
 )
 
 
