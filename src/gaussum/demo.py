@@ -32,7 +32,7 @@ from gaussum.selection import select_mixture
 # One start may end at a lower maximum of the likelihood. Scattered seeds reach maxima that k-means, whose
 # partitions of one feature are much alike, misses: with two components even the highest. (Many more starts find
 # components of five or six samples, whose narrow peaks buy likelihood enough for AIC, not for BIC.)
-STARTS = {"n_init": 10, "init_params": "k-means++", "random_state": 0}
+STARTS = {"n_init": 15, "init_params": "k-means++", "random_state": 0}
 TRUE_PARTS = ((2000, 0.0, 2.0), (2000, 5.0, 5.0), (600, 3.0, 0.5))  # samples, mean, standard deviation
 N_OUTLIERS = 20
 THRESHOLD = -9.0
