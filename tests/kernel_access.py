@@ -37,6 +37,8 @@ _C_TYPES = {
     "Py_ssize_t": ctypes.c_ssize_t,
     "double *": ctypes.c_void_p,
     "double const *": ctypes.c_void_p,
+    "gaussum_real *": ctypes.c_void_p,
+    "gaussum_real const *": ctypes.c_void_p,
 }
 
 
@@ -186,7 +188,7 @@ def accumulate(build, structure, X, resp, origins, into=None, ld=None):
         nk,
         first,
         second,
-        guard.array(f["mstep_scratch"](d, ld)),
+        guard.array(f["mstep_scratch"](d, K, ld)),
     )
     guard.check()
     return nk.copy(), first.copy(), second.copy()

@@ -76,7 +76,7 @@ def test_the_chosen_build_takes_the_plain_name():
 
 
 def test_the_files_that_others_cimport_are_installed():
-    for name in ("estep.pxd", "mstep.pxd", "gauss_sum.pxd", "lanes.pxd", "blas.pxd", "simd_math.h"):
+    for name in ("estep.pxd", "mstep.pxd", "gauss_sum.pxd", "lanes.pxd", "lapack.pxd", "real.pxd", "vec.pxd", "vec.h", "simd_math.h"):
         assert (INSTALLED / name).read_text() == (SOURCES / name).read_text()
     assert not list(INSTALLED.glob("*.pyx"))
 
@@ -146,7 +146,8 @@ def declarations(path):
 
 
 def c_signature(result, arguments):
-    spelling = {"const double*": "double const *", "double*": "double *"}
+    spelling = {f"{const}{kind}*": f"{name}{const and ' const'} *" for const in ("", "const ")
+                for kind, name in (("double", "double"), ("real", "gaussum_real"))}
     return f"{result} ({', '.join(spelling.get(kind, kind) for kind, _, _ in arguments)})"
 
 

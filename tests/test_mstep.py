@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from kernel_access import BUILDS, LONG, STRUCTURES, accumulate, functions, mixture, parameters, second_shape
 
-FEATURES = [1, 2, 3, 7, 16, 31, 32, 33, 40]  # BLAS from 32 on
-SAMPLES = [1, 5, 31, 32, 33, 200, 512]
+FEATURES = [1, 2, 3, 4, 5, 6, 7, 8, 16, 33, 41]
+SAMPLES = [1, 5, 7, 8, 9, 33, 200]
 COMPONENTS = [1, 2, 5]
 RTOL = 1e-12
 
@@ -196,7 +196,7 @@ def test_no_samples_and_scratch(build):
         nothing = accumulate(build, structure, np.empty((0, 3)), np.empty((0, 2)), np.ones((2, 3)))
         assert all((a == 0).all() for a in nothing)
     scratch = functions(build)["mstep_scratch"]
-    assert scratch(1, 1) > 0 and scratch(3, 64) < scratch(3, 96) < scratch(4, 96)
+    assert scratch(1, 1, 1) > 0 and scratch(3, 2, 64) < scratch(3, 2, 96) < scratch(4, 2, 96) < scratch(4, 3, 96)
 
 
 # --- parameters -----------------------------------------------------------------------------------

@@ -90,7 +90,7 @@ cdef class MixturePass:
         self.statistics_size = 2 + K + K * d + self.second_size
         self.scratch_size = (
             ALIGNMENT // sizeof(double) + self.block * (d + K + 2)
-            + max(estep.estep_scratch(d, self.block), mstep.mstep_scratch(d, self.block))
+            + max(estep.estep_scratch(d, self.block), mstep.mstep_scratch(d, K, self.block))
             + round_up(self.statistics_size, 8)
         )
         self.weighted = sample_weight is not None

@@ -6,6 +6,7 @@ cimport cython
 
 cdef extern from "simd_math.h" nogil:
     double simd_exp(double x)
+    double simd_exp_nonpositive(double x)
     double simd_log(double x)
     double fused(double a, double b, double c)
     const double LOWEST                 # the lowest finite double

@@ -1,69 +1,72 @@
 # The M-step: see mstep.pyx for the mathematics.
 
+from gaussum.kernels.real cimport real
+
 
 cdef Py_ssize_t mstep_scratch(
     Py_ssize_t d,                       # IN
+    Py_ssize_t K,                       # IN
     Py_ssize_t ld,                      # IN
 ) noexcept nogil
 
 
 cdef void accumulate_full(
-    const double *x,                    # IN (d, ld)
+    const real *x,                      # IN (d, ld)
     Py_ssize_t ld,                      # IN
     Py_ssize_t n,                       # IN
     Py_ssize_t d,                       # IN
     Py_ssize_t K,                       # IN
-    const double *resp,                 # IN (K, ld)
-    const double *origins,              # IN (K, d)
+    const real *resp,                   # IN (K, ld)
+    const real *origins,                # IN (K, d)
     double *nk,                         # INOUT (K,)
     double *first,                      # INOUT (K, d)
     double *second,                     # INOUT (K, d, d), upper triangles
-    double *scratch,                    # SCRATCH (mstep_scratch(d, ld),)
+    real *scratch,                      # SCRATCH (mstep_scratch(d, K, ld),)
 ) noexcept nogil
 
 
 cdef void accumulate_tied(
-    const double *x,                    # IN (d, ld)
+    const real *x,                      # IN (d, ld)
     Py_ssize_t ld,                      # IN
     Py_ssize_t n,                       # IN
     Py_ssize_t d,                       # IN
     Py_ssize_t K,                       # IN
-    const double *resp,                 # IN (K, ld)
-    const double *origins,              # IN (K, d)
+    const real *resp,                   # IN (K, ld)
+    const real *origins,                # IN (K, d)
     double *nk,                         # INOUT (K,)
     double *first,                      # INOUT (K, d)
     double *second,                     # INOUT (d, d), upper triangle
-    double *scratch,                    # SCRATCH (mstep_scratch(d, ld),)
+    real *scratch,                      # SCRATCH (mstep_scratch(d, K, ld),)
 ) noexcept nogil
 
 
 cdef void accumulate_diag(
-    const double *x,                    # IN (d, ld)
+    const real *x,                      # IN (d, ld)
     Py_ssize_t ld,                      # IN
     Py_ssize_t n,                       # IN
     Py_ssize_t d,                       # IN
     Py_ssize_t K,                       # IN
-    const double *resp,                 # IN (K, ld)
-    const double *origins,              # IN (K, d)
+    const real *resp,                   # IN (K, ld)
+    const real *origins,                # IN (K, d)
     double *nk,                         # INOUT (K,)
     double *first,                      # INOUT (K, d)
     double *second,                     # INOUT (K, d)
-    double *scratch,                    # SCRATCH (mstep_scratch(d, ld),)
+    real *scratch,                      # SCRATCH (mstep_scratch(d, K, ld),)
 ) noexcept nogil
 
 
 cdef void accumulate_spherical(
-    const double *x,                    # IN (d, ld)
+    const real *x,                      # IN (d, ld)
     Py_ssize_t ld,                      # IN
     Py_ssize_t n,                       # IN
     Py_ssize_t d,                       # IN
     Py_ssize_t K,                       # IN
-    const double *resp,                 # IN (K, ld)
-    const double *origins,              # IN (K, d)
+    const real *resp,                   # IN (K, ld)
+    const real *origins,                # IN (K, d)
     double *nk,                         # INOUT (K,)
     double *first,                      # INOUT (K, d)
     double *second,                     # INOUT (K,)
-    double *scratch,                    # SCRATCH (mstep_scratch(d, ld),)
+    real *scratch,                      # SCRATCH (mstep_scratch(d, K, ld),)
 ) noexcept nogil
 
 

@@ -11,76 +11,252 @@ the new mean, and statistics with the same origins are merged by addition.  With
 The ridge is the scatter of a few imagined samples (see gaussum.covariance); with it the M-step maximises the
 log-likelihood less tr(ridge Sigma_k^-1) / 2 a component (Ciuperca, Ridolfi and Idier 2003), which is bounded.
 
+Sums over samples run in lanes: sample i goes to lane i mod LANES, and the lanes are added pairwise at the end, so that
+the order of addition is the same at every vector width.  Products of VEC_SIDE features with as many run together in
+registers, at three fourths of the processor's peak (measured; BLAS reached a third on such blocks).
+
 Every function adds to its statistics.  Symmetric matrices are summed in their upper triangle.
 """
 from libc.float cimport DBL_MIN
 from libc.math cimport INFINITY, NAN, log, sqrt
 
-from gaussum.kernels.blas cimport add_scatter, inverse_cholesky
-from gaussum.kernels.lanes cimport dot_lanes, moments_lanes, sum_lanes
+from gaussum.kernels.lapack cimport inverse_cholesky
+from gaussum.kernels.real cimport real
+from gaussum.kernels.vec cimport (
+    FEW, FEW_LANES, FEW_SUMS, LANES, SIDE_LANES, SIDE_SUMS, VEC_REALS, VEC_SIDE, vec, vec_all, vec_fused,
+    vec_load, vec_store
+)
 
-cdef enum:
-    BLAS_FEATURES = 32                  # below, sums in lanes are faster (measured with AVX2 and AVX-512)
+cdef double CANCELLED = 1e-4
 
 
 cdef api Py_ssize_t mstep_scratch(
     Py_ssize_t d,                       # IN
+    Py_ssize_t K,                       # IN
     Py_ssize_t ld,                      # IN
 ) noexcept nogil:
-    """Doubles of scratch that any accumulate_* function needs."""
-    return (d + 1) * ld
+    """Numbers of scratch that any accumulate_* function needs."""
+    return (2 * d + VEC_SIDE + 1) * (ld + LANES) + (d + K) * (d + VEC_SIDE) * <Py_ssize_t>(sizeof(double) // sizeof(real))
+
+
+cdef inline double _fold(real *lanes) noexcept nogil:
+    """The sum of the lanes, pairwise."""
+    cdef Py_ssize_t l, half = LANES // 2
+    while half > 0:
+        for l in range(half):
+            lanes[l] += lanes[l + half]
+        half = half // 2
+    return lanes[0]
+
+
+cdef inline double _sum(const real *a, Py_ssize_t n) noexcept nogil:
+    """sum_i a_i"""
+    cdef real lanes[LANES]
+    cdef Py_ssize_t i, l, strips = n // LANES
+    for l in range(LANES):
+        lanes[l] = 0.0
+    for i in range(strips):
+        for l in range(LANES):
+            lanes[l] += a[i * LANES + l]
+    for l in range(n - strips * LANES):
+        lanes[l] += a[strips * LANES + l]
+    return _fold(lanes)
+
+
+cdef inline void _block(
+    const real *a, Py_ssize_t lda,      # IN (rows, lda)
+    const real *b, Py_ssize_t ldb,      # IN (columns, ldb)
+    const real *root,                   # IN, NULL but on the diagonal
+    Py_ssize_t strips,                  # IN, LANES samples each
+    Py_ssize_t rows, Py_ssize_t columns,  # IN, at most VEC_SIDE, known to the compiler
+    double *out,                        # INOUT, element (r, c) at r * row + c * column
+    Py_ssize_t row, Py_ssize_t column,  # IN
+    double *first,                      # INOUT (rows,)
+) noexcept nogil:
+    """out_rc <- out_rc + sum_i a_ri b_ci;  on the diagonal, where a is b, c <= r only, and f_r <- f_r + sum_i a_ri root_i"""
+    cdef real lanes[SIDE_LANES]
+    cdef vec sums[SIDE_SUMS]
+    cdef vec firsts[VEC_SIDE]
+    cdef vec z
+    cdef Py_ssize_t g, i, r, c, strip
+    for g in range(LANES // VEC_REALS):
+        for r in range(SIDE_SUMS):
+            sums[r] = vec_all(0.0)
+        for r in range(VEC_SIDE):
+            firsts[r] = vec_all(0.0)
+        for strip in range(strips):
+            i = strip * LANES + g * VEC_REALS
+            for r in range(rows):
+                z = vec_load(a + r * lda + i)
+                for c in range(columns):
+                    if c <= r or root is NULL:
+                        sums[r * VEC_SIDE + c] = vec_fused(z, vec_load(b + c * ldb + i), sums[r * VEC_SIDE + c])
+                if root is not NULL:
+                    firsts[r] = vec_fused(z, vec_load(root + i), firsts[r])
+        for r in range(rows):
+            for c in range(columns):
+                vec_store(lanes + (r * VEC_SIDE + c) * LANES + g * VEC_REALS, sums[r * VEC_SIDE + c])
+            vec_store(lanes + (SIDE_SUMS + r) * LANES + g * VEC_REALS, firsts[r])
+    for r in range(rows):
+        for c in range(columns):
+            if c <= r or root is NULL:
+                out[r * row + c * column] += _fold(lanes + (r * VEC_SIDE + c) * LANES)
+        if root is not NULL:
+            first[r] += _fold(lanes + (SIDE_SUMS + r) * LANES)
+
+
+cdef inline void _block_of_rows(
+    const real *a, Py_ssize_t lda, const real *b, Py_ssize_t ldb, const real *root, Py_ssize_t strips,
+    Py_ssize_t rows, double *out, Py_ssize_t row, Py_ssize_t column, double *first,
+) noexcept nogil:
+    """_block with all of its columns, or the diagonal's, and with the number of rows known to the compiler"""
+    if rows == 1:
+        _block(a, lda, b, ldb, root, strips, 1, 1 if root is not NULL else VEC_SIDE, out, row, column, first)
+    elif rows == 2:
+        _block(a, lda, b, ldb, root, strips, 2, 2 if root is not NULL else VEC_SIDE, out, row, column, first)
+    elif rows == 3:
+        _block(a, lda, b, ldb, root, strips, 3, 3 if root is not NULL else VEC_SIDE, out, row, column, first)
+    else:
+        _block(a, lda, b, ldb, root, strips, VEC_SIDE, VEC_SIDE, out, row, column, first)
+
+
+cdef inline void _scatter(
+    const real *x,                      # IN (d, ld)
+    Py_ssize_t ld, Py_ssize_t n, Py_ssize_t d,  # IN
+    const real *resp,                   # IN (n,)
+    const real *origin,                 # IN (d,)
+    double *first,                      # INOUT (d,)
+    double *second,                     # INOUT (d, d), upper triangle
+    real *scratch,                      # SCRATCH ((d + 1) * (ld + LANES),)
+) noexcept nogil:
+    """f <- f + sum_i r_i (x_i - o),  S <- S + sum_i r_i (x_i - o)(x_i - o)^T, from the rows sqrt(r_i) (x_i - o)"""
+    cdef Py_ssize_t i, j, l, strips = (n + LANES - 1) // LANES, stride = strips * LANES
+    cdef real o
+    cdef real *root = scratch
+    cdef real *z = scratch + stride
+    for i in range(n):
+        root[i] = sqrt(resp[i])
+    for i in range(n, stride):
+        root[i] = 0.0
+    for j in range(d):
+        o = origin[j]
+        for i in range(n):
+            z[j * stride + i] = (x[j * ld + i] - o) * root[i]
+        for i in range(n, stride):
+            z[j * stride + i] = 0.0
+    j = 0
+    while j < d:
+        for l in range(j // VEC_SIDE):
+            _block_of_rows(z + j * stride, stride, z + l * VEC_SIDE * stride, stride, NULL, strips, min(VEC_SIDE, d - j),
+                           second + l * VEC_SIDE * d + j, 1, d, first)
+        _block_of_rows(z + j * stride, stride, z + j * stride, stride, root, strips, min(VEC_SIDE, d - j),
+                       second + j * d + j, 1, d, first + j)
+        j += VEC_SIDE
+
+
+cdef inline void _moments(
+    const real *x,                      # IN (d, ld)
+    Py_ssize_t ld, Py_ssize_t strips,   # IN, LANES samples each
+    Py_ssize_t d,                       # IN, at most FEW, known to the compiler
+    const real *resp,                   # IN
+    const real *origin,                 # IN (d,)
+    double *first,                      # INOUT (d,)
+    double *second,                     # INOUT (d, d), upper triangle
+) noexcept nogil:
+    """As _scatter, for few features: all in registers."""
+    cdef real lanes[FEW_LANES]
+    cdef vec sums[FEW_SUMS]
+    cdef vec firsts[FEW]
+    cdef vec z[FEW]
+    cdef vec r, w
+    cdef Py_ssize_t g, i, j, l, strip
+    for g in range(LANES // VEC_REALS):
+        for j in range(FEW_SUMS):
+            sums[j] = vec_all(0.0)
+        for j in range(FEW):
+            firsts[j] = vec_all(0.0)
+        for strip in range(strips):
+            i = strip * LANES + g * VEC_REALS
+            r = vec_load(resp + i)
+            for j in range(d):
+                z[j] = vec_load(x + j * ld + i) - vec_all(origin[j])
+                w = r * z[j]
+                firsts[j] = firsts[j] + w
+                for l in range(d):
+                    if l <= j:
+                        sums[j * FEW + l] = vec_fused(w, z[l], sums[j * FEW + l])
+        for j in range(d):
+            for l in range(d):
+                vec_store(lanes + (j * FEW + l) * LANES + g * VEC_REALS, sums[j * FEW + l])
+            vec_store(lanes + (FEW_SUMS + j) * LANES + g * VEC_REALS, firsts[j])
+    for j in range(d):
+        for l in range(d):
+            if l <= j:
+                second[l * d + j] += _fold(lanes + (j * FEW + l) * LANES)
+        first[j] += _fold(lanes + (FEW_SUMS + j) * LANES)
+
+
+cdef inline void _moments_of_few(
+    const real *x, Py_ssize_t ld, Py_ssize_t strips, Py_ssize_t d, const real *resp, const real *origin,
+    double *first, double *second,
+) noexcept nogil:
+    """_moments with the number of features known to the compiler"""
+    if d == 1:
+        _moments(x, ld, strips, 1, resp, origin, first, second)
+    elif d == 2:
+        _moments(x, ld, strips, 2, resp, origin, first, second)
+    elif d == 3:
+        _moments(x, ld, strips, 3, resp, origin, first, second)
+    else:
+        _moments(x, ld, strips, FEW, resp, origin, first, second)
 
 
 cdef inline void _accumulate(
-    const double *x,                    # IN (d, ld)
+    const real *x,                      # IN (d, ld)
     Py_ssize_t ld, Py_ssize_t n, Py_ssize_t d,  # IN
-    const double *resp,                 # IN (n,)
-    const double *origin,               # IN (d,)
+    const real *resp,                   # IN (n,)
+    const real *origin,                 # IN (d,)
     double *nk,                         # INOUT ()
     double *first,                      # INOUT (d,)
     double *second,                     # INOUT (d, d), upper triangle
-    double *scratch,                    # SCRATCH (mstep_scratch(d, ld),)
+    real *scratch,                      # SCRATCH ((d + 1) * (ld + LANES),)
 ) noexcept nogil:
     """n <- n + sum_i r_i,  f <- f + sum_i r_i (x_i - o),  S <- S + sum_i r_i (x_i - o)(x_i - o)^T"""
-    cdef Py_ssize_t i, j, l
-    cdef double o
-    cdef double *centered = scratch
-    cdef double *weighted = scratch + d * ld
-    cdef double *root = weighted
-    nk[0] += sum_lanes(resp, n)
-    if d >= BLAS_FEATURES:
-        for i in range(n):
-            root[i] = sqrt(resp[i])
-        for j in range(d):
-            o = origin[j]
-            for i in range(n):
-                centered[j * ld + i] = (x[j * ld + i] - o) * root[i]
-            first[j] += dot_lanes(centered + j * ld, root, n)
-        add_scatter(centered, ld, n, d, second)
+    cdef Py_ssize_t whole = n - n % LANES
+    nk[0] += _sum(resp, n)
+    if d > FEW:
+        _scatter(x, ld, n, d, resp, origin, first, second, scratch)
         return
-    for j in range(d):
-        moments_lanes(x + j * ld, resp, n, origin[j], first + j, second + j * d + j)
-        if d > 1:
-            o = origin[j]
-            for i in range(n):
-                centered[j * ld + i] = x[j * ld + i] - o
-                weighted[i] = (x[j * ld + i] - o) * resp[i]
-        for l in range(j):
-            second[l * d + j] += dot_lanes(weighted, centered + l * ld, n)
+    _moments_of_few(x, ld, n // LANES, d, resp, origin, first, second)
+    if n > whole:
+        _pad(x + whole, ld, n - whole, d, scratch + LANES)
+        _pad(resp + whole, ld, n - whole, 1, scratch)
+        _moments_of_few(scratch + LANES, LANES, 1, d, scratch, origin, first, second)
+
+
+cdef inline void _pad(
+    const real *a, Py_ssize_t ld, Py_ssize_t n, Py_ssize_t rows,  # IN (rows, ld), n < LANES
+    real *out,                          # OUT (rows, LANES)
+) noexcept nogil:
+    """The last samples of a block as a strip, with zeros beyond them."""
+    cdef Py_ssize_t i, r
+    for r in range(rows):
+        for i in range(LANES):
+            out[r * LANES + i] = a[r * ld + i] if i < n else 0.0
 
 
 cdef api void accumulate_full(
-    const double *x,                    # IN (d, ld)
+    const real *x,                    # IN (d, ld)
     Py_ssize_t ld,                      # IN
     Py_ssize_t n,                       # IN
     Py_ssize_t d,                       # IN
     Py_ssize_t K,                       # IN
-    const double *resp,                 # IN (K, ld)
-    const double *origins,              # IN (K, d)
+    const real *resp,                 # IN (K, ld)
+    const real *origins,              # IN (K, d)
     double *nk,                         # INOUT (K,)
     double *first,                      # INOUT (K, d)
     double *second,                     # INOUT (K, d, d), upper triangles
-    double *scratch,                    # SCRATCH (mstep_scratch(d, ld),)
+    real *scratch,                      # SCRATCH (mstep_scratch(d, K, ld),)
 ) noexcept nogil:
     """S_k <- S_k + sum_i r_ik (x_i - o_k)(x_i - o_k)^T; n_k and f_k likewise"""
     cdef Py_ssize_t k
@@ -89,75 +265,212 @@ cdef api void accumulate_full(
 
 
 cdef api void accumulate_tied(
-    const double *x,                    # IN (d, ld)
+    const real *x,                    # IN (d, ld)
     Py_ssize_t ld,                      # IN
     Py_ssize_t n,                       # IN
     Py_ssize_t d,                       # IN
     Py_ssize_t K,                       # IN
-    const double *resp,                 # IN (K, ld)
-    const double *origins,              # IN (K, d)
+    const real *resp,                 # IN (K, ld)
+    const real *origins,              # IN (K, d)
     double *nk,                         # INOUT (K,)
     double *first,                      # INOUT (K, d)
     double *second,                     # INOUT (d, d), upper triangle
-    double *scratch,                    # SCRATCH (mstep_scratch(d, ld),)
+    real *scratch,                      # SCRATCH (mstep_scratch(d, K, ld),)
 ) noexcept nogil:
-    """S <- S + sum_k sum_i r_ik (x_i - o_k)(x_i - o_k)^T; n_k and f_k as in accumulate_full"""
-    cdef Py_ssize_t k
+    """S <- S + sum_k sum_i r_ik (x_i - o_k)(x_i - o_k)^T; n_k and f_k as in accumulate_full.
+
+    One scatter serves all components, see _shared_scatter. It cancels for components far apart; where that would cost
+    the variance of a feature more than CANCELLED, the scatters of all components are summed instead.
+    """
+    cdef Py_ssize_t j, k
+    cdef Py_ssize_t width = d + VEC_SIDE
+    cdef double *scatter = <double *>scratch            # (width, d), upper triangle
+    cdef double *firsts = scatter + width * d           # (K, width)
+    if K == 1 or not _shared_scatter(x, ld, n, d, K, resp, origins, scatter, firsts, <real *>(firsts + K * width)):
+        for k in range(K):
+            _accumulate(x, ld, n, d, resp + k * ld, origins + k * d, nk + k, first + k * d, second, scratch)
+        return
     for k in range(K):
-        _accumulate(x, ld, n, d, resp + k * ld, origins + k * d, nk + k, first + k * d, second, scratch)
+        nk[k] += _sum(resp + k * ld, n)
+        for j in range(d):
+            first[k * d + j] += firsts[k * width + j]
+    for j in range(d):
+        for k in range(j, d):
+            second[j * d + k] += scatter[j * d + k]
+
+
+cdef inline bint _shared_scatter(
+    const real *x,                      # IN (d, ld)
+    Py_ssize_t ld, Py_ssize_t n, Py_ssize_t d, Py_ssize_t K,  # IN
+    const real *resp,                   # IN (K, ld)
+    const real *origins,                # IN (K, d)
+    double *scatter,                    # OUT (d + VEC_SIDE, d), upper triangle in the first d rows
+    double *firsts,                     # OUT (K, d + VEC_SIDE)
+    real *scratch,                      # SCRATCH ((2 * d + VEC_SIDE + 1) * (ld + LANES),)
+) noexcept nogil:
+    """f_k and sum_k S_k from one scatter about the origin o of the heaviest component: with r_i = sum_k r_ik,
+
+        f_k = sum_i r_ik (x_i - o) - n_k c_k,   c_k = o_k - o,
+        sum_k S_k = sum_i r_i (x_i - o)(x_i - o)^T - sum_k (c_k f_k^T + f_k c_k^T + n_k c_k c_k^T).
+
+    Returns whether the second difference left every variance at least CANCELLED of what it was.
+    """
+    cdef Py_ssize_t i, j, k, l, heaviest = 0, whole = n - n % LANES
+    cdef Py_ssize_t strips = (n + LANES - 1) // LANES, stride = strips * LANES, width = d + VEC_SIDE
+    cdef double mass, c, f, before, largest = -1.0
+    cdef real *z = scratch              # (width, stride): x_i - o; zeros beyond n and d
+    cdef real *weighted = z + width * stride    # (d, stride): r_i (x_i - o)
+    cdef real *total = weighted + d * stride    # (stride,): r_i
+    cdef const real *origin
+    for i in range(stride):
+        total[i] = 0.0
+    for k in range(K):
+        mass = _sum(resp + k * ld, n)
+        if mass > largest:
+            largest = mass
+            heaviest = k
+        for i in range(n):
+            total[i] += resp[k * ld + i]
+    origin = origins + heaviest * d
+    for j in range(d):
+        for i in range(n):
+            z[j * stride + i] = x[j * ld + i] - origin[j]
+        for i in range(n, stride):
+            z[j * stride + i] = 0.0
+        for i in range(stride):
+            weighted[j * stride + i] = z[j * stride + i] * total[i]
+    for i in range(d * stride, width * stride):
+        z[i] = 0.0
+    for j in range(width * d):
+        scatter[j] = 0.0
+    for j in range(K * width):
+        firsts[j] = 0.0
+    for l in range((d + VEC_SIDE - 1) // VEC_SIDE):
+        for j in range(l, (d + VEC_SIDE - 1) // VEC_SIDE):
+            _block_of_rows(weighted + j * VEC_SIDE * stride, stride, z + l * VEC_SIDE * stride, stride, NULL, strips,
+                           min(VEC_SIDE, d - j * VEC_SIDE), scatter + l * VEC_SIDE * d + j * VEC_SIDE, 1, d, NULL)
+        for k in range((K + VEC_SIDE - 1) // VEC_SIDE):
+            _block_of_rows(resp + k * VEC_SIDE * ld, ld, z + l * VEC_SIDE * stride, stride, NULL, n // LANES,
+                           min(VEC_SIDE, K - k * VEC_SIDE), firsts + k * VEC_SIDE * width + l * VEC_SIDE, width, 1,
+                           NULL)
+    for k in range(K):
+        mass = _sum(resp + k * ld, n)
+        for j in range(d):
+            for i in range(whole, n):
+                firsts[k * width + j] += resp[k * ld + i] * z[j * stride + i]
+            firsts[k * width + j] -= mass * (origins[k * d + j] - origin[j])
+        firsts[k * width + d] = mass    # beyond the features, where the sums were of zeros
+    for j in range(d):
+        before = scatter[j * d + j]
+        for k in range(K):
+            mass = firsts[k * width + d]
+            f = firsts[k * width + j]
+            c = origins[k * d + j] - origin[j]
+            for l in range(j, d):
+                scatter[j * d + l] -= c * firsts[k * width + l] + (f + mass * c) * (origins[k * d + l] - origin[l])
+        if not scatter[j * d + j] >= CANCELLED * before:
+            return False
+    return True
 
 
 cdef api void accumulate_diag(
-    const double *x,                    # IN (d, ld)
+    const real *x,                    # IN (d, ld)
     Py_ssize_t ld,                      # IN
     Py_ssize_t n,                       # IN
     Py_ssize_t d,                       # IN
     Py_ssize_t K,                       # IN
-    const double *resp,                 # IN (K, ld)
-    const double *origins,              # IN (K, d)
+    const real *resp,                 # IN (K, ld)
+    const real *origins,              # IN (K, d)
     double *nk,                         # INOUT (K,)
     double *first,                      # INOUT (K, d)
     double *second,                     # INOUT (K, d)
-    double *scratch,                    # SCRATCH (mstep_scratch(d, ld),)
+    real *scratch,                      # SCRATCH (mstep_scratch(d, K, ld),)
 ) noexcept nogil:
     """s_kj <- s_kj + sum_i r_ik (x_ij - o_kj)^2; n_k and f_k as in accumulate_full"""
-    _accumulate_features(x, ld, n, d, K, resp, origins, nk, first, second, d, 1)
+    _accumulate_axes(x, ld, n, d, K, resp, origins, nk, first, second, d, 1, scratch)
 
 
 cdef api void accumulate_spherical(
-    const double *x,                    # IN (d, ld)
+    const real *x,                    # IN (d, ld)
     Py_ssize_t ld,                      # IN
     Py_ssize_t n,                       # IN
     Py_ssize_t d,                       # IN
     Py_ssize_t K,                       # IN
-    const double *resp,                 # IN (K, ld)
-    const double *origins,              # IN (K, d)
+    const real *resp,                 # IN (K, ld)
+    const real *origins,              # IN (K, d)
     double *nk,                         # INOUT (K,)
     double *first,                      # INOUT (K, d)
     double *second,                     # INOUT (K,)
-    double *scratch,                    # SCRATCH (mstep_scratch(d, ld),)
+    real *scratch,                      # SCRATCH (mstep_scratch(d, K, ld),)
 ) noexcept nogil:
     """s_k <- s_k + sum_i r_ik |x_i - o_k|^2; n_k and f_k as in accumulate_full"""
-    _accumulate_features(x, ld, n, d, K, resp, origins, nk, first, second, 1, 0)
+    _accumulate_axes(x, ld, n, d, K, resp, origins, nk, first, second, 1, 0, scratch)
 
 
-cdef inline void _accumulate_features(
-    const double *x, Py_ssize_t ld, Py_ssize_t n, Py_ssize_t d, Py_ssize_t K,  # IN (d, ld)
-    const double *resp,                 # IN (K, ld)
-    const double *origins,              # IN (K, d)
+cdef inline void _axis(
+    const real *x,                      # IN (n,)
+    const real *resp,                   # IN (components, ld)
+    Py_ssize_t ld, Py_ssize_t strips,   # IN, LANES samples each
+    Py_ssize_t components,              # IN, at most VEC_SIDE, known to the compiler
+    const real *origins,                # IN (components,), stride d
+    Py_ssize_t d,                       # IN
+    double *first,                      # INOUT (components,), stride d
+    double *second,                     # INOUT (components,), stride `row`
+    Py_ssize_t row,                     # IN
+) noexcept nogil:
+    """f_k <- f_k + sum_i r_ik (x_i - o_k),  s_k <- s_k + sum_i r_ik (x_i - o_k)^2"""
+    cdef real lanes[SIDE_LANES]
+    cdef vec firsts[VEC_SIDE]
+    cdef vec seconds[VEC_SIDE]
+    cdef vec sample, z, w
+    cdef Py_ssize_t g, i, k, strip
+    for g in range(LANES // VEC_REALS):
+        for k in range(VEC_SIDE):
+            firsts[k] = vec_all(0.0)
+            seconds[k] = vec_all(0.0)
+        for strip in range(strips):
+            i = strip * LANES + g * VEC_REALS
+            sample = vec_load(x + i)
+            for k in range(components):
+                z = sample - vec_all(origins[k * d])
+                w = vec_load(resp + k * ld + i) * z
+                firsts[k] = firsts[k] + w
+                seconds[k] = vec_fused(w, z, seconds[k])
+        for k in range(components):
+            vec_store(lanes + 2 * k * LANES + g * VEC_REALS, firsts[k])
+            vec_store(lanes + (2 * k + 1) * LANES + g * VEC_REALS, seconds[k])
+    for k in range(components):
+        first[k * d] += _fold(lanes + 2 * k * LANES)
+        second[k * row] += _fold(lanes + (2 * k + 1) * LANES)
+
+
+cdef inline void _accumulate_axes(
+    const real *x, Py_ssize_t ld, Py_ssize_t n, Py_ssize_t d, Py_ssize_t K,  # IN (d, ld)
+    const real *resp,                   # IN (K, ld)
+    const real *origins,                # IN (K, d)
     double *nk,                         # INOUT (K,)
     double *first,                      # INOUT (K, d)
     double *second,                     # INOUT (K, d), strides `row` and `step`
     Py_ssize_t row, Py_ssize_t step,    # IN
+    real *scratch,                      # SCRATCH (2 * LANES,)
 ) noexcept nogil:
     """s_kj <- s_kj + sum_i r_ik (x_ij - o_kj)^2 and f_kj, n_k likewise; x passes once, the fewer rows many times"""
-    cdef Py_ssize_t j, k
+    cdef Py_ssize_t j, k, groups = K // VEC_SIDE, strips = n // LANES, whole = n - n % LANES
     for k in range(K):
-        nk[k] += sum_lanes(resp + k * ld, n)
+        nk[k] += _sum(resp + k * ld, n)
     for j in range(d):
-        for k in range(K):
-            moments_lanes(x + j * ld, resp + k * ld, n, origins[k * d + j], first + k * d + j,
-                          second + k * row + j * step)
+        for k in range(groups):
+            _axis(x + j * ld, resp + k * VEC_SIDE * ld, ld, strips, VEC_SIDE, origins + k * VEC_SIDE * d + j, d,
+                  first + k * VEC_SIDE * d + j, second + k * VEC_SIDE * row + j * step, row)
+        for k in range(groups * VEC_SIDE, K):
+            _axis(x + j * ld, resp + k * ld, ld, strips, 1, origins + k * d + j, d, first + k * d + j,
+                  second + k * row + j * step, row)
+        if n > whole:
+            _pad(x + j * ld + whole, ld, n - whole, 1, scratch)
+            for k in range(K):
+                _pad(resp + k * ld + whole, ld, n - whole, 1, scratch + LANES)
+                _axis(scratch, scratch + LANES, LANES, 1, 1, origins + k * d + j, d, first + k * d + j,
+                      second + k * row + j * step, row)
 
 
 cdef inline double _new_mean(

@@ -59,17 +59,9 @@ static inline double power_of_two(uint64_t bits)
     return bits_to_double((bits + 1023) << 52);
 }
 
-static inline double simd_exp(double x)
+/* e^r for |r| <= ln 2 / 2 */
+static inline double exp_reduced(double r)
 {
-    /* beyond these bounds the result is 0 or infinity all the same; NaN fails both comparisons and stays */
-    double y = x < -750.0 ? -750.0 : x;
-    y = y > 710.0 ? 710.0 : y;
-
-    double shifted = fused(y, 0x1.71547652b82fep+0, ROUND_SHIFT);
-    double n = shifted - ROUND_SHIFT;
-    double r = fused(n, -0x1.62e42fef00000p-1, y);
-    r = fused(n, -0x1.473de6af278edp-34, r);
-
     double q = 0x1.af472aa318e7bp-26;
     q = fused(q, r, 0x1.289d4ef9cbb00p-22);
     q = fused(q, r, 0x1.71de0685ad6d0p-19);
@@ -81,16 +73,39 @@ static inline double simd_exp(double x)
     q = fused(q, r, 0x1.5555555555555p-3);
     q = fused(q, r, 0.5);
 #if GAUSSUM_FMA
-    double p = fused(r, fused(r, q, 1.0), 1.0);
+    return fused(r, fused(r, q, 1.0), 1.0);
 #else
     double sum = 1.0 + r;
     double lost = (1.0 - sum) + r;
-    double p = sum + (r * r * q + lost);
+    return sum + (r * r * q + lost);
 #endif
+}
 
+static inline double simd_exp(double x)
+{
+    double shifted = fused(x, 0x1.71547652b82fep+0, ROUND_SHIFT);
+    double n = shifted - ROUND_SHIFT;
+    double r = fused(n, -0x1.62e42fef00000p-1, x);
+    r = fused(n, -0x1.473de6af278edp-34, r);
     uint64_t bits = double_to_bits(shifted);        /* the last of them are n */
     uint64_t half = bits >> 1;
-    return p * power_of_two(half) * power_of_two(bits - half);
+    double result = exp_reduced(r) * power_of_two(half) * power_of_two(bits - half);
+
+    /* beyond these bounds all of the above is noise; NaN fails both comparisons and stays */
+    result = x < -746.0 ? 0.0 : result;
+    return x > 710.0 ? INFINITY : result;
+}
+
+/* e^x for x <= 0, and 0 below -708, where results stop being normal numbers: most of simd_exp's cost in one factor */
+static inline double simd_exp_nonpositive(double x)
+{
+    /* n + 1023 in the low bits, an exponent as it stands */
+    double shifted = fused(x, 0x1.71547652b82fep+0, ROUND_SHIFT + 1023.0);
+    double n = shifted - (ROUND_SHIFT + 1023.0);
+    double r = fused(n, -0x1.62e42fef00000p-1, x);
+    r = fused(n, -0x1.473de6af278edp-34, r);
+    double result = exp_reduced(r) * bits_to_double(double_to_bits(shifted) << 52);
+    return x < -708.0 ? 0.0 : result;
 }
 
 static inline double simd_log(double x)

@@ -1,0 +1,81 @@
+/* Registers of reals, for kernels that say themselves what stays in registers.
+ *
+ * real is double, or float where GAUSSUM_SINGLE is defined. A vec holds VEC_REALS of them, as many as a register of
+ * the target, and has the operators + - * and the functions below; they compile to one instruction each.
+ * VEC_TILE vecs of samples times TILE_COLUMNS features fill the registers in an E-step, VEC_SIDE x VEC_SIDE pairs of
+ * features in an M-step (measured). Compilers without vector types get vecs of one real.
+ */
+#ifndef GAUSSUM_VEC_H
+#define GAUSSUM_VEC_H
+
+#include "simd_math.h"
+
+#ifdef GAUSSUM_SINGLE
+typedef float gaussum_real;
+#define VEC_PICK(of_double, of_single) of_single
+#else
+typedef double gaussum_real;
+#define VEC_PICK(of_double, of_single) of_double
+#endif
+
+#if defined(__GNUC__) && defined(__AVX512F__)
+#include <immintrin.h>
+typedef VEC_PICK(__m512d, __m512) vec;
+#define vec_load VEC_PICK(_mm512_loadu_pd, _mm512_loadu_ps)
+#define vec_store VEC_PICK(_mm512_storeu_pd, _mm512_storeu_ps)
+#define vec_all VEC_PICK(_mm512_set1_pd, _mm512_set1_ps)
+#define vec_fused VEC_PICK(_mm512_fmadd_pd, _mm512_fmadd_ps)
+enum { VEC_BYTES = 64, VEC_TILE = 4, VEC_SIDE = 4 };
+
+#elif defined(__GNUC__) && defined(__AVX2__) && defined(__FMA__)
+#include <immintrin.h>
+typedef VEC_PICK(__m256d, __m256) vec;
+#define vec_load VEC_PICK(_mm256_loadu_pd, _mm256_loadu_ps)
+#define vec_store VEC_PICK(_mm256_storeu_pd, _mm256_storeu_ps)
+#define vec_all VEC_PICK(_mm256_set1_pd, _mm256_set1_ps)
+#define vec_fused VEC_PICK(_mm256_fmadd_pd, _mm256_fmadd_ps)
+enum { VEC_BYTES = 32, VEC_TILE = 3, VEC_SIDE = 3 };
+
+#elif defined(__GNUC__) && defined(__SSE2__)
+#include <emmintrin.h>
+typedef VEC_PICK(__m128d, __m128) vec;
+#define vec_load VEC_PICK(_mm_loadu_pd, _mm_loadu_ps)
+#define vec_store VEC_PICK(_mm_storeu_pd, _mm_storeu_ps)
+#define vec_all VEC_PICK(_mm_set1_pd, _mm_set1_ps)
+#define vec_fused(a, b, c) ((a) * (b) + (c))
+enum { VEC_BYTES = 16, VEC_TILE = 2, VEC_SIDE = 3 };
+
+#elif defined(__GNUC__) && defined(__aarch64__)
+#include <arm_neon.h>
+typedef VEC_PICK(float64x2_t, float32x4_t) vec;
+#define vec_load VEC_PICK(vld1q_f64, vld1q_f32)
+#define vec_store VEC_PICK(vst1q_f64, vst1q_f32)
+#define vec_all VEC_PICK(vdupq_n_f64, vdupq_n_f32)
+#define vec_fused(a, b, c) VEC_PICK(vfmaq_f64, vfmaq_f32)((c), (a), (b))
+enum { VEC_BYTES = 16, VEC_TILE = 4, VEC_SIDE = 4 };
+
+#else
+typedef gaussum_real vec;
+#define vec_load(p) (*(p))
+#define vec_store(p, a) (*(p) = (a))
+#define vec_all(a) (a)
+#define vec_fused(a, b, c) ((a) * (b) + (c))
+enum { VEC_BYTES = sizeof(gaussum_real), VEC_TILE = 4, VEC_SIDE = 3 };
+#endif
+
+enum {
+    VEC_REALS = VEC_BYTES / sizeof(gaussum_real),
+    TILE = VEC_TILE * VEC_REALS,
+    TILE_COLUMNS = 4,
+    TILE_SUMS = VEC_TILE * TILE_COLUMNS,
+    SIDE_SUMS = VEC_SIDE * VEC_SIDE,
+    /* sums over samples run in this many lanes at every width, so that the order of addition is always the same */
+    LANES = 64 / sizeof(gaussum_real),
+    SIDE_LANES = (SIDE_SUMS + VEC_SIDE) * LANES,
+    /* up to so many features, an M-step has all its sums in registers (or nearly), whatever the width */
+    FEW = 4,
+    FEW_SUMS = FEW * FEW,
+    FEW_LANES = (FEW_SUMS + FEW) * LANES
+};
+
+#endif

@@ -1,0 +1,23 @@
+# Registers of reals: see vec.h. To Cython a vec is a number; its operators and functions work on whole registers.
+
+from gaussum.kernels.real cimport real
+
+cdef extern from "vec.h" nogil:
+    ctypedef double vec
+    vec vec_load(const real *)
+    void vec_store(real *, vec)
+    vec vec_all(real)
+    vec vec_fused(vec, vec, vec)        # a b + c
+    enum:
+        VEC_REALS                       # reals in a vec
+        VEC_TILE                        # vecs of samples in an E-step's tile
+        TILE                            # samples in it
+        TILE_COLUMNS                    # features that a tile forms together
+        TILE_SUMS                       # VEC_TILE * TILE_COLUMNS
+        VEC_SIDE                        # features on either side of an M-step's block
+        SIDE_SUMS                       # VEC_SIDE * VEC_SIDE
+        LANES                           # of sums over samples
+        SIDE_LANES                      # (SIDE_SUMS + VEC_SIDE) * LANES
+        FEW                             # features that an M-step sums in registers
+        FEW_SUMS                        # FEW * FEW
+        FEW_LANES                       # (FEW_SUMS + FEW) * LANES
