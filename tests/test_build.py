@@ -76,7 +76,7 @@ def test_the_chosen_build_takes_the_plain_name():
 
 
 def test_the_files_that_others_cimport_are_installed():
-    for name in ("estep.pxd", "mstep.pxd", "gauss_sum.pxd", "lanes.pxd", "blas.pxd", "simd_math.h"):
+    for name in ("estep.pxd", "mstep.pxd", "gauss_sum.pxd", "kmeans.pxd", "lanes.pxd", "blas.pxd", "simd_math.h"):
         assert (INSTALLED / name).read_text() == (SOURCES / name).read_text()
     assert not list(INSTALLED.glob("*.pyx"))
 
@@ -146,7 +146,12 @@ def declarations(path):
 
 
 def c_signature(result, arguments):
-    spelling = {"const double*": "double const *", "double*": "double *"}
+    spelling = {
+        "const double*": "double const *",
+        "double*": "double *",
+        "const Py_ssize_t*": "Py_ssize_t const *",
+        "Py_ssize_t*": "Py_ssize_t *",
+    }
     return f"{result} ({', '.join(spelling.get(kind, kind) for kind, _, _ in arguments)})"
 
 
