@@ -67,10 +67,10 @@ cdef class MomentsPass:
                 if self.weighted:
                     for i in range(n):
                         weight[i] = self.sample_weight[start + i]
-                    for j in range(d):
-                        for i in range(n):
+                        if weight[i] == 0.0:
                             # a sample without weight is absent, however large
-                            x[j * ld + i] = x[j * ld + i] if weight[i] > 0.0 else origin[j]
+                            for j in range(d):
+                                x[j * ld + i] = origin[j]
                 mstep.accumulate_diag(x, ld, n, d, 1, weight, &origin[0], &out[0], &out[1], &out[1 + d], more)
                 start += n
 

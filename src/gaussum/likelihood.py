@@ -88,7 +88,8 @@ class MixtureLikelihood:
     def partition_statistics(self, origins, responsibilities):
         """The statistics of a given partition: labels, or a function (start, stop) -> (n_components, stop - start)."""
         total = SufficientStatistics(self.covariance_type, origins)
-        self._pass.partition(0, self._pass.n_parts, origins, responsibilities, total.buffer, self._scratch[0])
+        with self.exclusive_blas():
+            self._pass.partition(0, self._pass.n_parts, origins, responsibilities, total.buffer, self._scratch[0])
         return total
 
     def maximize(self, statistics):
