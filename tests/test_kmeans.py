@@ -183,12 +183,10 @@ def test_the_inertia_falls(n, d, K, weighted, seed):
         assert inertia <= before * (1 + 1e-14) + 1e-13
         before, centers = inertia, clusters.means
         assert set(clusters.labels) == set(range(K)), "an empty cluster"
-        np.testing.assert_allclose(
-            centers,
-            [np.average(X[clusters.labels == k], axis=0, weights=None if weight is None else weight[clusters.labels == k])
-             for k in range(K)],
-            atol=1e-14,
-        )
+        w = np.ones(n) if weight is None else weight
+        members = [clusters.labels == k for k in range(K)]
+        expected = [np.average(X[own], axis=0, weights=w[own]) for own in members]
+        np.testing.assert_allclose(centers, expected, atol=1e-13)
 
 
 def test_lloyd_stops_early_but_not_too_early():

@@ -116,7 +116,7 @@ cdef class KMeansPass:
                                        &self.sample_weight[first], &out[1], &out[1 + K])
 
     def clusters(self, Py_ssize_t part, const Py_ssize_t[::1] labels, double[::1] out):
-        """Add the masses, (K,), and the sums, (K, d), of the clusters of a part to `out`; labels are from 0 to K - 1."""
+        """Add the masses, (K,), and the sums, (K, d), of the clusters of a part to `out`; labels are below K."""
         cdef Py_ssize_t first, n, K = out.shape[0] // (1 + self.d)
         self._check(part, labels.shape[0], self.n, self.d)
         if K < 1 or out.shape[0] != K * (1 + self.d):

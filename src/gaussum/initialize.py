@@ -52,7 +52,8 @@ def variances(X, sample_weight=None, *, n_threads=None):
 
 
 def initial_parameters(
-    X, covariance_type, n_components, method, rng, *, scale, sample_weight=None, ridge=None, centers=None, n_threads=None
+    X, covariance_type, n_components, method, rng, *, scale, sample_weight=None, ridge=None, centers=None,
+    n_threads=None,
 ):
     """Parameters from a first partition of at most a few ten thousand samples.
 
@@ -88,14 +89,14 @@ def initial_parameters(
         return likelihood.maximize(likelihood.partition_statistics(origins, responsibilities))
 
     if centers is None and method == "random":
-        origins = np.tile(variances(chosen, weight)[0], (n_components, 1))
+        origins = np.tile(variances(chosen, weight, n_threads=n_threads)[0], (n_components, 1))
 
         def draw(start, stop):
             resp = rng.random((n_components, stop - start))
             return resp / resp.sum(axis=0)
 
         return maximize(origins, draw)
-    center = variances(chosen, weight)[0]
+    center = variances(chosen, weight, n_threads=n_threads)[0]
     kmeans = _KMeans(chosen, center, scale, weight, n_components, n_threads)
     iterations = 1
     if centers is not None:

@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
-"""Lloyd's iterations and the seeding of k-means++ over one block of samples (Lloyd 1982; Arthur and Vassilvitskii 2007).
+"""Lloyd's iterations (Lloyd 1982) and the seeding of k-means++ (Arthur and Vassilvitskii 2007) over one block.
 
     label_i = argmin_k |x_i - c_k|^2,  the lowest k of several
     n_k = sum_{i in k} w_i     s_k = sum_{i in k} w_i x_i
