@@ -39,6 +39,8 @@ _C_TYPES = {
     "double const *": ctypes.c_void_p,
     "gaussum_real *": ctypes.c_void_p,
     "gaussum_real const *": ctypes.c_void_p,
+    "Py_ssize_t *": ctypes.POINTER(ctypes.c_ssize_t),
+    "Py_ssize_t const *": ctypes.POINTER(ctypes.c_ssize_t),
 }
 
 
@@ -70,8 +72,12 @@ def _call(call, types, *arguments):
 def _convert(argument, kind):
     if kind is ctypes.c_ssize_t:
         return int(argument)
-    assert argument.dtype == np.float64 and argument.flags.c_contiguous
-    return argument.ctypes.data
+    assert argument.flags.c_contiguous
+    if kind is ctypes.c_void_p:
+        assert argument.dtype == np.float64
+        return argument.ctypes.data
+    assert argument.dtype == np.intp
+    return argument.ctypes.data_as(kind)
 
 
 class Guarded:
@@ -81,12 +87,12 @@ class Guarded:
         self._zones = []
         self._frozen = []
 
-    def array(self, shape, fill=SENTINEL):
-        """A new array at an address that is a multiple of 8 and of no more."""
+    def array(self, shape, fill=SENTINEL, dtype=np.float64):
+        """A new array of numbers of 8 bytes at an address that is a multiple of 8 and of no more."""
         size = int(np.prod(shape))
         buffer = np.full(size + 2 * ZONE + 8, SENTINEL)
         first = ZONE + (9 - buffer.ctypes.data // 8 % 8) % 8
-        array = buffer[first : first + size].reshape(shape)
+        array = buffer[first : first + size].view(dtype).reshape(shape)
         assert array.ctypes.data % 16 == 8 or size == 0
         array[...] = fill
         self._zones.append((buffer[:first], buffer[first + size :]))
@@ -99,7 +105,7 @@ class Guarded:
         return block
 
     def copy(self, array):
-        return self.array(np.shape(array), array)
+        return self.array(np.shape(array), array, np.asarray(array).dtype)
 
     def read(self, array):
         """A copy that a kernel must leave alone."""
@@ -255,6 +261,50 @@ def gauss_log_sum(build, S, log_w, T, inv_bandwidth, state=None):
     )
     guard.check()
     return largest.copy(), sums.copy()
+
+
+def nearest_centers(build, X, centers, ld=None):
+    """Labels and squared distances, each shape (n,)."""
+    guard, (n, d), K = Guarded(), X.shape, len(centers)
+    ld = ld or n + 5
+    labels, distances = guard.array(n, -1, np.intp), guard.array(n)
+    functions(build)["nearest_centers"](
+        guard.freeze(guard.block(X, ld)), ld, n, d, K, guard.read(centers), labels, distances
+    )
+    guard.check()
+    return labels.copy(), distances.copy()
+
+
+def seed_masses(build, X, candidates, weight, mass, into=None, ld=None):
+    """min(m_i, w_i |x_i - c_t|^2), shape (T, n), and their sums, shape (T,), added to those in `into`."""
+    guard, (n, d), T = Guarded(), X.shape, len(candidates)
+    ld = ld or n + 5
+    masses, potentials = guard.array((T, ld)), guard.copy(np.zeros(T) if into is None else into)
+    functions(build)["seed_masses"](
+        guard.freeze(guard.block(X, ld)),
+        ld,
+        n,
+        d,
+        T,
+        *map(guard.read, (candidates, weight, mass)),
+        masses,
+        potentials,
+    )
+    guard.check()
+    assert (masses[:, n:] == SENTINEL).all(), "written beyond the last sample"
+    return masses[:, :n].copy(), potentials.copy()
+
+
+def accumulate_clusters(build, X, labels, weight, into, ld=None):
+    """n_k, shape (K,), and sums, shape (K, d), added to those in `into`."""
+    guard, (n, d) = Guarded(), X.shape
+    ld = ld or n + 5
+    nk, sums = map(guard.copy, into)
+    functions(build)["accumulate_clusters"](
+        guard.freeze(guard.block(X, ld)), ld, n, d, guard.read(labels), guard.read(weight), nk, sums
+    )
+    guard.check()
+    return nk.copy(), sums.copy()
 
 
 # --- input ----------------------------------------------------------------------------------------

@@ -76,7 +76,8 @@ def test_the_chosen_build_takes_the_plain_name():
 
 
 def test_the_files_that_others_cimport_are_installed():
-    for name in ("estep.pxd", "mstep.pxd", "gauss_sum.pxd", "lanes.pxd", "lapack.pxd", "real.pxd", "vec.pxd", "vec.h", "simd_math.h"):
+    headers = ["vec.h", "simd_math.h"]
+    for name in [f"{kernel}.pxd" for kernel in dispatch.KERNELS] + ["lanes.pxd", "lapack.pxd", "real.pxd", "vec.pxd"] + headers:
         assert (INSTALLED / name).read_text() == (SOURCES / name).read_text()
     assert not list(INSTALLED.glob("*.pyx"))
 
@@ -146,8 +147,9 @@ def declarations(path):
 
 
 def c_signature(result, arguments):
-    spelling = {f"{const}{kind}*": f"{name}{const and ' const'} *" for const in ("", "const ")
-                for kind, name in (("double", "double"), ("real", "gaussum_real"))}
+    spelling = {"double": "double", "real": "gaussum_real", "Py_ssize_t": "Py_ssize_t"}
+    spelling = {f"{const}{kind}*": f"{name}{const and ' const'} *" for kind, name in spelling.items()
+                for const in ("", "const ")}
     return f"{result} ({', '.join(spelling.get(kind, kind) for kind, _, _ in arguments)})"
 
 

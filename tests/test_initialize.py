@@ -6,6 +6,7 @@ import pytest
 from gaussum import GaussianMixture
 from gaussum.covariance import COVARIANCE_TYPES
 from gaussum.initialize import INIT_PARAMS, initial_parameters, variances
+from gaussum.likelihood import MixtureLikelihood
 
 
 def blobs(n=600, seed=0):
@@ -86,6 +87,51 @@ def test_variances(offset, dtype):
     np.testing.assert_allclose(mean, expected.astype(float), rtol=1e-12, atol=1e-10)
     expected = np.average((exact - expected) ** 2, axis=0, weights=weight)
     np.testing.assert_allclose(variance, expected.astype(float), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_variances_of_constant_and_absent_samples(weighted):
+    X = np.full((3000, 3), [0.1, -1e300, 1e-310])
+    weight = np.random.default_rng(3).uniform(0.5, 1, size=3000) if weighted else None
+    mean, variance = variances(X, weight)
+    np.testing.assert_array_equal(mean, X[0])
+    np.testing.assert_array_equal(variance, 0)
+    X[1::2] = [1.7e308, 1.7e308, -1.7e308]
+    assert not np.isfinite(variances(X, weight)[1][1:]).any()
+    absent = np.where(np.arange(3000) % 2, 0.0, 1.0 if weight is None else weight)
+    mean, variance = variances(X, absent)
+    np.testing.assert_array_equal(mean, X[0])
+    np.testing.assert_array_equal(variance, 0)
+
+
+def test_variances_in_any_layout():
+    X = np.random.default_rng(4).normal(size=(3000, 4)).astype(np.float32)
+    expected = variances(X.astype(np.float64))
+    for same in (X, np.asfortranarray(X), np.repeat(X, 3, axis=0)[::3], X[::-1].copy()[::-1]):
+        np.testing.assert_array_equal(variances(same), expected)
+
+
+@pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
+@pytest.mark.parametrize("d", [2, 40])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("in_order", [False, True])
+def test_statistics_of_labels(covariance_type, d, weighted, in_order):
+    """What labels give, in any order, responsibilities of 0 and 1 give too."""
+    rng = np.random.default_rng(d)
+    n, K = 3000, 6
+    X, labels, origins = rng.normal(size=(n, d)), rng.integers(0, K, n), rng.normal(size=(K, d))
+    if in_order:
+        labels.sort()
+    weight = rng.uniform(size=n) if weighted else None
+    likelihood = MixtureLikelihood(X, covariance_type, K, sample_weight=weight)
+    resp = (labels == np.arange(K)[:, np.newaxis]) * 1.0
+    found = likelihood.partition_statistics(origins, labels)
+    expected = likelihood.partition_statistics(origins, lambda start, stop: resp[:, start:stop])
+    np.testing.assert_allclose(found.buffer, expected.buffer, rtol=1e-12, atol=1e-10)
+    for wrong in (-1, K):
+        labels[n // 2] = wrong
+        with pytest.raises(ValueError, match="labels"):
+            likelihood.partition_statistics(origins, labels)
 
 
 @pytest.mark.parametrize("method", INIT_PARAMS)

@@ -12,7 +12,7 @@ from gaussum.parameters import MixtureParameters
 from gaussum.samples import Samples
 from gaussum.statistics import SufficientStatistics
 
-# From here on the kernels call BLAS (the least of BLAS_FEATURES in the kernels).
+# From so many features on, LAPACK's factorisations in `maximize` would start threads of their own.
 _BLAS_FEATURES = 32
 _MOST_RESCUES = 10
 
@@ -162,7 +162,7 @@ class MixtureLikelihood:
         return (statistics.log_likelihood - parameters.penalty(self.ridge)) / statistics.total_weight
 
     def exclusive_blas(self):
-        """The context in which to call `statistics`, so that BLAS does not start threads of its own."""
+        """The context in which to call `maximize` again and again: K small factorisations are faster on one thread."""
         full = self.covariance_type in ("full", "tied")
         return parallel.single_threaded_blas() if full and self.X.shape[1] >= _BLAS_FEATURES else nullcontext()
 
@@ -176,8 +176,7 @@ class MixtureLikelihood:
                 log_density, labels, resp, log_largest,
             )
 
-        with self.exclusive_blas():
-            parallel.run(self._pass.n_parts, self._n_threads, work)
+        parallel.run(self._pass.n_parts, self._n_threads, work)
 
 
 def _diagonal_mass(covariance_type, second, d):

@@ -215,7 +215,7 @@ class GaussianMixture(Estimator):
 
     def _reference_variances(self, X, weight):
         """The data's variances, the yardstick of distances and of `reg_covar`; positive for constant features too."""
-        mean, variance = variances(X, weight)
+        mean, variance = variances(X, weight, n_threads=self.n_threads)
         if not np.isfinite(variance).all():
             j = int(np.argmin(np.isfinite(variance)))
             raise ValueError(f"X is so large in column {j} that its variance overflows; expected smaller numbers")
@@ -248,7 +248,8 @@ class GaussianMixture(Estimator):
             chol = covariance.cholesky_of_precisions(self.covariance_type, matrices, "precisions_init")
         if not all(given):
             first = initial_parameters(
-                X, self.covariance_type, K, method, rng, scale=scale, sample_weight=weight, ridge=ridge, centers=means
+                X, self.covariance_type, K, method, rng, scale=scale, sample_weight=weight, ridge=ridge, centers=means,
+                n_threads=self.n_threads,
             )
             weights = first.weights if weights is None else weights
             means = first.means if means is None else means

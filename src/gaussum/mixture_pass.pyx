@@ -52,7 +52,7 @@ cdef class MixturePass:
     cdef log_prob_t log_prob
     cdef accumulate_t accumulate
     cdef parameters_t parameters
-    cdef Py_ssize_t K, d, block, chol_size, second_size
+    cdef Py_ssize_t K, d, block, chol_size, second_size, second_step
     cdef readonly Py_ssize_t n_parts, part_size, statistics_size, scratch_size
     cdef const double[::1] sample_weight
     cdef bint weighted
@@ -84,6 +84,7 @@ cdef class MixturePass:
         else:
             raise ValueError(f"structure is {structure!r}; expected 'full', 'tied', 'diag' or 'spherical'")
         self.chol_size = self.second_size
+        self.second_step = 0 if structure == "tied" else self.second_size // K
         self.block = block_size(structure, d, K)
         self.part_size = round_up((samples.n + n_parts - 1) // n_parts, self.block)
         self.n_parts = (samples.n + self.part_size - 1) // self.part_size
@@ -149,8 +150,10 @@ cdef class MixturePass:
         """Add the statistics of given responsibilities: the M-step of an initial partition.
 
         `resp` is an array of labels, shape (n_samples,), or a function (start, stop) -> (n_components, stop - start).
+        Of components, a block adds to those from its lowest to its highest label.
         """
         cdef Py_ssize_t start, stop, n, i, k, ld = self.block, K = self.K, d = self.d
+        cdef Py_ssize_t low = 0, high = K - 1
         cdef double *x = aligned(scratch)
         cdef double *r = x + d * ld
         cdef double *own = r + (K + 2) * ld
@@ -166,6 +169,9 @@ cdef class MixturePass:
             labels = resp
             if labels.shape[0] != self.samples.n:
                 raise ValueError(f"labels must have shape ({self.samples.n},)")
+            for i in range(self.samples.n):
+                if not 0 <= labels[i] < K:
+                    raise ValueError(f"labels must be from 0 to {K - 1}")
         for part in range(first, last):
             memset(own, 0, self.statistics_size * sizeof(double))
             start = part * self.part_size
@@ -173,9 +179,13 @@ cdef class MixturePass:
             while start < stop:
                 n = min(ld, stop - start)
                 self.samples.load(start, n, ld, x)
-                if not hard:
+                if hard:
+                    low = high = labels[start]
+                    for i in range(1, n):
+                        low, high = min(low, labels[start + i]), max(high, labels[start + i])
+                else:
                     given = resp(start, start + n)
-                for k in range(K):
+                for k in range(low, high + 1):
                     for i in range(n):
                         w = self.sample_weight[start + i] if self.weighted else 1.0
                         if hard:
@@ -184,7 +194,9 @@ cdef class MixturePass:
                             r[k * ld + i] = w * given[k, i]
                 for i in range(n):
                     own[1] += self.sample_weight[start + i] if self.weighted else 1.0
-                self.accumulate(x, ld, n, d, K, r, &origins[0, 0], own + 2, own + 2 + K, own + 2 + K + K * d, more)
+                self.accumulate(
+                    x, ld, n, d, high - low + 1, r + low * ld, &origins[low, 0], own + 2 + low,
+                    own + 2 + K + low * d, own + 2 + K + K * d + low * self.second_step, more)
                 start += n
             for i in range(self.statistics_size):
                 statistics[i] += own[i]
