@@ -23,16 +23,23 @@ ctypedef Py_ssize_t (*parameters_t)(
     double *, double *, double *, double *, double *) noexcept nogil
 
 cdef enum:
-    # a block's features, responsibilities and scratch should stay in L2
-    BLOCK_DOUBLES = 65536
     MAX_BLOCK = 992             # no power of two: rows a page apart would share cache sets
     MIN_BLOCK = 64
+    L1_DOUBLES = 6144
+    L2_DOUBLES = 131072
 
 
 def block_size(structure, Py_ssize_t d, Py_ssize_t K):
-    """Samples a block, a multiple of the lanes: what the kernels read again and again should stay in L2."""
-    cdef Py_ssize_t rows = K + 4 * d if structure in ("full", "tied") else 2 * K + d // 4
-    return min(MAX_BLOCK, max(MIN_BLOCK, BLOCK_DOUBLES // rows // 32 * 32))
+    """Samples a block, a multiple of the lanes (measured).
+
+    The kernels for matrices go through a block and its scratch once for each component, those for axes through all
+    responsibilities once for each feature: that should stay in L1, and the whole block in L2. Sums over too short
+    blocks would not be worth the adding up of their lanes.
+    """
+    cdef Py_ssize_t often, least
+    often, least = (2 * d, 256) if structure in ("full", "tied") else (K, 128)
+    block = min(max(L1_DOUBLES // often, least), L2_DOUBLES // max(d, 2 * K), MAX_BLOCK)
+    return max(MIN_BLOCK, block // 32 * 32)
 
 
 cdef class MixturePass:

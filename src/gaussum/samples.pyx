@@ -4,6 +4,22 @@ from libc.stdint cimport uintptr_t
 
 import numpy as np
 
+cdef extern from *:
+    """
+    #ifdef __GNUC__
+    #define prefetch(p) __builtin_prefetch(p)
+    #else
+    #define prefetch(p) ((void)(p))
+    #endif
+    """
+    void prefetch(const char *) noexcept nogil
+
+cdef enum:
+    LONG_ROW = 128              # bytes, from which on reading along rows pays (measured)
+    FEW_ROWS = 8
+    A_LINE = 8                  # features of a cache line
+
+
 
 cdef class Samples:
     """A view of real samples: n rows of d features, float32 or float64, with any strides, read only.
@@ -24,17 +40,36 @@ cdef class Samples:
 
     cdef void load(self, Py_ssize_t first, Py_ssize_t n, Py_ssize_t ld, double *x) noexcept nogil:
         """x[j * ld + i] = X[first + i, j]"""
-        cdef Py_ssize_t i, j, row = self.row, column = self.column
+        cdef Py_ssize_t i, j, last, row = self.row, column = self.column
         cdef const char *start = self.data + first * row
         cdef const char *p
-        for j in range(self.d):
-            p = start + j * column
-            if self.single:
-                for i in range(n):
-                    x[j * ld + i] = (<const float *>(p + i * row))[0]
-            elif row == sizeof(double):
-                for i in range(n):
-                    x[j * ld + i] = (<const double *>p)[i]
-            else:
-                for i in range(n):
-                    x[j * ld + i] = (<const double *>(p + i * row))[0]
+        i = 0
+        while i < n:
+            # long rows: a few at a time, along them, and the next few are sent for
+            last = min(i + FEW_ROWS, n) if row > LONG_ROW else n
+            for j in range(self.d):
+                p = start + j * column
+                if row > LONG_ROW and j % A_LINE == 0:
+                    _prefetch_rows(p + last * row, row)
+                _load_feature(p, row, self.single, i, last, x + j * ld)
+            i = last
+
+
+cdef inline void _prefetch_rows(const char *p, Py_ssize_t row) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(FEW_ROWS):
+        prefetch(p + i * row)
+
+
+cdef inline void _load_feature(const char *p, Py_ssize_t row, bint single, Py_ssize_t first, Py_ssize_t last,
+                               double *out) noexcept nogil:
+    cdef Py_ssize_t i
+    if single:
+        for i in range(first, last):
+            out[i] = (<const float *>(p + i * row))[0]
+    elif row == sizeof(double):
+        for i in range(first, last):
+            out[i] = (<const double *>p)[i]
+    else:
+        for i in range(first, last):
+            out[i] = (<const double *>(p + i * row))[0]

@@ -221,6 +221,9 @@ cdef api void log_prob_full(
     """log p_ik = c_k - |(x_i - mu_k) U_k|^2 / 2"""
     cdef vec squares[VEC_TILE]
     cdef Py_ssize_t i, k, start, tile, tiles = (n + TILE - 1) // TILE
+    if d == 1:
+        _log_prob_axes(x, ld, n, d, K, means, precisions_chol, 1, 1, log_const, log_prob, scratch)
+        return
     for k in range(K):
         for tile in range(tiles):
             start = tile * TILE

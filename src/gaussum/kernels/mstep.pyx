@@ -49,18 +49,43 @@ cdef inline double _fold(real *lanes) noexcept nogil:
     return lanes[0]
 
 
-cdef inline double _sum(const real *a, Py_ssize_t n) noexcept nogil:
-    """sum_i a_i"""
-    cdef real lanes[LANES]
-    cdef Py_ssize_t i, l, strips = n // LANES
-    for l in range(LANES):
-        lanes[l] = 0.0
-    for i in range(strips):
-        for l in range(LANES):
-            lanes[l] += a[i * LANES + l]
-    for l in range(n - strips * LANES):
-        lanes[l] += a[strips * LANES + l]
-    return _fold(lanes)
+cdef inline void _masses_of_rows(
+    const real *resp,                   # IN (rows, ld)
+    Py_ssize_t ld, Py_ssize_t n,        # IN
+    Py_ssize_t rows,                    # IN, at most VEC_SIDE, known to the compiler
+    double *nk,                         # INOUT (rows,), stride `step`
+    Py_ssize_t step,                    # IN
+) noexcept nogil:
+    """n_k <- n_k + sum_i r_ik"""
+    cdef real lanes[SIDE_LANES]
+    cdef vec sums[VEC_SIDE]
+    cdef Py_ssize_t g, i, r, strip, strips = n // LANES
+    for g in range(LANES // VEC_REALS):
+        for r in range(VEC_SIDE):
+            sums[r] = vec_all(0.0)
+        for strip in range(strips):
+            for r in range(rows):
+                sums[r] = sums[r] + vec_load(resp + r * ld + strip * LANES + g * VEC_REALS)
+        for r in range(rows):
+            vec_store(lanes + r * LANES + g * VEC_REALS, sums[r])
+    for r in range(rows):
+        for i in range(n - strips * LANES):
+            lanes[r * LANES + i] += resp[r * ld + strips * LANES + i]
+        nk[r * step] += _fold(lanes + r * LANES)
+
+
+cdef inline void _masses(
+    const real *resp,                   # IN (K, ld)
+    Py_ssize_t ld, Py_ssize_t n, Py_ssize_t K,  # IN
+    double *nk,                         # INOUT (K,), stride `step`
+    Py_ssize_t step,                    # IN
+) noexcept nogil:
+    """n_k <- n_k + sum_i r_ik, VEC_SIDE components at once, so that additions need not wait for one another"""
+    cdef Py_ssize_t k, groups = K // VEC_SIDE
+    for k in range(groups):
+        _masses_of_rows(resp + k * VEC_SIDE * ld, ld, n, VEC_SIDE, nk + k * VEC_SIDE * step, step)
+    for k in range(groups * VEC_SIDE, K):
+        _masses_of_rows(resp + k * ld, ld, n, 1, nk + k * step, step)
 
 
 cdef inline void _block(
@@ -216,14 +241,12 @@ cdef inline void _accumulate(
     Py_ssize_t ld, Py_ssize_t n, Py_ssize_t d,  # IN
     const real *resp,                   # IN (n,)
     const real *origin,                 # IN (d,)
-    double *nk,                         # INOUT ()
     double *first,                      # INOUT (d,)
     double *second,                     # INOUT (d, d), upper triangle
     real *scratch,                      # SCRATCH ((d + 1) * (ld + LANES),)
 ) noexcept nogil:
-    """n <- n + sum_i r_i,  f <- f + sum_i r_i (x_i - o),  S <- S + sum_i r_i (x_i - o)(x_i - o)^T"""
+    """f <- f + sum_i r_i (x_i - o),  S <- S + sum_i r_i (x_i - o)(x_i - o)^T"""
     cdef Py_ssize_t whole = n - n % LANES
-    nk[0] += _sum(resp, n)
     if d > FEW:
         _scatter(x, ld, n, d, resp, origin, first, second, scratch)
         return
@@ -260,8 +283,12 @@ cdef api void accumulate_full(
 ) noexcept nogil:
     """S_k <- S_k + sum_i r_ik (x_i - o_k)(x_i - o_k)^T; n_k and f_k likewise"""
     cdef Py_ssize_t k
+    if d == 1:
+        _accumulate_axes(x, ld, n, d, K, resp, origins, nk, first, second, 1, 1, scratch)
+        return
+    _masses(resp, ld, n, K, nk, 1)
     for k in range(K):
-        _accumulate(x, ld, n, d, resp + k * ld, origins + k * d, nk + k, first + k * d, second + k * d * d, scratch)
+        _accumulate(x, ld, n, d, resp + k * ld, origins + k * d, first + k * d, second + k * d * d, scratch)
 
 
 cdef api void accumulate_tied(
@@ -286,12 +313,12 @@ cdef api void accumulate_tied(
     cdef Py_ssize_t width = d + VEC_SIDE
     cdef double *scatter = <double *>scratch            # (width, d), upper triangle
     cdef double *firsts = scatter + width * d           # (K, width)
+    _masses(resp, ld, n, K, nk, 1)
     if K == 1 or not _shared_scatter(x, ld, n, d, K, resp, origins, scatter, firsts, <real *>(firsts + K * width)):
         for k in range(K):
-            _accumulate(x, ld, n, d, resp + k * ld, origins + k * d, nk + k, first + k * d, second, scratch)
+            _accumulate(x, ld, n, d, resp + k * ld, origins + k * d, first + k * d, second, scratch)
         return
     for k in range(K):
-        nk[k] += _sum(resp + k * ld, n)
         for j in range(d):
             first[k * d + j] += firsts[k * width + j]
     for j in range(d):
@@ -317,17 +344,19 @@ cdef inline bint _shared_scatter(
     """
     cdef Py_ssize_t i, j, k, l, heaviest = 0, whole = n - n % LANES
     cdef Py_ssize_t strips = (n + LANES - 1) // LANES, stride = strips * LANES, width = d + VEC_SIDE
-    cdef double mass, c, f, before, largest = -1.0
+    cdef double mass, c, f, before
+    cdef double *masses = firsts + width - 1    # the last of each row: n_k, and then sums of zeros
     cdef real *z = scratch              # (width, stride): x_i - o; zeros beyond n and d
     cdef real *weighted = z + width * stride    # (d, stride): r_i (x_i - o)
     cdef real *total = weighted + d * stride    # (stride,): r_i
     cdef const real *origin
     for i in range(stride):
         total[i] = 0.0
+    for j in range(K * width):
+        firsts[j] = 0.0
+    _masses(resp, ld, n, K, masses, width)
     for k in range(K):
-        mass = _sum(resp + k * ld, n)
-        if mass > largest:
-            largest = mass
+        if masses[k * width] > masses[heaviest * width]:
             heaviest = k
         for i in range(n):
             total[i] += resp[k * ld + i]
@@ -343,8 +372,6 @@ cdef inline bint _shared_scatter(
         z[i] = 0.0
     for j in range(width * d):
         scatter[j] = 0.0
-    for j in range(K * width):
-        firsts[j] = 0.0
     for l in range((d + VEC_SIDE - 1) // VEC_SIDE):
         for j in range(l, (d + VEC_SIDE - 1) // VEC_SIDE):
             _block_of_rows(weighted + j * VEC_SIDE * stride, stride, z + l * VEC_SIDE * stride, stride, NULL, strips,
@@ -354,16 +381,14 @@ cdef inline bint _shared_scatter(
                            min(VEC_SIDE, K - k * VEC_SIDE), firsts + k * VEC_SIDE * width + l * VEC_SIDE, width, 1,
                            NULL)
     for k in range(K):
-        mass = _sum(resp + k * ld, n)
         for j in range(d):
             for i in range(whole, n):
                 firsts[k * width + j] += resp[k * ld + i] * z[j * stride + i]
-            firsts[k * width + j] -= mass * (origins[k * d + j] - origin[j])
-        firsts[k * width + d] = mass    # beyond the features, where the sums were of zeros
+            firsts[k * width + j] -= masses[k * width] * (origins[k * d + j] - origin[j])
     for j in range(d):
         before = scatter[j * d + j]
         for k in range(K):
-            mass = firsts[k * width + d]
+            mass = masses[k * width]
             f = firsts[k * width + j]
             c = origins[k * d + j] - origin[j]
             for l in range(j, d):
@@ -456,8 +481,7 @@ cdef inline void _accumulate_axes(
 ) noexcept nogil:
     """s_kj <- s_kj + sum_i r_ik (x_ij - o_kj)^2 and f_kj, n_k likewise; x passes once, the fewer rows many times"""
     cdef Py_ssize_t j, k, groups = K // VEC_SIDE, strips = n // LANES, whole = n - n % LANES
-    for k in range(K):
-        nk[k] += _sum(resp + k * ld, n)
+    _masses(resp, ld, n, K, nk, 1)
     for j in range(d):
         for k in range(groups):
             _axis(x + j * ld, resp + k * VEC_SIDE * ld, ld, strips, VEC_SIDE, origins + k * VEC_SIDE * d + j, d,
