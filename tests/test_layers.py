@@ -13,11 +13,11 @@ ROOT = Path(__file__).parent.parent / "src" / "gaussum"
 # stands before it on its own line.
 LAYERS = """
 kernels.blas kernels.lanes kernels._cpu kernels.dispatch
-kernels.estep kernels.mstep kernels.gauss_sum kernels
+kernels.estep kernels.mstep kernels.separation kernels.gauss_sum kernels
 base validation criteria
-samples covariance mixture_pass sum_pass parallel
+samples covariance mixture_pass skipping_pass sum_pass parallel
 statistics parameters
-likelihood acceleration
+skipping likelihood acceleration
 initialize em
 bandwidth summation
 mixture kde
@@ -170,7 +170,7 @@ def test_only_blas_pxd_cimports_scipy():
 
 def test_kernels_hold_no_python_objects():
     # every function of a kernel may run without the GIL and cannot raise
-    for kernel in ("estep", "mstep", "gauss_sum"):
+    for kernel in ("estep", "mstep", "separation", "gauss_sum"):
         text = (ROOT / "kernels" / f"{kernel}.pyx").read_text()
         assert not re.search(r"^\s*(cp?)?def\s+(?!api|inline|enum)\w+\(", text, flags=re.M)
         ends = re.findall(r"^\)\s*(.*?):?$", text, flags=re.M)

@@ -38,3 +38,16 @@ cdef class Samples:
             else:
                 for i in range(n):
                     x[j * ld + i] = (<const double *>(p + i * row))[0]
+
+    cdef void gather(self, const Py_ssize_t *index, Py_ssize_t n, Py_ssize_t ld, double *x) noexcept nogil:
+        """x[j * ld + i] = X[index[i], j]"""
+        cdef Py_ssize_t i, j, row = self.row, column = self.column
+        cdef const char *p
+        for j in range(self.d):
+            p = self.data + j * column
+            if self.single:
+                for i in range(n):
+                    x[j * ld + i] = (<const float *>(p + index[i] * row))[0]
+            else:
+                for i in range(n):
+                    x[j * ld + i] = (<const double *>(p + index[i] * row))[0]

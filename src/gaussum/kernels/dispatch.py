@@ -7,7 +7,7 @@ import sys
 
 from gaussum.kernels import _cpu
 
-KERNELS = ("estep", "mstep", "gauss_sum")
+KERNELS = ("estep", "mstep", "separation", "gauss_sum")
 VARIABLE = "GAUSSUM_BUILD"
 
 
