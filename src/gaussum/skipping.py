@@ -7,8 +7,8 @@ from gaussum.skipping_pass import SkippingPass
 
 # With fewer components there is little to leave out; with more, the table of their reaches outgrows 8 MB.
 _FEWEST, _MOST = 32, 1024
-# Samples a component below which the table costs too much beside the pass.
-_SAMPLES_PER_COMPONENT = 128
+# Samples a component, in all and in a part: with fewer the table costs too much, or too few share a hint.
+_SAMPLES_PER_COMPONENT = 64
 # The part of all pairs of samples and components below which skipping pays: as expected from the table, as measured.
 _EXPECTED, _MEASURED = 0.25, 0.5
 # Where it does not pay, passes until it is tried again: doubled each time, up to this many.
@@ -56,6 +56,7 @@ class Skipping:
         """Forget what passes before have shown: what follows does not depend on them."""
         self.n_pairs = 0
         self._hinted = False
+        self._pass.hints[:] = 0
         self._pause = self._waiting = 0
 
     def statistics(self, parameters, total):

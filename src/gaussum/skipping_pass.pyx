@@ -248,7 +248,8 @@ cdef class SkippingPass(MixturePass):
                 row = space.resp + n_members * ld
                 self._log_prob(k, n, row, model, space)
                 pairs += n
-                if self._counts(k, row, index, n, model.log_weights[k] - TOLERANCE, space.best):
+                if _any_above(row, space.best, n, model.log_weights[k] - TOLERANCE):
+                    self._renew(k, row, index, n, space.best)
                     space.members[n_members] = k
                     n_members += 1
         self.expect(n, n_members, self._weights(index, n, space), space.resp, space.log_density, space.spare,
@@ -270,7 +271,7 @@ cdef class SkippingPass(MixturePass):
             self._hints[index[i]] = 0
             space.best[i] = space.resp[i]
         for k in range(1, K):
-            self._counts(k, space.resp + k * ld, index, n, 0.0, space.best)
+            self._renew(k, space.resp + k * ld, index, n, space.best)
         self.expect(n, K, self._weights(index, n, space), space.resp, space.log_density, space.spare, space.own)
         self.accumulate(space.x, ld, n, d, K, space.resp, model.means, space.own + 2, space.own + 2 + K,
                         space.own + 2 + K + K * d, space.scratch)
@@ -281,19 +282,14 @@ cdef class SkippingPass(MixturePass):
         self.log_prob(space.x, self.block, n, self.d, 1, model.means + k * self.d,
                       model.precisions_chol + k * self.second_step, model.log_const + k, row, space.scratch)
 
-    cdef inline bint _counts(self, Py_ssize_t k, const double *row, const Py_ssize_t *index, Py_ssize_t n,
-                             double negligible, double *best) noexcept nogil:
-        """Whether any log p_ik is not negligible beside the best so far; if so, these and the hints are renewed."""
-        cdef Py_ssize_t i, count = 0
-        for i in range(n):
-            count += not row[i] - best[i] < negligible
-        if count == 0:
-            return False
+    cdef inline void _renew(self, Py_ssize_t k, const double *row, const Py_ssize_t *index, Py_ssize_t n,
+                            double *best) noexcept nogil:
+        """The largest log p_ik so far, and the hints that point to it"""
+        cdef Py_ssize_t i
         for i in range(n):
             if row[i] > best[i]:
                 best[i] = row[i]
                 self._hints[index[i]] = <unsigned short>k
-        return True
 
     cdef inline const double *_weights(self, const Py_ssize_t *index, Py_ssize_t n, Space *space) noexcept nogil:
         cdef Py_ssize_t i
@@ -340,3 +336,11 @@ cdef class SkippingPass(MixturePass):
                 space.order[left[0]] = index[i]
                 left[0] += 1
         return kept
+
+
+cdef inline bint _any_above(const double *a, const double *b, Py_ssize_t n, double bound) noexcept nogil:
+    """Whether any a_i - b_i reaches the bound, or is not a number"""
+    cdef Py_ssize_t i, count = 0
+    for i in range(n):
+        count += not a[i] - b[i] < bound
+    return count > 0
