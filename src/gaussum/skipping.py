@@ -11,6 +11,10 @@ _FEWEST, _MOST = 32, 1024
 _SAMPLES_PER_COMPONENT = 64
 # The part of all pairs of samples and components below which skipping pays: as expected from the table, as measured.
 _EXPECTED, _MEASURED = 0.25, 0.5
+# The column of the table's counts that belongs to the radius of almost all samples of a component.
+_USUAL = 1
+# The expectation comes from every so many of the table's rows first: where nothing can be left out it costs little.
+_PROBE = 8
 # Where it does not pay, passes until it is tried again: doubled each time, up to this many.
 _LONGEST_PAUSE = 32
 # A skipping pass takes this part of the full pass's time, or less where components are many: enough to decide on parts.
@@ -64,11 +68,24 @@ class Skipping:
         if self._waiting:
             self._waiting -= 1
             return False
-        with np.errstate(divide="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore"):
             log_weights = np.log(parameters.weights)
-        self._separate(parameters, log_weights)
-        n_pairs_of_all = self._pass.hints.size * len(log_weights)
-        if not parameters.weights @ self._pass.near[:, 1] < _EXPECTED * len(log_weights):
+            log_peak = np.where(parameters.weights > 0, parameters.log_const - log_weights, -np.inf)
+        chol = parameters.precisions_chol
+        side_by_side = chol if parameters.covariance_type == "tied" else np.moveaxis(chol, 0, -1)
+        tables = np.ascontiguousarray(parameters.means.T), np.ascontiguousarray(side_by_side).ravel(), log_peak
+        self._pass.separate(0, len(log_weights), _PROBE, *tables, parameters.log_const, self._scratch[0])
+        if not self._promises(parameters.weights, _PROBE):
+            self._wait()
+            return False
+        bounds = np.linspace(0, len(log_weights), self._table_parts + 1).astype(int)
+        parallel.run(
+            self._table_parts, self._n_threads,
+            lambda part, slot: self._pass.separate(
+                bounds[part], bounds[part + 1], 1, *tables, parameters.log_const, self._scratch[slot]
+            ),
+        )
+        if not self._promises(parameters.weights, 1):
             self._wait()
             return False
         chol = parameters.precisions_chol.ravel()
@@ -88,29 +105,17 @@ class Skipping:
 
         parallel.run(self._pass.n_parts, self._n_threads, work, merge)
         self._hinted = True
-        if hinted and self.n_pairs > _MEASURED * n_pairs_of_all:
+        if hinted and self.n_pairs > _MEASURED * self._pass.hints.size * len(log_weights):
             self._wait()
         elif hinted:
             self._pause = 0
         return True
 
+    def _promises(self, weights, step):
+        """Whether samples of usual radii have few components in reach, by every `step`-th row of the table."""
+        weights = weights[::step]
+        return weights @ self._pass.near[::step, _USUAL] < _EXPECTED * len(self._pass.near) * weights.sum()
+
     def _wait(self):
         self._pause = min(2 * self._pause + 1, _LONGEST_PAUSE)
         self._waiting = self._pause
-
-    def _separate(self, parameters, log_weights):
-        """Fill the pass's tables."""
-        chol = parameters.precisions_chol
-        side_by_side = chol if parameters.covariance_type == "tied" else np.moveaxis(chol, 0, -1)
-        with np.errstate(invalid="ignore"):
-            log_peak = np.where(log_weights > -np.inf, parameters.log_const - log_weights, -np.inf)
-        arguments = (
-            np.ascontiguousarray(parameters.means.T), np.ascontiguousarray(side_by_side).ravel(), log_peak,
-            parameters.log_const,
-        )
-        bounds = np.linspace(0, len(log_peak), self._table_parts + 1).astype(int)
-
-        def work(part, slot):
-            self._pass.separate(int(bounds[part]), int(bounds[part + 1]), *arguments, self._scratch[slot])
-
-        parallel.run(self._table_parts, self._n_threads, work)

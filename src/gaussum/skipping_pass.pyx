@@ -105,24 +105,25 @@ cdef class SkippingPass(MixturePass):
         self.reach_scratch_size = K + separation.reach_scratch(d, K)
         self.order_size = 2 * (WINDOW + 1) * K + 1 + self.block
 
-    def separate(self, Py_ssize_t first, Py_ssize_t last, const double[:, ::1] means, const double[::1] precisions_chol,
-                 const double[::1] log_peak, const double[::1] log_const, double[::1] scratch):
-        """Fill rows first to last - 1 of `reach` and `near`.
+    def separate(self, Py_ssize_t first, Py_ssize_t last, Py_ssize_t step, const double[:, ::1] means,
+                 const double[::1] precisions_chol, const double[::1] log_peak, const double[::1] log_const,
+                 double[::1] scratch):
+        """Fill every `step`-th of the rows first to last - 1 of `reach` and `near`.
 
         means, precisions_chol : components side by side, shapes (d, K) and (d, d, K), (d, d), (d, K) or (K,)
         log_peak : log_const without the weights; -inf for components that have none
         """
-        cdef Py_ssize_t a, k, l, K = self.K
+        cdef Py_ssize_t k, l, K = self.K, a = first
         cdef double *margin = &scratch[0]
-        if not 0 <= first <= last <= K:
-            raise ValueError(f"components {first} to {last} are not within 0 to {K}")
+        if not 0 <= first <= last <= K or step < 1:
+            raise ValueError(f"components {first} to {last} by {step} are not within 0 to {K}")
         if (
             means.shape[0] != self.d or means.shape[1] != K or precisions_chol.shape[0] != self.chol_size
             or log_peak.shape[0] != K or log_const.shape[0] != K or scratch.shape[0] < self.reach_scratch_size
         ):
             raise ValueError("the parameters or the scratch do not have the shape of this pass")
         with nogil:
-            for a in range(first, last):
+            while a < last:
                 for k in range(K):
                     margin[k] = 2.0 * (TOLERANCE + log_peak[k] - log_const[a])
                 self.reach_of(self.d, K, a, &means[0, 0], &precisions_chol[0], margin, &self._reach[a, 0], margin + K)
@@ -130,6 +131,7 @@ cdef class SkippingPass(MixturePass):
                     self._near[a, l] = 0
                     for k in range(K):
                         self._near[a, l] += self._reach[a, k] < self.level[l]
+                a += step
 
     def em_skipping(self, Py_ssize_t first, Py_ssize_t last, const double[:, ::1] means,
                     const double[::1] precisions_chol, const double[::1] log_const, const double[::1] log_weights,
