@@ -297,7 +297,7 @@ def test_a_promise_that_is_not_kept():
 
 
 def test_it_applies_to_many_components_and_more_samples():
-    assert Skipping.applies(10**6, 256) and Skipping.applies(10**6, 32)
+    assert Skipping.applies(10**6, 256) and Skipping.applies(10**6, 16)
     assert not Skipping.applies(10**6, 8) and not Skipping.applies(10**4, 256) and not Skipping.applies(10**9, 5000)
     X = np.random.default_rng(0).normal(size=(5000, 2))
     assert MixtureLikelihood(X, "full", 4)._skipping is None

@@ -6,11 +6,11 @@ from gaussum import parallel
 from gaussum.skipping_pass import SkippingPass
 
 # With fewer components there is little to leave out; with more, the table of their reaches outgrows 8 MB.
-_FEWEST, _MOST = 32, 1024
+_FEWEST, _MOST = 16, 1024
 # Samples a component, in all and in a part: with fewer the table costs too much, or too few share a hint.
 _SAMPLES_PER_COMPONENT = 64
 # The part of all pairs of samples and components below which skipping pays: as expected from the table, as measured.
-_EXPECTED, _MEASURED = 0.25, 0.5
+_EXPECTED, _MEASURED = 0.35, 0.4
 # The column of the table's counts that belongs to the radius of almost all samples of a component.
 _USUAL = 1
 # The expectation comes from every so many of the table's rows first: where nothing can be left out it costs little.
