@@ -307,6 +307,26 @@ def accumulate_clusters(build, X, labels, weight, into, ld=None):
     return nk.copy(), sums.copy()
 
 
+def reach(build, structure, a, means, chol, margin):
+    """The radius about component a within which each of the others has its margin, shape (K,)."""
+    f, guard = functions(build), Guarded()
+    K, d = means.shape
+    side_by_side = chol if structure == "tied" else np.moveaxis(chol, 0, -1)
+    out = guard.array(K)
+    f[f"reach_{structure}"](
+        d,
+        K,
+        a,
+        guard.read(means.T),
+        guard.read(side_by_side),
+        guard.read(margin),
+        out,
+        guard.array(f["reach_scratch"](d, K)),
+    )
+    guard.check()
+    return out.copy()
+
+
 # --- input ----------------------------------------------------------------------------------------
 
 

@@ -14,11 +14,11 @@ ROOT = Path(__file__).parent.parent / "src" / "gaussum"
 LAYERS = """
 kernels.lapack kernels.real kernels.lanes kernels._cpu kernels.dispatch
 kernels.vec
-kernels.estep kernels.mstep kernels.gauss_sum kernels.kmeans kernels
+kernels.estep kernels.mstep kernels.separation kernels.gauss_sum kernels.kmeans kernels
 base validation criteria
-samples covariance initial_pass mixture_pass sum_pass parallel
+samples covariance initial_pass mixture_pass skipping_pass sum_pass parallel
 statistics parameters
-likelihood acceleration
+skipping likelihood acceleration
 initialize em
 bandwidth summation
 mixture kde
@@ -171,7 +171,7 @@ def test_only_lapack_pxd_cimports_scipy():
 
 def test_kernels_hold_no_python_objects():
     # every function of a kernel may run without the GIL and cannot raise
-    for kernel in ("estep", "mstep", "gauss_sum", "kmeans"):
+    for kernel in ("estep", "mstep", "separation", "gauss_sum", "kmeans"):
         text = (ROOT / "kernels" / f"{kernel}.pyx").read_text()
         assert not re.search(r"^\s*(cp?)?def\s+(?!api|inline|enum)\w+\(", text, flags=re.M)
         ends = re.findall(r"^\) ?(\w.*?):?$", text, flags=re.M)

@@ -10,6 +10,7 @@ from gaussum.covariance import second_shape
 from gaussum.mixture_pass import MixturePass
 from gaussum.parameters import MixtureParameters
 from gaussum.samples import Samples
+from gaussum.skipping import Skipping
 from gaussum.statistics import SufficientStatistics
 
 # From so many features on, LAPACK's factorisations in `maximize` would start threads of their own.
@@ -56,18 +57,26 @@ class MixtureLikelihood:
         self.n_rescues = self.n_passes = 0
         self.ridge = np.zeros(X.shape[1]) if ridge is None else ridge
         work = seconds(*X.shape, n_components, covariance_type)
+        samples = Samples(X)
         self._pass = MixturePass(
-            Samples(X), covariance_type, n_components, sample_weight, parallel.n_parts(X.shape[0], work)
+            samples, covariance_type, n_components, sample_weight, parallel.n_parts(X.shape[0], work)
         )
         self._n_threads = min(parallel.resolve_threads(n_threads, work), self._pass.n_parts)
         # little work runs in one call, much of it part by part, so that Ctrl-C is seen
         self._in_one_call = self._n_threads == 1 and work < 0.1
         self._scratch = [np.empty(self._pass.scratch_size) for _ in range(self._n_threads)]
+        self._skipping = None
+        if Skipping.applies(X.shape[0], n_components):
+            self._skipping = Skipping(samples, covariance_type, n_components, sample_weight, work, self._n_threads)
 
     def statistics(self, parameters):
         """The E-step: the sufficient statistics under these parameters, about their means."""
+        if self._skipping is not None and self.n_passes == 0:
+            self._skipping.restart()
         self.n_passes += 1
         total = SufficientStatistics(self.covariance_type, parameters.means)
+        if self._skipping is not None and self._skipping.statistics(parameters, total):
+            return total
         chol = parameters.precisions_chol.ravel()
 
         def accumulate(first, last, into, slot):

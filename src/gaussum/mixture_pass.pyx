@@ -12,16 +12,6 @@ from gaussum.kernels cimport estep, mstep
 from gaussum.kernels.lanes cimport dot_lanes, sum_lanes
 from gaussum.samples cimport ALIGNMENT, Samples, aligned, round_up
 
-ctypedef void (*log_prob_t)(
-    const double *, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t,
-    const double *, const double *, const double *, double *, double *) noexcept nogil
-ctypedef void (*accumulate_t)(
-    const double *, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, const double *,
-    double *, double *, double *, double *) noexcept nogil
-ctypedef Py_ssize_t (*parameters_t)(
-    Py_ssize_t, Py_ssize_t, const double *, const double *, const double *, const double *, const double *,
-    double *, double *, double *, double *, double *) noexcept nogil
-
 cdef enum:
     MAX_BLOCK = 992             # no power of two: rows a page apart would share cache sets
     MIN_BLOCK = 64
@@ -54,15 +44,6 @@ cdef class MixturePass:
     n_parts : int
         Parts, all but the last of the same number of samples, a multiple of the block.
     """
-
-    cdef Samples samples
-    cdef log_prob_t log_prob
-    cdef accumulate_t accumulate
-    cdef parameters_t parameters
-    cdef Py_ssize_t K, d, block, chol_size, second_size, second_step
-    cdef readonly Py_ssize_t n_parts, part_size, statistics_size, scratch_size
-    cdef const double[::1] sample_weight
-    cdef bint weighted
 
     def __init__(self, Samples samples, structure, Py_ssize_t n_components, sample_weight, Py_ssize_t n_parts):
         cdef Py_ssize_t d = samples.d, K = n_components
@@ -118,7 +99,7 @@ cdef class MixturePass:
 
     cdef void _em(self, Py_ssize_t first, Py_ssize_t last, const double *means, const double *precisions_chol,
                   const double *log_const, double *statistics, double *x) noexcept nogil:
-        cdef Py_ssize_t part, start, stop, n, i, k, ld = self.block, K = self.K, d = self.d
+        cdef Py_ssize_t part, start, stop, n, i, ld = self.block, K = self.K, d = self.d
         cdef double *resp = x + d * ld
         cdef double *log_density = resp + K * ld
         cdef double *spare = log_density + ld
@@ -133,24 +114,30 @@ cdef class MixturePass:
                 n = min(ld, stop - start)
                 self.samples.load(start, n, ld, x)
                 self.log_prob(x, ld, n, d, K, means, precisions_chol, log_const, resp, scratch)
-                estep.responsibilities(resp, ld, n, K, log_density, spare)
-                if self.weighted:
-                    w = &self.sample_weight[start]
-                    for i in range(n):
-                        # a sample without weight is absent, though its log density be infinite
-                        log_density[i] = log_density[i] if w[i] > 0.0 else 0.0
-                    own[0] += dot_lanes(w, log_density, n)
-                    own[1] += sum_lanes(w, n)
-                    for k in range(K):
-                        for i in range(n):
-                            resp[k * ld + i] *= w[i]
-                else:
-                    own[0] += sum_lanes(log_density, n)
-                    own[1] += n
+                w = &self.sample_weight[start] if self.weighted else NULL
+                self.expect(n, K, w, resp, log_density, spare, own)
                 self.accumulate(x, ld, n, d, K, resp, means, own + 2, own + 2 + K, own + 2 + K + K * d, scratch)
                 start += n
             for i in range(self.statistics_size):
                 statistics[i] += own[i]
+
+    cdef void expect(self, Py_ssize_t n, Py_ssize_t K, const double *w, double *resp, double *log_density,
+                     double *spare, double *own) noexcept nogil:
+        """From log p_ik to w_i r_ik in place; adds sum_i w_i log p_i and sum_i w_i to the head of `own`."""
+        cdef Py_ssize_t i, k, ld = self.block
+        estep.responsibilities(resp, ld, n, K, log_density, spare)
+        if w == NULL:
+            own[0] += sum_lanes(log_density, n)
+            own[1] += n
+            return
+        for i in range(n):
+            # a sample without weight is absent, though its log density be infinite
+            log_density[i] = log_density[i] if w[i] > 0.0 else 0.0
+        own[0] += dot_lanes(w, log_density, n)
+        own[1] += sum_lanes(w, n)
+        for k in range(K):
+            for i in range(n):
+                resp[k * ld + i] *= w[i]
 
     def partition(self, Py_ssize_t first, Py_ssize_t last, const double[:, ::1] origins, resp,
                   double[::1] statistics, double[::1] scratch):

@@ -13,6 +13,7 @@ cdef class Samples:
     cdef readonly Py_ssize_t n, d
     cdef readonly object array
     cdef void load(self, Py_ssize_t first, Py_ssize_t n, Py_ssize_t ld, double *x) noexcept nogil
+    cdef void gather(self, const Py_ssize_t *index, Py_ssize_t n, Py_ssize_t ld, double *x) noexcept nogil
 
 
 cdef inline double *aligned(double[::1] buffer) noexcept nogil:

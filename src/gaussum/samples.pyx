@@ -54,6 +54,19 @@ cdef class Samples:
                 _load_feature(p, row, self.single, i, last, x + j * ld)
             i = last
 
+    cdef void gather(self, const Py_ssize_t *index, Py_ssize_t n, Py_ssize_t ld, double *x) noexcept nogil:
+        """x[j * ld + i] = X[index[i], j]"""
+        cdef Py_ssize_t i, j, row = self.row, column = self.column
+        cdef const char *p
+        for j in range(self.d):
+            p = self.data + j * column
+            if self.single:
+                for i in range(n):
+                    x[j * ld + i] = (<const float *>(p + index[i] * row))[0]
+            else:
+                for i in range(n):
+                    x[j * ld + i] = (<const double *>(p + index[i] * row))[0]
+
 
 cdef inline void _prefetch_rows(const char *p, Py_ssize_t row) noexcept nogil:
     cdef Py_ssize_t i
