@@ -34,6 +34,7 @@ _pointer.restype, _pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes
 
 _C_TYPES = {
     "void": None,
+    "double": ctypes.c_double,
     "Py_ssize_t": ctypes.c_ssize_t,
     "double *": ctypes.c_void_p,
     "double const *": ctypes.c_void_p,

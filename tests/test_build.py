@@ -134,7 +134,7 @@ def test_choose(monkeypatch):
 def declarations(path):
     """{function: (result, [(type, name, comment)], ending)} of the public C functions in a .pxd or .pyx."""
     found = {}
-    pattern = r"^cdef (?:api )?(void|Py_ssize_t) (\w+)\(\n(.*?)^\) (noexcept nogil)"
+    pattern = r"^cdef (?:api )?(void|double|Py_ssize_t) (\w+)\(\n(.*?)^\) (noexcept nogil)"
     for result, name, body, ending in re.findall(pattern, path.read_text(), flags=re.M | re.S):
         arguments = re.findall(r"^ +(.+?) ?(\*?)(\w+), +# (.*)$", body, flags=re.M)
         assert len(arguments) == len(body.strip().split("\n")), (path, name)

@@ -9,7 +9,7 @@ from libc.math cimport INFINITY, log
 from libc.string cimport memset
 
 from gaussum.kernels cimport estep, mstep
-from gaussum.kernels.lanes cimport dot_lanes, sum_lanes
+from gaussum.kernels.lanes cimport sum_lanes
 from gaussum.samples cimport ALIGNMENT, Samples, aligned, round_up
 
 cdef enum:
@@ -124,20 +124,10 @@ cdef class MixturePass:
     cdef void expect(self, Py_ssize_t n, Py_ssize_t K, const double *w, double *resp, double *log_density,
                      double *spare, double *own) noexcept nogil:
         """From log p_ik to w_i r_ik in place; adds sum_i w_i log p_i and sum_i w_i to the head of `own`."""
-        cdef Py_ssize_t i, k, ld = self.block
+        cdef Py_ssize_t ld = self.block
         estep.responsibilities(resp, ld, n, K, log_density, spare)
-        if w == NULL:
-            own[0] += sum_lanes(log_density, n)
-            own[1] += n
-            return
-        for i in range(n):
-            # a sample without weight is absent, though its log density be infinite
-            log_density[i] = log_density[i] if w[i] > 0.0 else 0.0
-        own[0] += dot_lanes(w, log_density, n)
-        own[1] += sum_lanes(w, n)
-        for k in range(K):
-            for i in range(n):
-                resp[k * ld + i] *= w[i]
+        own[0] += estep.weigh(resp, ld, n, K, log_density, w)
+        own[1] += n if w == NULL else sum_lanes(w, n)
 
     def partition(self, Py_ssize_t first, Py_ssize_t last, const double[:, ::1] origins, resp,
                   double[::1] statistics, double[::1] scratch):

@@ -83,3 +83,13 @@ cdef void responsibilities(
     real *log_density,                  # OUT (n,)
     real *scratch,                      # SCRATCH (ld,)
 ) noexcept nogil
+
+
+cdef double weigh(
+    real *resp,                         # INOUT (K, ld): r_ik, then w_i r_ik
+    Py_ssize_t ld,                      # IN
+    Py_ssize_t n,                       # IN
+    Py_ssize_t K,                       # IN
+    const real *log_density,            # IN (n,)
+    const double *sample_weight,        # IN (n,), or NULL: all 1
+) noexcept nogil

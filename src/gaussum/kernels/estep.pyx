@@ -14,14 +14,15 @@ Functions take n <= ld samples, allocate nothing and hold no state.
 """
 from libc.math cimport INFINITY
 
-from gaussum.kernels.lanes cimport LOWEST, fused, simd_exp_nonpositive, simd_log
+from gaussum.kernels.lanes cimport add_lanes
 from gaussum.kernels.real cimport real
 from gaussum.kernels.vec cimport (
-    TILE, TILE_COLUMNS, TILE_SUMS, VEC_REALS, VEC_TILE, vec, vec_all, vec_fused, vec_load, vec_store
+    REAL_LOWEST, TILE, TILE_COLUMNS, TILE_SUMS, VEC_REALS, VEC_TILE, real_exp_nonpositive, real_log, vec, vec_all,
+    vec_fused, vec_load, vec_store
 )
 
 cdef enum:
-    ROW = 32                            # samples of a tile of responsibilities, and the steps of 32 below
+    ROW = 32                            # samples of a tile of responsibilities, the lanes of sums, and the steps below
 
 
 cdef api Py_ssize_t estep_scratch(
@@ -339,9 +340,9 @@ cdef inline void _log_densities_tile(
         total[i] = 0.0
     for k in range(K):
         for i in range(n):
-            total[i] += simd_exp_nonpositive(log_prob[k * ld + i] - largest[i])
+            total[i] += real_exp_nonpositive(log_prob[k * ld + i] - largest[i])
     for i in range(n):
-        log_density[i] = largest[i] + simd_log(total[i])
+        log_density[i] = largest[i] + real_log(total[i])
 
 
 cdef api void responsibilities(
@@ -377,13 +378,13 @@ cdef inline void _responsibilities_tile(
         total[i] = 0.0
     for k in range(K):
         for i in range(n):
-            e = simd_exp_nonpositive(log_prob[k * ld + i] - largest[i])
+            e = real_exp_nonpositive(log_prob[k * ld + i] - largest[i])
             log_prob[k * ld + i] = e
             total[i] += e
     for i in range(n):
-        log_density[i] = largest[i] + simd_log(total[i])
-        lost += total[i] < 0.5
-        total[i] = 1.0 / total[i]
+        log_density[i] = largest[i] + real_log(total[i])
+        lost += <real>1.0 if total[i] < <real>0.5 else <real>0.0
+        total[i] = <real>1.0 / total[i]
     for k in range(K):
         for i in range(n):
             log_prob[k * ld + i] *= total[i]
@@ -391,7 +392,46 @@ cdef inline void _responsibilities_tile(
         for i in range(n):
             if log_density[i] == -INFINITY:
                 for k in range(K):
-                    log_prob[k * ld + i] = 1.0 / K
+                    log_prob[k * ld + i] = <real>1.0 / K
+
+
+cdef api double weigh(
+    real *resp,                         # INOUT (K, ld): r_ik, then w_i r_ik
+    Py_ssize_t ld,                      # IN
+    Py_ssize_t n,                       # IN
+    Py_ssize_t K,                       # IN
+    const real *log_density,            # IN (n,)
+    const double *sample_weight,        # IN (n,), or NULL: all 1
+) noexcept nogil:
+    """r_ik <- w_i r_ik; returns sum_i w_i log p_i, where a sample without weight adds nothing, log p_i = -inf or not"""
+    cdef double lanes[ROW]
+    cdef Py_ssize_t i, k, l, rows = n // ROW
+    for l in range(ROW):
+        lanes[l] = 0.0
+    for i in range(rows):
+        _add_weighed(log_density + i * ROW, sample_weight + i * ROW if sample_weight is not NULL else NULL, ROW, lanes)
+    _add_weighed(log_density + rows * ROW, sample_weight + rows * ROW if sample_weight is not NULL else NULL,
+                 n - rows * ROW, lanes)
+    if sample_weight is not NULL:
+        for k in range(K):
+            for i in range(n):
+                resp[k * ld + i] = resp[k * ld + i] * <real>sample_weight[i]
+    return add_lanes(lanes)
+
+
+cdef inline void _add_weighed(
+    const real *log_density,            # IN (n,)
+    const double *sample_weight,        # IN (n,), or NULL
+    Py_ssize_t n,                       # IN, n <= ROW
+    double *lanes,                      # INOUT (ROW,)
+) noexcept nogil:
+    cdef Py_ssize_t l
+    if sample_weight is NULL:
+        for l in range(n):
+            lanes[l] += log_density[l]
+    else:
+        for l in range(n):
+            lanes[l] += sample_weight[l] * log_density[l] if sample_weight[l] > 0.0 else 0.0
 
 
 cdef inline void _maximum(
@@ -402,7 +442,7 @@ cdef inline void _maximum(
     """max_k log p_ik, from the lowest double up, so that -inf less the largest is never NaN"""
     cdef Py_ssize_t i, k
     for i in range(n):
-        largest[i] = LOWEST
+        largest[i] = REAL_LOWEST
     for k in range(K):
         for i in range(n):
             largest[i] = log_prob[k * ld + i] if log_prob[k * ld + i] > largest[i] else largest[i]

@@ -6,7 +6,6 @@ cimport cython
 
 cdef extern from "simd_math.h" nogil:
     double simd_exp(double x)
-    double simd_exp_nonpositive(double x)
     double simd_log(double x)
     double fused(double a, double b, double c)
     const double LOWEST                 # the lowest finite double
@@ -16,7 +15,7 @@ cdef enum:
 
 
 @cython.cdivision(True)
-cdef inline double _add_lanes(double *lanes) noexcept nogil:
+cdef inline double add_lanes(double *lanes) noexcept nogil:
     cdef Py_ssize_t l, half = LANES // 2
     while half > 0:
         for l in range(half):
@@ -37,7 +36,7 @@ cdef inline double sum_lanes(const double *a, Py_ssize_t n) noexcept nogil:
             lanes[l] += a[i + l]
     for l in range(n - whole):
         lanes[l] += a[whole + l]
-    return _add_lanes(lanes)
+    return add_lanes(lanes)
 
 
 @cython.cdivision(True)
@@ -52,36 +51,4 @@ cdef inline double dot_lanes(const double *a, const double *b, Py_ssize_t n) noe
             lanes[l] = fused(a[i + l], b[i + l], lanes[l])
     for l in range(n - whole):
         lanes[l] = fused(a[whole + l], b[whole + l], lanes[l])
-    return _add_lanes(lanes)
-
-
-@cython.cdivision(True)
-cdef inline void moments_lanes(
-    const double *x,                    # IN (n,)
-    const double *resp,                 # IN (n,)
-    Py_ssize_t n,                       # IN
-    double origin,                      # IN
-    double *first,                      # INOUT ()
-    double *second,                     # INOUT ()
-) noexcept nogil:
-    """f <- f + sum_i r_i (x_i - o),  s <- s + sum_i r_i (x_i - o)^2"""
-    cdef double firsts[LANES]
-    cdef double seconds[LANES]
-    cdef double z, rz
-    cdef Py_ssize_t i, l, whole = n - n % LANES
-    for l in range(LANES):
-        firsts[l] = 0.0
-        seconds[l] = 0.0
-    for i in range(0, whole, 32):
-        for l in range(LANES):
-            z = x[i + l] - origin
-            rz = resp[i + l] * z
-            firsts[l] += rz
-            seconds[l] = fused(rz, z, seconds[l])
-    for l in range(n - whole):
-        z = x[whole + l] - origin
-        rz = resp[whole + l] * z
-        firsts[l] += rz
-        seconds[l] = fused(rz, z, seconds[l])
-    first[0] += _add_lanes(firsts)
-    second[0] += _add_lanes(seconds)
+    return add_lanes(lanes)

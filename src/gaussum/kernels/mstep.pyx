@@ -23,11 +23,12 @@ from libc.math cimport INFINITY, NAN, log, sqrt
 from gaussum.kernels.lapack cimport inverse_cholesky
 from gaussum.kernels.real cimport real
 from gaussum.kernels.vec cimport (
-    FEW, FEW_LANES, FEW_SUMS, LANES, SIDE_LANES, SIDE_SUMS, VEC_REALS, VEC_SIDE, vec, vec_all, vec_fused,
+    FEW, FEW_LANES, FEW_SUMS, LANES, SIDE_LANES, SIDE_SUMS, VEC_REALS, VEC_SIDE, real_sqrt, vec, vec_all, vec_fused,
     vec_load, vec_store
 )
 
-cdef double CANCELLED = 1e-4
+# the part of a variance that must be left where moments about a common origin are brought back to each component's own
+cdef double CANCELLED = 1e-4 if sizeof(real) == 8 else 0.1
 
 
 cdef api Py_ssize_t mstep_scratch(
@@ -160,7 +161,7 @@ cdef inline void _scatter(
     cdef real *root = scratch
     cdef real *z = scratch + stride
     for i in range(n):
-        root[i] = sqrt(resp[i])
+        root[i] = real_sqrt(resp[i])
     for i in range(n, stride):
         root[i] = 0.0
     for j in range(d):

@@ -139,4 +139,67 @@ static inline double simd_log(double x)
     return x >= 0.0 ? result : NAN;
 }
 
+/* The same for floats: a polynomial of degree 6 with a relative error of 2^-26.5, and the series of log in s. */
+
+#if GAUSSUM_FMA
+#define fusedf(a, b, c) fmaf((a), (b), (c))
+#else
+#define fusedf(a, b, c) ((a) * (b) + (c))
+#endif
+
+#define ROUND_SHIFTF 12582912.0f                    /* 1.5 2^23 */
+
+static inline float bits_to_float(uint32_t bits)
+{
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+static inline uint32_t float_to_bits(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
+/* e^x for x <= 0, and 0 below -87, where results stop being normal numbers */
+static inline float simd_expf_nonpositive(float x)
+{
+    float shifted = fusedf(x, 0x1.715476p+0f, ROUND_SHIFTF + 127.0f);
+    float n = shifted - (ROUND_SHIFTF + 127.0f);
+    float r = fusedf(n, -0x1.63p-1f, x);            /* ln 2 in two parts, n times the first is exact */
+    r = fusedf(n, 0x1.bd0106p-13f, r);
+
+    float q = 0x1.6d110ap-10f;
+    q = fusedf(q, r, 0x1.120b6ep-7f);
+    q = fusedf(q, r, 0x1.55551ap-5f);
+    q = fusedf(q, r, 0x1.5554dcp-3f);
+    q = fusedf(q, r, 0.5f);
+    float p = fusedf(r, fusedf(r, q, 1.0f), 1.0f);
+    float result = p * bits_to_float(float_to_bits(shifted) << 23);
+    return x < -87.0f ? 0.0f : result;
+}
+
+/* log x of normal numbers, and of 0 */
+static inline float simd_logf(float x)
+{
+    const uint32_t sqrt_half = 0x3f3504f3u;
+    uint32_t k_bits = (float_to_bits(x) - sqrt_half + (256u << 23)) >> 23;
+    float m = bits_to_float(float_to_bits(x) - ((k_bits - 256u) << 23));
+    float k = bits_to_float(0x4b000000u | k_bits) - (0x1p23f + 256.0f);
+
+    float f = m - 1.0f;
+    float s = f / (2.0f + f);
+    float z = s * s;
+    float R = 0x1.c71c72p-3f;
+    R = fusedf(R, z, 0x1.24924ap-2f);
+    R = fusedf(R, z, 0x1.99999ap-2f);
+    R = fusedf(R, z, 0x1.555556p-1f);
+    float h = 0.5f * f * f;
+    float rest = fusedf(-s, fusedf(z, R, h), fusedf(k, 0x1.bd0106p-13f, h));
+    float result = fusedf(k, 0x1.63p-1f, f - rest);
+    return x == 0.0f ? -INFINITY : result;
+}
+
 #endif

@@ -18,6 +18,11 @@ typedef double gaussum_real;
 #define VEC_PICK(of_double, of_single) of_double
 #endif
 
+#define real_exp_nonpositive VEC_PICK(simd_exp_nonpositive, simd_expf_nonpositive)
+#define real_log VEC_PICK(simd_log, simd_logf)
+#define real_sqrt VEC_PICK(sqrt, sqrtf)
+#define REAL_LOWEST VEC_PICK(-DBL_MAX, -FLT_MAX)
+
 #if defined(__GNUC__) && defined(__AVX512F__)
 #include <immintrin.h>
 typedef VEC_PICK(__m512d, __m512) vec;

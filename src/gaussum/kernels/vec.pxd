@@ -4,6 +4,10 @@ from gaussum.kernels.real cimport real
 
 cdef extern from "vec.h" nogil:
     ctypedef double vec
+    real real_exp_nonpositive(real)     # e^x for x <= 0
+    real real_log(real)
+    real real_sqrt(real)
+    const real REAL_LOWEST              # the lowest finite real
     vec vec_load(const real *)
     void vec_store(real *, vec)
     vec vec_all(real)
