@@ -12,10 +12,10 @@ ROOT = Path(__file__).parent.parent / "src" / "gaussum"
 # From the ground up, one layer a line: a module may import from the lines before its own, and from what
 # stands before it on its own line.
 LAYERS = """
-kernels.blas kernels.lanes kernels._cpu kernels.dispatch
+kernels.blas kernels.lanes kernels.coordinates kernels._cpu kernels.dispatch
 kernels.estep kernels.mstep kernels.gauss_sum kernels
 base validation criteria
-samples covariance mixture_pass sum_pass parallel
+samples covariance mixture_pass quasi_newton sum_pass parallel
 statistics parameters
 likelihood acceleration
 initialize em

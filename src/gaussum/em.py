@@ -7,17 +7,16 @@ et al. 2010); accelerated ones the quasi-Newton model's own prediction, which pl
 """
 
 import math
+import sys
 import warnings
 from dataclasses import dataclass, field
-
-import numpy as np
 
 from gaussum.acceleration import QuasiNewton
 from gaussum.likelihood import CollapseError
 from gaussum.parameters import MixtureParameters
 
 # Changes below this many units in the last place are rounding.
-_ROUNDING = 8 * np.finfo(np.float64).eps
+_ROUNDING = 8 * sys.float_info.epsilon
 # The criterion has to hold this many times running: early on, a slow mode hides behind fast ones.
 _IN_A_ROW = 3
 # Plain iterations before the quasi-Newton model starts: EM is fast and safe far from the optimum.
@@ -132,11 +131,10 @@ def maximize(likelihood, parameters, *, tol, max_iter, accelerate=True, callback
 
 
 def _maximize(likelihood, parameters, tol, max_iter, accelerate, callback):
-    statistics = likelihood.statistics(parameters)
-    objective = likelihood.objective(parameters, statistics)
+    statistics, objective = likelihood.evaluate(parameters)
     objectives = []
     model = QuasiNewton(likelihood) if accelerate else None
-    remaining, held, converged, n_iter, plain = np.inf, 0, False, 0, _WARM_UP
+    remaining, held, converged, n_iter, plain = math.inf, 0, False, 0, _WARM_UP
     changes = []
     while n_iter < max_iter:
         n_iter += 1
@@ -149,14 +147,13 @@ def _maximize(likelihood, parameters, tol, max_iter, accelerate, callback):
             changes.clear()
         else:
             after = likelihood.maximize(statistics)
-            after_statistics = likelihood.statistics(after)
-            after_objective = likelihood.objective(after, after_statistics)
+            after_statistics, after_objective = likelihood.evaluate(after)
             plain = max(plain - 1, 0)
             changes.append(after_objective - objective)
             remaining = _aitken(changes)
         change = after_objective - objective
         rounding = _ROUNDING * max(1.0, abs(after_objective))
-        if not np.isfinite(after_objective):
+        if not math.isfinite(after_objective):
             raise CollapseError(f"the log-likelihood became {after_objective} at iteration {n_iter}")
         parameters, statistics, objective = after, after_statistics, after_objective
         objectives.append(objective)
@@ -180,6 +177,6 @@ def _maximize(likelihood, parameters, tol, max_iter, accelerate, callback):
 def _aitken(changes):
     """The sum of all changes to come, if they go on falling in the ratio of the last two."""
     if len(changes) < 2 or changes[-2] <= 0 or changes[-1] < 0:
-        return np.inf
+        return math.inf
     rate = changes[-1] / changes[-2]
-    return changes[-1] * rate / (1.0 - rate) if rate < 1.0 else np.inf
+    return changes[-1] * rate / (1.0 - rate) if rate < 1.0 else math.inf
