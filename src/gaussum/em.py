@@ -8,9 +8,10 @@ et al. 2010); accelerated ones the quasi-Newton model's own prediction, which pl
 
 import math
 import sys
-import warnings
 from dataclasses import dataclass, field
+from functools import partial
 
+from gaussum import parallel
 from gaussum.acceleration import QuasiNewton
 from gaussum.likelihood import CollapseError
 from gaussum.parameters import MixtureParameters
@@ -55,8 +56,10 @@ class EMResult:
     remaining: float
 
 
-def best_of(likelihood, starts, *, report=None, **options):
+def best_of(likelihood, starts, *, report=None, callback=None, **options):
     """Run EM from several starts and return the EMResult with the highest objective.
+
+    Small problems run side by side, with the same results.
 
     Parameters
     ----------
@@ -64,7 +67,9 @@ def best_of(likelihood, starts, *, report=None, **options):
     starts : sequence of callables
         Each returns first parameters. One that fails does not end the others.
     report : callable, optional
-        Takes a line of text a start.
+        Takes a line of text a start, in their order.
+    callback : callable, optional
+        Called with (iteration, objective); the starts then run one after the other.
     **options
         Of `maximize`.
 
@@ -73,30 +78,38 @@ def best_of(likelihood, starts, *, report=None, **options):
     ValueError
         Every start failed.
     """
-    best, error = None, None
-    for number, start in enumerate(starts, 1):
+    n_threads = 1 if callback else likelihood.threads_beside(len(starts))
+    best, failure, number = None, None, 0
+
+    def run(start):
+        own = likelihood if n_threads == 1 else likelihood.alone()
+        return maximize(own, start(), callback=callback, **options)
+
+    def receive(outcome):
+        nonlocal best, failure, number
+        number += 1
         try:
-            result = maximize(likelihood, start(), **options)
-        except CollapseError as failure:
-            error = failure
-            told = f"start {number} of {len(starts)} failed: {failure}"
-            warnings.warn(told, ConvergenceWarning, stacklevel=3)
-            continue
+            result = outcome.result()
+        except CollapseError as error:
+            failure = error
+            parallel.warn(f"start {number} of {len(starts)} failed: {error}", ConvergenceWarning)
+            return
         if report is not None:
             state = "converged" if result.converged else "not converged"
             reached = f"mean log-likelihood {result.log_likelihood:.9g}"
             report(f"start {number}: {result.n_iter} iterations, {state}, {reached}")
         if best is None or result.objectives[-1] > best.objectives[-1]:
             best = result
+
+    parallel.side_by_side([partial(run, start) for start in starts], n_threads, parallel.in_order(receive))
     if best is None:
-        raise ValueError(f"no start led to a mixture ({error}); try a larger reg_covar or fewer components")
+        raise ValueError(f"no start led to a mixture ({failure}); try a larger reg_covar or fewer components")
     if not best.converged:
         gain = f"an estimated {best.remaining:.2g}" if math.isfinite(best.remaining) else "an unknown amount"
-        warnings.warn(
+        parallel.warn(
             f"the fit did not converge in max_iter={options['max_iter']} iterations; {gain} of mean log-likelihood is "
             f"still to gain (tol={options['tol']:g}): raise max_iter or tol, or try another start",
             ConvergenceWarning,
-            stacklevel=3,
         )
     return best
 

@@ -1,6 +1,6 @@
 """The two steps of EM on given samples: compiled passes, divided among threads."""
 
-import warnings
+import copy
 from contextlib import nullcontext
 
 import numpy as np
@@ -60,10 +60,24 @@ class MixtureLikelihood:
             Samples(X), covariance_type, n_components, sample_weight, parallel.n_parts(X.shape[0], work), self.ridge
         )
         self._second_shape = second_shape(covariance_type, n_components, X.shape[1])
+        self._limit = n_threads
         self._n_threads = min(parallel.resolve_threads(n_threads, work), self._pass.n_parts)
         # little work runs in one call, much of it part by part, so that Ctrl-C is seen
-        self._in_one_call = self._n_threads == 1 and work < 0.1
+        self._small = work < 0.1
+        self._in_one_call = self._n_threads == 1 and self._small
         self._scratch = [np.empty(self._pass.scratch_size) for _ in range(self._n_threads)]
+
+    def threads_beside(self, n_runs):
+        """The threads on which to run EM so many times side by side; 1 for one run after the other."""
+        work = seconds(*self.X.shape, self.n_components, self.covariance_type)
+        return parallel.threads_beside(n_runs, self.X.shape[0], work, self._limit)
+
+    def alone(self):
+        """The same likelihood on one thread, with a scratch of its own."""
+        own = copy.copy(self)
+        own._n_threads, own._in_one_call = 1, self._small
+        own._scratch = [np.empty(self._pass.scratch_size)]
+        return own
 
     def evaluate(self, parameters):
         """The E-step: the sufficient statistics under these parameters, about their means, and the objective.
@@ -75,6 +89,7 @@ class MixtureLikelihood:
 
     def statistics(self, parameters):
         """The sufficient statistics under these parameters, about their means."""
+        parallel.check()
         self.n_passes += 1
         buffer = np.zeros(self._pass.statistics_size)
         if self._in_one_call:
@@ -135,12 +150,11 @@ class MixtureLikelihood:
         self.n_rescues += 1
         drop = self.n_rescues > _MOST_RESCUES
         if self.n_rescues <= _MOST_RESCUES + 1:
-            warnings.warn(
+            parallel.warn(
                 f"component(s) {', '.join(map(str, lost))} collapsed (no samples left, or a singular covariance) and "
                 f"{'lost their weight' if drop else 'were spread over the whole data again'}; "
                 "fewer components or a larger reg_covar avoid this",
                 CollapsedComponentWarning,
-                stacklevel=2,
             )
         # the spread of the others about their mean; the lost are set down at different places within it
         center = weights[alive] @ means[alive] / mass
