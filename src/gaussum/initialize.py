@@ -112,16 +112,18 @@ def _assign(X, centers, weight):
     An empty cluster takes the sample that is farthest from its centre.
     """
     labels = np.empty(len(X), dtype=np.intp)
-    distance = np.empty(len(X))
     with np.errstate(over="ignore", invalid="ignore"):
         norms = _squares(centers)
         for start in range(0, len(X), _ROWS):
-            rows = X[start : start + _ROWS]
             # |x|^2 is the same for every centre and left out of the comparison
-            nearest = (rows @ (-2.0 * centers.T) + norms).argmin(axis=1)
-            labels[start : start + _ROWS] = nearest
-            distance[start : start + _ROWS] = _squares(rows - centers[nearest])
-    mass = np.bincount(labels, weight, minlength=len(centers))
+            rows = X[start : start + _ROWS]
+            labels[start : start + _ROWS] = (rows @ (-2.0 * centers.T) + norms).argmin(axis=1)
+        mass = np.bincount(labels, weight, minlength=len(centers))
+        if (mass == 0).any():
+            distance = np.concatenate([
+                _squares(X[start : start + _ROWS] - centers[labels[start : start + _ROWS]])
+                for start in range(0, len(X), _ROWS)
+            ])
     for k in np.flatnonzero(mass == 0):
         shared = np.bincount(labels, minlength=len(centers))[labels] > 1
         far = int(np.argmax(np.where(shared, distance, -1.0)))

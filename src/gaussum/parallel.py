@@ -18,7 +18,6 @@ import queue
 import sys
 import threading
 import warnings
-from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 
 from threadpoolctl import OpenBLASController, ThreadpoolController
@@ -201,6 +200,11 @@ class Outcome:
         finally:
             _task.warnings = outer
 
+    @property
+    def ends_all(self):
+        """Whether the exception is a KeyboardInterrupt or the like."""
+        return self.error is not None and not isinstance(self.error, Exception)
+
     def result(self):
         """Give the warnings, from this thread; then return the value or raise the exception."""
         for message, category in self.warnings:
@@ -229,15 +233,21 @@ def side_by_side(tasks, n_threads, receive):
         for index, task in enumerate(tasks):
             receive(index, Outcome(task))
         return
-    stop, ended, left = threading.Event(), queue.SimpleQueue(), deque(enumerate(tasks))
+    stop, ended, lock = threading.Event(), queue.SimpleQueue(), threading.Lock()
+    left = enumerate(tasks)
 
     def work():
         _task.stop = stop
         try:
-            while left and not stop.is_set():
-                with contextlib.suppress(IndexError):       # another thread was faster
-                    index, task = left.popleft()
-                    ended.put((index, Outcome(task, catch=BaseException)))
+            while not stop.is_set():
+                with lock:
+                    index, task = next(left, (None, None))
+                if task is None:
+                    break
+                outcome = Outcome(task, catch=BaseException)
+                ended.put((index, outcome))
+                if outcome.ends_all:
+                    stop.set()
         finally:
             _task.stop = None
 
@@ -249,7 +259,7 @@ def side_by_side(tasks, n_threads, receive):
                 futures.append(_get_pool(n_threads).submit(contextvars.copy_context().run, work))
             for _ in tasks:
                 index, outcome = _next(ended)
-                if outcome.error is not None and not isinstance(outcome.error, Exception):
+                if outcome.ends_all:
                     raise outcome.error
                 receive(index, outcome)
         finally:
