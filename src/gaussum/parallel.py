@@ -217,7 +217,8 @@ class Outcome:
 def side_by_side(tasks, n_threads, receive):
     """Call every task, each on one thread, and ``receive(index, outcome)`` as they end, in the calling thread.
 
-    A task may itself ask for threads: it gets its own alone, so nothing waits for what waits for it.
+    A task may itself ask for threads: it gets its own alone, so nothing waits for what waits for it. BLAS keeps to
+    the thread that calls it, however many threads there are: the starts' k-means calls it.
 
     Parameters
     ----------
@@ -229,12 +230,17 @@ def side_by_side(tasks, n_threads, receive):
         `check`, and is raised when they have.
     """
     n_threads = min(n_threads, len(tasks))
-    if n_threads <= 1 or _is_beside():
-        for index, task in enumerate(tasks):
-            receive(index, Outcome(task))
-        return
-    stop, ended, lock = threading.Event(), queue.SimpleQueue(), threading.Lock()
-    left = enumerate(tasks)
+    with single_threaded_blas():
+        if n_threads <= 1 or _is_beside():
+            for index, task in enumerate(tasks):
+                receive(index, Outcome(task))
+        else:
+            _side_by_side(tasks, n_threads, receive)
+
+
+def _side_by_side(tasks, n_threads, receive):
+    left, lock = enumerate(tasks), threading.Lock()
+    stop, ended = threading.Event(), queue.SimpleQueue()
 
     def work():
         _task.stop = stop
@@ -252,19 +258,18 @@ def side_by_side(tasks, n_threads, receive):
             _task.stop = None
 
     futures = []
-    with single_threaded_blas():
-        try:
-            for _ in range(n_threads):
-                # in the caller's context: NumPy keeps its error state there
-                futures.append(_get_pool(n_threads).submit(contextvars.copy_context().run, work))
-            for _ in tasks:
-                index, outcome = _next(ended)
-                if outcome.ends_all:
-                    raise outcome.error
-                receive(index, outcome)
-        finally:
-            stop.set()
-            _wait_for_all(futures)
+    try:
+        for _ in range(n_threads):
+            # in the caller's context: NumPy keeps its error state there
+            futures.append(_get_pool(n_threads).submit(contextvars.copy_context().run, work))
+        for _ in tasks:
+            index, outcome = _next(ended)
+            if outcome.ends_all:
+                raise outcome.error
+            receive(index, outcome)
+    finally:
+        stop.set()
+        _wait_for_all(futures)
 
 
 def in_order(receive):
