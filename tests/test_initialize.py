@@ -26,7 +26,7 @@ def begin(X, method, K=3, covariance_type="full", weight=None, seed=0):
 def test_every_start_is_a_mixture(method, covariance_type):
     start = begin(blobs(), method, covariance_type=covariance_type)
     assert start.weights.sum() == pytest.approx(1, rel=1e-14)
-    assert np.isfinite(start.means).all() and np.isfinite(start.log_const).all()
+    assert np.isfinite(start.means).all() and np.isfinite(start.buffer).all()
     again = begin(blobs(), method, covariance_type=covariance_type)
     np.testing.assert_array_equal(start.means, again.means)
     other = begin(blobs(), method, covariance_type=covariance_type, seed=1)

@@ -12,11 +12,11 @@ ROOT = Path(__file__).parent.parent / "src" / "gaussum"
 # From the ground up, one layer a line: a module may import from the lines before its own, and from what
 # stands before it on its own line.
 LAYERS = """
-kernels.lapack kernels.real kernels.lanes kernels._cpu kernels.dispatch
+kernels.lapack kernels.real kernels.lanes kernels.coordinates kernels._cpu kernels.dispatch
 kernels.vec
 kernels.estep kernels.mstep kernels.separation kernels.gauss_sum kernels.kmeans kernels
 base validation criteria
-samples covariance initial_pass mixture_pass skipping_pass sum_pass parallel
+samples covariance initial_pass mixture_pass skipping_pass quasi_newton sum_pass parallel
 statistics parameters
 skipping likelihood acceleration
 initialize em

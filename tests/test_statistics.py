@@ -37,7 +37,8 @@ def by_definition(parameters, X, weight):
         y = z @ U
     else:
         y = z * (U if U.ndim == 2 else U[:, None])
-    log_prob = parameters.log_const - 0.5 * (y**2).sum(axis=2)
+    log_const = np.log(parameters.weights) + parameters.log_det - 0.5 * D * np.log(2 * np.pi)
+    log_prob = log_const - 0.5 * (y**2).sum(axis=2)
     log_density = np.logaddexp.reduce(log_prob, axis=1)
     r = weight[:, None] * np.exp(log_prob - log_density[:, None])
     second = {

@@ -74,7 +74,7 @@ def _mixture(options, table, progress):
         random_state=options.seed,
         n_threads=options.threads,
     )
-    mixture.fit(table.values, sample_weight=table.weights, callback=progress.iteration)
+    mixture.fit(table.values, sample_weight=table.weights, callback=progress.iteration if progress.active else None)
     progress.clear()
     return mixture
 

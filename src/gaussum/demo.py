@@ -142,7 +142,7 @@ class _Story:
 
     def fit(self, X, n_components):
         mixture = GaussianMixture(n_components, **STARTS, n_threads=self.n_threads)
-        mixture.fit(X, callback=self.progress.iteration)
+        mixture.fit(X, callback=self.progress.iteration if self.progress.active else None)
         self.progress.clear()
         return mixture, mixture_results(mixture, len(X), float(mixture.score_samples(X).sum()))
 

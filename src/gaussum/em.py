@@ -7,17 +7,17 @@ et al. 2010); accelerated ones the quasi-Newton model's own prediction, which pl
 """
 
 import math
-import warnings
+import sys
 from dataclasses import dataclass, field
+from functools import partial
 
-import numpy as np
-
+from gaussum import parallel
 from gaussum.acceleration import QuasiNewton
 from gaussum.likelihood import CollapseError
 from gaussum.parameters import MixtureParameters
 
 # Changes below this many units in the last place are rounding.
-_ROUNDING = 8 * np.finfo(np.float64).eps
+_ROUNDING = 8 * sys.float_info.epsilon
 # The criterion has to hold this many times running: early on, a slow mode hides behind fast ones.
 _IN_A_ROW = 3
 # Plain iterations before the quasi-Newton model starts: EM is fast and safe far from the optimum.
@@ -56,8 +56,10 @@ class EMResult:
     remaining: float
 
 
-def best_of(likelihood, starts, *, report=None, **options):
+def best_of(likelihood, starts, *, report=None, callback=None, **options):
     """Run EM from several starts and return the EMResult with the highest objective.
+
+    Small problems run side by side, with the same results.
 
     Parameters
     ----------
@@ -65,7 +67,9 @@ def best_of(likelihood, starts, *, report=None, **options):
     starts : sequence of callables
         Each returns first parameters. One that fails does not end the others.
     report : callable, optional
-        Takes a line of text a start.
+        Takes a line of text a start, in their order.
+    callback : callable, optional
+        Called with (iteration, objective); the starts then run one after the other.
     **options
         Of `maximize`.
 
@@ -74,30 +78,38 @@ def best_of(likelihood, starts, *, report=None, **options):
     ValueError
         Every start failed.
     """
-    best, error = None, None
-    for number, start in enumerate(starts, 1):
+    n_threads = 1 if callback else likelihood.threads_beside(len(starts))
+    best, failure, number = None, None, 0
+
+    def run(start):
+        own = likelihood if n_threads == 1 else likelihood.alone()
+        return maximize(own, start(), callback=callback, **options)
+
+    def receive(outcome):
+        nonlocal best, failure, number
+        number += 1
         try:
-            result = maximize(likelihood, start(), **options)
-        except CollapseError as failure:
-            error = failure
-            told = f"start {number} of {len(starts)} failed: {failure}"
-            warnings.warn(told, ConvergenceWarning, stacklevel=3)
-            continue
+            result = outcome.result()
+        except CollapseError as error:
+            failure = error
+            parallel.warn(f"start {number} of {len(starts)} failed: {error}", ConvergenceWarning)
+            return
         if report is not None:
             state = "converged" if result.converged else "not converged"
             reached = f"mean log-likelihood {result.log_likelihood:.9g}"
             report(f"start {number}: {result.n_iter} iterations, {state}, {reached}")
         if best is None or result.objectives[-1] > best.objectives[-1]:
             best = result
+
+    parallel.side_by_side([partial(run, start) for start in starts], n_threads, parallel.in_order(receive))
     if best is None:
-        raise ValueError(f"no start led to a mixture ({error}); try a larger reg_covar or fewer components")
+        raise ValueError(f"no start led to a mixture ({failure}); try a larger reg_covar or fewer components")
     if not best.converged:
         gain = f"an estimated {best.remaining:.2g}" if math.isfinite(best.remaining) else "an unknown amount"
-        warnings.warn(
+        parallel.warn(
             f"the fit did not converge in max_iter={options['max_iter']} iterations; {gain} of mean log-likelihood is "
             f"still to gain (tol={options['tol']:g}): raise max_iter or tol, or try another start",
             ConvergenceWarning,
-            stacklevel=3,
         )
     return best
 
@@ -132,11 +144,10 @@ def maximize(likelihood, parameters, *, tol, max_iter, accelerate=True, callback
 
 
 def _maximize(likelihood, parameters, tol, max_iter, accelerate, callback):
-    statistics = likelihood.statistics(parameters)
-    objective = likelihood.objective(parameters, statistics)
+    statistics, objective = likelihood.evaluate(parameters)
     objectives = []
     model = QuasiNewton(likelihood) if accelerate else None
-    remaining, held, converged, n_iter, plain = np.inf, 0, False, 0, _WARM_UP
+    remaining, held, converged, n_iter, plain = math.inf, 0, False, 0, _WARM_UP
     changes = []
     while n_iter < max_iter:
         n_iter += 1
@@ -149,14 +160,13 @@ def _maximize(likelihood, parameters, tol, max_iter, accelerate, callback):
             changes.clear()
         else:
             after = likelihood.maximize(statistics)
-            after_statistics = likelihood.statistics(after)
-            after_objective = likelihood.objective(after, after_statistics)
+            after_statistics, after_objective = likelihood.evaluate(after)
             plain = max(plain - 1, 0)
             changes.append(after_objective - objective)
             remaining = _aitken(changes)
         change = after_objective - objective
         rounding = _ROUNDING * max(1.0, abs(after_objective))
-        if not np.isfinite(after_objective):
+        if not math.isfinite(after_objective):
             raise CollapseError(f"the log-likelihood became {after_objective} at iteration {n_iter}")
         parameters, statistics, objective = after, after_statistics, after_objective
         objectives.append(objective)
@@ -180,6 +190,6 @@ def _maximize(likelihood, parameters, tol, max_iter, accelerate, callback):
 def _aitken(changes):
     """The sum of all changes to come, if they go on falling in the ratio of the last two."""
     if len(changes) < 2 or changes[-2] <= 0 or changes[-1] < 0:
-        return np.inf
+        return math.inf
     rate = changes[-1] / changes[-2]
-    return changes[-1] * rate / (1.0 - rate) if rate < 1.0 else np.inf
+    return changes[-1] * rate / (1.0 - rate) if rate < 1.0 else math.inf

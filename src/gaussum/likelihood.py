@@ -1,7 +1,8 @@
 """The two steps of EM on given samples: compiled passes, divided among threads."""
 
-import warnings
+import copy
 from contextlib import nullcontext
+from functools import partial
 
 import numpy as np
 
@@ -59,40 +60,63 @@ class MixtureLikelihood:
         work = seconds(*X.shape, n_components, covariance_type)
         samples = Samples(X)
         self._pass = MixturePass(
-            samples, covariance_type, n_components, sample_weight, parallel.n_parts(X.shape[0], work)
+            samples, covariance_type, n_components, sample_weight, parallel.n_parts(X.shape[0], work), self.ridge
         )
+        self._second_shape = second_shape(covariance_type, n_components, X.shape[1])
+        self._limit = n_threads
         self._n_threads = min(parallel.resolve_threads(n_threads, work), self._pass.n_parts)
         # little work runs in one call, much of it part by part, so that Ctrl-C is seen
-        self._in_one_call = self._n_threads == 1 and work < 0.1
+        self._small = work < 0.1
+        self._in_one_call = self._n_threads == 1 and self._small
         self._scratch = [np.empty(self._pass.scratch_size) for _ in range(self._n_threads)]
-        self._skipping = None
+        self._new_skipping = None
         if Skipping.applies(X.shape[0], n_components):
-            self._skipping = Skipping(samples, covariance_type, n_components, sample_weight, work, self._n_threads)
+            self._new_skipping = partial(Skipping, samples, covariance_type, n_components, sample_weight, work)
+        self._skipping = self._new_skipping and self._new_skipping(self._n_threads)
+
+    def threads_beside(self, n_runs):
+        """The threads on which to run EM so many times side by side; 1 for one run after the other."""
+        work = seconds(*self.X.shape, self.n_components, self.covariance_type)
+        return parallel.threads_beside(n_runs, self.X.shape[0], work, self._limit)
+
+    def alone(self):
+        """The same likelihood on one thread, with a scratch and hints of its own."""
+        own = copy.copy(self)
+        own._n_threads, own._in_one_call = 1, self._small
+        own._scratch = [np.empty(self._pass.scratch_size)]
+        own._skipping = self._new_skipping and self._new_skipping(1)
+        return own
+
+    def evaluate(self, parameters):
+        """The E-step: the sufficient statistics under these parameters, about their means, and the objective.
+
+        The objective is what EM increases: (log-likelihood - penalty) / total weight.
+        """
+        statistics = self.statistics(parameters)
+        return statistics, self._pass.objective(parameters.buffer, statistics.buffer)
 
     def statistics(self, parameters):
-        """The E-step: the sufficient statistics under these parameters, about their means."""
+        """The sufficient statistics under these parameters, about their means."""
+        parallel.check()
         if self._skipping is not None and self.n_passes == 0:
             self._skipping.restart()
         self.n_passes += 1
-        total = SufficientStatistics(self.covariance_type, parameters.means)
-        if self._skipping is not None and self._skipping.statistics(parameters, total):
-            return total
-        chol = parameters.precisions_chol.ravel()
-
-        def accumulate(first, last, into, slot):
-            self._pass.em(first, last, parameters.means, chol, parameters.log_const, into, self._scratch[slot])
-
+        buffer = np.zeros(self._pass.statistics_size)
+        if self._skipping is not None and self._skipping.add_statistics(parameters, buffer):
+            return SufficientStatistics(self.covariance_type, parameters.means, buffer)
         if self._in_one_call:
-            accumulate(0, self._pass.n_parts, total.buffer, 0)
-            return total
+            self._pass.em(0, self._pass.n_parts, parameters.buffer, buffer, self._scratch[0])
+        else:
+            self._in_parts(parameters.buffer, buffer)
+        return SufficientStatistics(self.covariance_type, parameters.means, buffer)
 
+    def _in_parts(self, parameters, total):
         def work(part, slot):
-            own = np.zeros_like(total.buffer)
-            accumulate(part, part + 1, own, slot)
+            own = np.zeros_like(total)
+            self._pass.em(part, part + 1, parameters, own, self._scratch[slot])
             return own
 
-        parallel.run(self._pass.n_parts, self._n_threads, work, lambda own: np.add(total.buffer, own, out=total.buffer))
-        return total
+        parallel.run(self._pass.n_parts, self._n_threads, work, lambda own: np.add(total, own, out=total))
 
     def partition_statistics(self, origins, responsibilities):
         """The statistics of a given partition: labels, or a function (start, stop) -> (n_components, stop - start)."""
@@ -112,20 +136,24 @@ class MixtureLikelihood:
         CollapseError
             No component is left.
         """
-        K, d = statistics.origins.shape
-        shape = second_shape(self.covariance_type, K, d)
-        means, log_det = np.empty((K, d)), np.empty(K)
-        covariances, chol = np.empty(shape), np.empty(shape)
-        failed = self._pass.maximize(
-            statistics.buffer, statistics.origins, self.ridge, means, covariances.reshape(-1), chol.reshape(-1),
-            log_det, self._scratch[0],
+        parameters = self.blank_parameters(np.empty(self._second_shape))
+        sound = self._pass.maximize(
+            statistics.buffer, statistics.origins, parameters.buffer, parameters.covariances.reshape(-1),
+            self._scratch[0],
         )
-        weights = statistics.nk / statistics.nk.sum()
-        if failed or not np.isfinite(log_det).all():
-            self._rescue(weights, means, covariances, chol, log_det, statistics)
-        return MixtureParameters(self.covariance_type, weights, means, covariances, chol, log_det)
+        if not sound:
+            self._rescue(parameters, statistics)
+        return parameters
 
-    def _rescue(self, weights, means, covariances, chol, log_det, statistics):
+    def blank_parameters(self, covariances=None):
+        """Parameters of this shape, still to be filled in."""
+        return MixtureParameters(
+            self.covariance_type, self.n_components, self.X.shape[1], np.empty(self._pass.parameters_size), covariances
+        )
+
+    def _rescue(self, parameters, statistics):
+        weights, means, covariances = parameters.weights, parameters.means, parameters.covariances
+        chol, log_det = parameters.precisions_chol, parameters.log_det
         lost = np.flatnonzero(~np.isfinite(log_det))
         alive = np.setdiff1d(np.arange(len(weights)), lost)
         mass = weights[alive].sum()
@@ -134,12 +162,11 @@ class MixtureLikelihood:
         self.n_rescues += 1
         drop = self.n_rescues > _MOST_RESCUES
         if self.n_rescues <= _MOST_RESCUES + 1:
-            warnings.warn(
+            parallel.warn(
                 f"component(s) {', '.join(map(str, lost))} collapsed (no samples left, or a singular covariance) and "
                 f"{'lost their weight' if drop else 'were spread over the whole data again'}; "
                 "fewer components or a larger reg_covar avoid this",
                 CollapsedComponentWarning,
-                stacklevel=2,
             )
         # the spread of the others about their mean; the lost are set down at different places within it
         center = weights[alive] @ means[alive] / mass
@@ -166,10 +193,6 @@ class MixtureLikelihood:
         weights[lost] = 0.0 if drop else np.maximum(weights[lost], 1.0 / self.X.shape[0])
         weights /= weights.sum()
 
-    def objective(self, parameters, statistics):
-        """What EM increases: (log-likelihood - penalty) / total weight."""
-        return (statistics.log_likelihood - parameters.penalty(self.ridge)) / statistics.total_weight
-
     def exclusive_blas(self):
         """The context in which to call `maximize` again and again: K small factorisations are faster on one thread."""
         full = self.covariance_type in ("full", "tied")
@@ -177,12 +200,9 @@ class MixtureLikelihood:
 
     def predict(self, parameters, *, log_density=None, labels=None, resp=None, log_largest=None):
         """Fill the given arrays: log p_i, argmax_k r_ik, r_ik and log max_k r_ik."""
-        chol = parameters.precisions_chol.ravel()
-
         def work(part, slot):
             self._pass.predict(
-                part, part + 1, parameters.means, chol, parameters.log_const, self._scratch[slot],
-                log_density, labels, resp, log_largest,
+                part, part + 1, parameters.buffer, self._scratch[slot], log_density, labels, resp, log_largest
             )
 
         parallel.run(self._pass.n_parts, self._n_threads, work)

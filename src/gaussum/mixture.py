@@ -59,7 +59,8 @@ class GaussianMixture(Estimator):
         Quasi-Newton steps with EM as preconditioner and safeguard; False is plain EM, one E-step and one M-step an
         iteration.
     n_threads : int, optional
-        None means all processors. The result is the same to the last bit for any number.
+        None means all processors. The result is the same to the last bit for any number. Large problems are divided
+        among the threads; the starts of small ones run side by side.
 
     Attributes
     ----------
@@ -134,7 +135,8 @@ class GaussianMixture(Estimator):
         sample_weight : array_like, shape (n_samples,), optional
             How often each sample counts; need not be whole numbers.
         callback : callable, optional
-            Called with (iteration, mean penalised log-likelihood) after every iteration.
+            Called with (iteration, mean penalised log-likelihood) after every iteration; the starts then run one
+            after the other.
 
         Returns
         -------

@@ -18,14 +18,14 @@ cdef class MixturePass:
     cdef log_prob_t log_prob
     cdef accumulate_t accumulate
     cdef parameters_t parameters
-    cdef Py_ssize_t K, d, block, chol_size, second_size, second_step
-    cdef readonly Py_ssize_t n_parts, part_size, statistics_size, scratch_size
-    cdef const double[::1] sample_weight
-    cdef bint weighted
-    cdef void _em(self, Py_ssize_t first, Py_ssize_t last, const double *means, const double *precisions_chol,
-                  const double *log_const, double *statistics, double *x) noexcept nogil
+    cdef Py_ssize_t K, d, block, second_size, second_step
+    cdef readonly Py_ssize_t n_parts, part_size, statistics_size, parameters_size, scratch_size
+    cdef const double[::1] sample_weight, ridge
+    cdef bint weighted, square, spherical
+    cdef void _em(self, Py_ssize_t first, Py_ssize_t last, const double *parameters, double *statistics,
+                  double *x) noexcept nogil
     cdef void expect(self, Py_ssize_t n, Py_ssize_t K, const double *w, double *resp, double *log_density,
                      double *spare, double *own) noexcept nogil
+    cdef void _log_const(self, const double *parameters, double *log_const) noexcept nogil
     cdef _check(self, Py_ssize_t first, Py_ssize_t last, double[::1] statistics, double[::1] scratch)
-    cdef _check_parameters(self, const double[:, ::1] means, const double[::1] precisions_chol,
-                           const double[::1] log_const)
+    cdef _check_parameters(self, const double[::1] parameters)

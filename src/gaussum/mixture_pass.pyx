@@ -5,12 +5,14 @@ A pass works on a range of *parts*. Parts are fixed by the numbers of samples, f
 each contributes is formed from zero and then added in the order of the parts; so any division of the parts among
 threads gives the same bits (see gaussum.parallel).
 """
-from libc.math cimport INFINITY, log
+from libc.math cimport INFINITY, isfinite, log
 from libc.string cimport memset
 
 from gaussum.kernels cimport estep, mstep
 from gaussum.kernels.lanes cimport sum_lanes
 from gaussum.samples cimport ALIGNMENT, Samples, aligned, round_up
+
+cdef double LOG_2PI = log(2.0 * 3.141592653589793)
 
 cdef enum:
     MAX_BLOCK = 992             # no power of two: rows a page apart would share cache sets
@@ -43,14 +45,18 @@ cdef class MixturePass:
     sample_weight : ndarray of float64, shape (n_samples,), or None
     n_parts : int
         Parts, all but the last of the same number of samples, a multiple of the block.
+    ridge : ndarray of float64, shape (n_features,)
+        Scatter added to every covariance's numerator.
     """
 
-    def __init__(self, Samples samples, structure, Py_ssize_t n_components, sample_weight, Py_ssize_t n_parts):
+    def __init__(self, Samples samples, structure, Py_ssize_t n_components, sample_weight, Py_ssize_t n_parts, ridge):
         cdef Py_ssize_t d = samples.d, K = n_components
         if n_parts < 1 or K < 1:
             raise ValueError(f"n_parts is {n_parts} and n_components {K}; expected at least 1")
         if sample_weight is not None and sample_weight.shape != (samples.n,):
             raise ValueError(f"sample_weight has shape {sample_weight.shape}; expected ({samples.n},)")
+        if ridge.shape != (d,):
+            raise ValueError(f"ridge has shape {ridge.shape}; expected ({d},)")
         self.samples = samples
         self.K, self.d = K, d
         if structure == "full":
@@ -71,41 +77,49 @@ cdef class MixturePass:
             self.second_size = K
         else:
             raise ValueError(f"structure is {structure!r}; expected 'full', 'tied', 'diag' or 'spherical'")
-        self.chol_size = self.second_size
         self.second_step = 0 if structure == "tied" else self.second_size // K
         self.block = block_size(structure, d, K)
         self.part_size = round_up((samples.n + n_parts - 1) // n_parts, self.block)
         self.n_parts = (samples.n + self.part_size - 1) // self.part_size
+        self.ridge = ridge
         self.statistics_size = 2 + K + K * d + self.second_size
+        self.parameters_size = 2 * K + K * d + self.second_size
         self.scratch_size = (
             ALIGNMENT // sizeof(double) + self.block * (d + K + 2)
             + max(estep.estep_scratch(d, self.block), mstep.mstep_scratch(d, K, self.block))
-            + round_up(self.statistics_size, 8)
+            + round_up(self.statistics_size, 8) + round_up(K, 8)
         )
+        self.square = structure in ("full", "tied")
+        self.spherical = structure == "spherical"
         self.weighted = sample_weight is not None
         if self.weighted:
             self.sample_weight = sample_weight
 
-    def em(self, Py_ssize_t first, Py_ssize_t last, const double[:, ::1] means, const double[::1] precisions_chol,
-           const double[::1] log_const, double[::1] statistics, double[::1] scratch):
+    def em(self, Py_ssize_t first, Py_ssize_t last, const double[::1] parameters, double[::1] statistics,
+           double[::1] scratch):
         """Add the statistics of parts first to last - 1, under the given parameters, to `statistics`.
 
-        `statistics` is the buffer of a gaussum.statistics.SufficientStatistics with the means as origins.
+        Both are buffers: of a gaussum.parameters.MixtureParameters, and of a gaussum.statistics.SufficientStatistics
+        with the means as origins.
         """
         self._check(first, last, statistics, scratch)
-        self._check_parameters(means, precisions_chol, log_const)
+        self._check_parameters(parameters)
         with nogil:
-            self._em(first, last, &means[0, 0], &precisions_chol[0], &log_const[0], &statistics[0], aligned(scratch))
+            self._em(first, last, &parameters[0], &statistics[0], aligned(scratch))
 
-    cdef void _em(self, Py_ssize_t first, Py_ssize_t last, const double *means, const double *precisions_chol,
-                  const double *log_const, double *statistics, double *x) noexcept nogil:
+    cdef void _em(self, Py_ssize_t first, Py_ssize_t last, const double *parameters, double *statistics,
+                  double *x) noexcept nogil:
         cdef Py_ssize_t part, start, stop, n, i, ld = self.block, K = self.K, d = self.d
         cdef double *resp = x + d * ld
         cdef double *log_density = resp + K * ld
         cdef double *spare = log_density + ld
         cdef double *own = spare + ld
-        cdef double *scratch = own + round_up(self.statistics_size, 8)
+        cdef double *log_const = own + round_up(self.statistics_size, 8)
+        cdef double *scratch = log_const + round_up(K, 8)
+        cdef const double *means = parameters + 2 * K
+        cdef const double *precisions_chol = means + K * d
         cdef const double *w
+        self._log_const(parameters, log_const)
         for part in range(first, last):
             memset(own, 0, self.statistics_size * sizeof(double))
             start = part * self.part_size
@@ -185,27 +199,61 @@ cdef class MixturePass:
             for i in range(self.statistics_size):
                 statistics[i] += own[i]
 
-    def maximize(self, const double[::1] statistics, const double[:, ::1] origins, const double[::1] ridge,
-                 double[:, ::1] means, double[::1] covariances, double[::1] precisions_chol, double[::1] log_det,
-                 double[::1] scratch):
-        """The M-step from statistics to parameters; 0, or 1 + the first component that is not positive definite."""
-        cdef Py_ssize_t K = self.K, d = self.d
-        cdef Py_ssize_t failed
-        cdef const double *own = &statistics[0]
-        if statistics.shape[0] != self.statistics_size or ridge.shape[0] != d or scratch.shape[0] < d:
-            raise ValueError("statistics, ridge or scratch have the wrong size")
-        if covariances.shape[0] != self.second_size:
-            raise ValueError("covariances have the wrong size")
-        self._check_parameters(origins, precisions_chol, log_det)
-        self._check_parameters(means, precisions_chol, log_det)
-        with nogil:
-            failed = self.parameters(
-                d, K, own + 2, own + 2 + K, own + 2 + K + K * d, &origins[0, 0], &ridge[0],
-                &means[0, 0], &covariances[0], &precisions_chol[0], &log_det[0], &scratch[0])
-        return failed
+    cdef void _log_const(self, const double *parameters, double *log_const) noexcept nogil:
+        """log w_k + log det U_k - d/2 log 2 pi: all of log p_ik that does not depend on the sample"""
+        cdef Py_ssize_t k
+        for k in range(self.K):
+            log_const[k] = log(parameters[k]) + parameters[self.K + k] - 0.5 * self.d * LOG_2PI
 
-    def predict(self, Py_ssize_t first, Py_ssize_t last, const double[:, ::1] means, const double[::1] precisions_chol,
-                const double[::1] log_const, double[::1] scratch,
+    def maximize(self, const double[::1] statistics, const double[:, ::1] origins, double[::1] parameters,
+                 double[::1] covariances, double[::1] scratch):
+        """The M-step from statistics to parameters; whether every covariance is positive definite."""
+        cdef Py_ssize_t k, K = self.K, d = self.d
+        cdef const double *own = &statistics[0]
+        cdef double *weights = &parameters[0]
+        cdef double total = 0.0
+        cdef bint sound
+        self._check_parameters(parameters)
+        if statistics.shape[0] != self.statistics_size or origins.shape[0] != K or origins.shape[1] != d:
+            raise ValueError("statistics or origins have the wrong size")
+        if covariances.shape[0] != self.second_size or scratch.shape[0] < d:
+            raise ValueError("covariances or scratch have the wrong size")
+        with nogil:
+            sound = not self.parameters(
+                d, K, own + 2, own + 2 + K, own + 2 + K + K * d, &origins[0, 0], &self.ridge[0], weights + 2 * K,
+                &covariances[0], weights + 2 * K + K * d, weights + K, &scratch[0])
+            for k in range(K):
+                total += own[2 + k]
+                sound = sound and isfinite(weights[K + k])
+            for k in range(K):
+                weights[k] = own[2 + k] / total
+        return sound
+
+    def objective(self, const double[::1] parameters, const double[::1] statistics):
+        """(log-likelihood - penalty) / total weight; the penalty is sum_k tr(ridge Sigma_k^-1) / 2, once for "tied".
+        """
+        cdef Py_ssize_t i, j, rows, width
+        cdef double squares, penalty = 0.0
+        cdef const double *u
+        self._check_parameters(parameters)
+        if statistics.shape[0] != self.statistics_size:
+            raise ValueError(f"statistics must have {self.statistics_size} entries")
+        # a row of U a feature, or one number for all features
+        rows = self.second_size // self.d if self.square else self.second_size
+        width = self.d if self.square else 1
+        u = &parameters[self.parameters_size - self.second_size]
+        for i in range(rows):
+            squares = 0.0
+            for j in range(width):
+                squares += u[i * width + j] * u[i * width + j]
+            if self.spherical:
+                for j in range(self.d):
+                    penalty += self.ridge[j] * squares
+            else:
+                penalty += self.ridge[i % self.d] * squares
+        return (statistics[0] - 0.5 * penalty) / statistics[1]
+
+    def predict(self, Py_ssize_t first, Py_ssize_t last, const double[::1] parameters, double[::1] scratch,
                 double[::1] log_density=None, Py_ssize_t[::1] labels=None, double[:, ::1] resp=None,
                 double[::1] log_largest=None):
         """Fill what is given for the samples of parts first to last - 1.
@@ -217,13 +265,16 @@ cdef class MixturePass:
         cdef double *r = x + d * ld
         cdef double *density = r + K * ld
         cdef double *spare = density + ld
-        cdef double *more = spare + ld
+        cdef double *log_const = spare + ld
+        cdef double *more = log_const + round_up(K, 8)
+        cdef const double *means = &parameters[0] + 2 * K
+        cdef const double *precisions_chol = means + K * d
         cdef double largest
         cdef bint want_density = log_density is not None, want_labels = labels is not None
         cdef bint want_resp = resp is not None, want_largest = log_largest is not None
         if scratch.shape[0] < self.scratch_size or not 0 <= first <= last <= self.n_parts:
             raise ValueError("scratch is too small, or the parts are out of range")
-        self._check_parameters(means, precisions_chol, log_const)
+        self._check_parameters(parameters)
         if (
             (want_density and log_density.shape[0] != self.samples.n)
             or (want_labels and labels.shape[0] != self.samples.n)
@@ -232,12 +283,13 @@ cdef class MixturePass:
         ):
             raise ValueError("an output has the wrong shape")
         with nogil:
+            self._log_const(&parameters[0], log_const)
             start = first * self.part_size
             stop = min(last * self.part_size, self.samples.n)
             while start < stop:
                 n = min(ld, stop - start)
                 self.samples.load(start, n, ld, x)
-                self.log_prob(x, ld, n, d, K, &means[0, 0], &precisions_chol[0], &log_const[0], r, more)
+                self.log_prob(x, ld, n, d, K, means, precisions_chol, log_const, r, more)
                 if want_labels or want_largest:
                     for i in range(n):
                         best = 0
@@ -277,10 +329,6 @@ cdef class MixturePass:
         if scratch.shape[0] < self.scratch_size:
             raise ValueError(f"scratch must have {self.scratch_size} entries")
 
-    cdef _check_parameters(self, const double[:, ::1] means, const double[::1] precisions_chol,
-                           const double[::1] log_const):
-        if (
-            means.shape[0] != self.K or means.shape[1] != self.d
-            or precisions_chol.shape[0] != self.chol_size or log_const.shape[0] != self.K
-        ):
-            raise ValueError("the parameters do not have the shape of this pass")
+    cdef _check_parameters(self, const double[::1] parameters):
+        if parameters.shape[0] != self.parameters_size:
+            raise ValueError(f"parameters must have {self.parameters_size} entries")

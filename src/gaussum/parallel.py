@@ -4,12 +4,20 @@ The parts do not depend on the number of threads, and each is formed by itself a
 the same to the last bit however many threads there are. Threads come from Python's own pool and run compiled code that
 has released the GIL: no OpenMP run-time, nothing to break across a fork. The calling thread works too, and so sees
 Ctrl-C between parts.
+
+Where the parts of a problem are too small to share, whole problems run side by side instead, each on a thread of its
+own; the calling thread waits, takes in what they came to, and gives their warnings.
 """
 
 import contextlib
+import contextvars
 import itertools
+import math
 import os
+import queue
+import sys
 import threading
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 from threadpoolctl import OpenBLASController, ThreadpoolController
@@ -24,6 +32,10 @@ _SHORTEST_PART = 200e-6
 _LONGEST_PART = 0.05
 _ENOUGH_PARTS = 64
 _PART_SAMPLES = 1024
+# What dividing a pass among threads costs beyond its parts, in seconds; and how much better than that whole problems
+# side by side have to promise to be, since they end at different times.
+_DIVIDING = 100e-6
+_BETTER = 1.25
 # Parts, times the threads, that one may be ahead of the merging, and the seconds after which, waiting, it looks again.
 _AHEAD = 2
 _PATIENCE = 1.0
@@ -34,6 +46,7 @@ _lock = threading.Lock()
 _blas = None            # the controller of the BLAS libraries, found once
 _blas_users = 0
 _blas_limit = None
+_task = threading.local()       # of the task that this thread works on: `stop`, if side by side, and `warnings`
 
 
 def n_parts(n_samples, seconds, *, smallest=_PART_SAMPLES):
@@ -48,10 +61,28 @@ def resolve_threads(n_threads, seconds=float("inf")):
     Parameters
     ----------
     n_threads : int or None
-        None means all processors that this process may use.
+        None means all processors that this process may use. A task that runs side by side with others has one.
     """
     limit = available_cpus() if n_threads is None else check_integer(n_threads, "n_threads", minimum=1)
-    return 1 if seconds < _WORTH_A_THREAD else limit
+    return 1 if seconds < _WORTH_A_THREAD or _is_beside() else limit
+
+
+def threads_beside(n_tasks, n_samples, seconds, n_threads):
+    """The threads on which to run so many alike problems side by side; 1 if they had better share the threads in turn.
+
+    Parameters
+    ----------
+    n_tasks : int
+    n_samples : int
+    seconds : float
+        The time of one pass over the samples.
+    n_threads : int or None
+    """
+    limit = resolve_threads(n_threads)
+    shared = min(limit, n_parts(n_samples, seconds))
+    gain_shared = seconds / (seconds / shared + _DIVIDING) if shared > 1 else 1.0
+    gain_beside = n_tasks / math.ceil(n_tasks / limit)
+    return min(limit, n_tasks) if gain_beside > _BETTER * gain_shared else 1
 
 
 def available_cpus():
@@ -149,6 +180,153 @@ def run(n_parts, n_threads, work, merge=None):
             state["error"] = KeyboardInterrupt()
     if state["error"] is not None:
         raise state["error"]
+
+
+class Stopped(BaseException):
+    """The calling thread has given up on this task."""
+
+
+class Outcome:
+    """What calling a task came to: a value or an exception, and the warnings that it gave through `warn`."""
+
+    def __init__(self, task, catch=Exception):
+        outer, self.warnings = getattr(_task, "warnings", None), []
+        self._value = self.error = None
+        _task.warnings = self.warnings
+        try:
+            self._value = task()
+        except catch as error:
+            self.error = error
+        finally:
+            _task.warnings = outer
+
+    @property
+    def ends_all(self):
+        """Whether the exception is a KeyboardInterrupt or the like."""
+        return self.error is not None and not isinstance(self.error, Exception)
+
+    def result(self):
+        """Give the warnings, from this thread; then return the value or raise the exception."""
+        for message, category in self.warnings:
+            warn(message, category)
+        if self.error is not None:
+            raise self.error
+        return self._value
+
+
+def side_by_side(tasks, n_threads, receive):
+    """Call every task, each on one thread, and ``receive(index, outcome)`` as they end, in the calling thread.
+
+    A task may itself ask for threads: it gets its own alone, so nothing waits for what waits for it. BLAS keeps to
+    the thread that calls it, however many threads there are: the starts' k-means calls it.
+
+    Parameters
+    ----------
+    tasks : sequence of callables
+        Begun in this order. On one thread, or within another task, they run here, one after the other.
+    n_threads : int
+    receive : callable
+        An exception in it, a Ctrl-C, or an exception of a task that is no Exception stops all tasks at their next
+        `check`, and is raised when they have.
+    """
+    n_threads = min(n_threads, len(tasks))
+    with single_threaded_blas():
+        if n_threads <= 1 or _is_beside():
+            for index, task in enumerate(tasks):
+                receive(index, Outcome(task))
+        else:
+            _side_by_side(tasks, n_threads, receive)
+
+
+def _side_by_side(tasks, n_threads, receive):
+    left, lock = enumerate(tasks), threading.Lock()
+    stop, ended = threading.Event(), queue.SimpleQueue()
+
+    def work():
+        _task.stop = stop
+        try:
+            while not stop.is_set():
+                with lock:
+                    index, task = next(left, (None, None))
+                if task is None:
+                    break
+                outcome = Outcome(task, catch=BaseException)
+                ended.put((index, outcome))
+                if outcome.ends_all:
+                    stop.set()
+        finally:
+            _task.stop = None
+
+    futures = []
+    try:
+        for _ in range(n_threads):
+            # in the caller's context: NumPy keeps its error state there
+            futures.append(_get_pool(n_threads).submit(contextvars.copy_context().run, work))
+        for _ in tasks:
+            index, outcome = _next(ended)
+            if outcome.ends_all:
+                raise outcome.error
+            receive(index, outcome)
+    finally:
+        stop.set()
+        _wait_for_all(futures)
+
+
+def in_order(receive):
+    """A receiver for `side_by_side` that calls ``receive(outcome)`` in the order of the indices."""
+    early, turn = {}, [0]
+
+    def hold(index, outcome):
+        early[index] = outcome
+        while turn[0] in early:
+            turn[0] += 1
+            receive(early.pop(turn[0] - 1))
+
+    return hold
+
+
+def check():
+    """Raise Stopped if the calling thread has given up on the task that this thread works on."""
+    stop = getattr(_task, "stop", None)
+    if stop is not None and stop.is_set():
+        raise Stopped
+
+
+def warn(message, category):
+    """Give a warning that points to the first line outside of this package; within a task, keep it for its outcome."""
+    kept = getattr(_task, "warnings", None)
+    if kept is not None:
+        kept.append((message, category))
+        return
+    level, frame = 1, sys._getframe()
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "gaussum":
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)
+
+
+def _is_beside():
+    return getattr(_task, "stop", None) is not None
+
+
+def _next(ended):
+    while True:
+        with contextlib.suppress(queue.Empty):
+            return ended.get(timeout=_PATIENCE)     # where a wait cannot be interrupted, Ctrl-C is seen in between
+
+
+def _wait_for_all(futures):
+    """Wait for what has begun, however often Ctrl-C is pressed; then raise it."""
+    interrupt = None
+    for future in futures:
+        while not (future.cancel() or future.done()):
+            try:
+                future.exception(timeout=_PATIENCE)
+            except TimeoutError:
+                pass
+            except KeyboardInterrupt as error:
+                interrupt = error
+    if interrupt is not None:
+        raise interrupt
 
 
 def _wait(future, state):

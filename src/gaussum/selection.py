@@ -1,11 +1,11 @@
 """Choosing the number of components and the covariance structure of a mixture by an information criterion."""
 
 import math
-import warnings
+from functools import partial
 
 import numpy as np
 
-from gaussum import criteria
+from gaussum import criteria, likelihood, parallel
 from gaussum.covariance import COVARIANCE_TYPES
 from gaussum.mixture import GaussianMixture
 from gaussum.validation import check_choice, check_integer, check_random_state, check_samples, check_weights
@@ -49,9 +49,9 @@ def select_mixture(
         Seeds the fits. A candidate's seed depends on it and on the candidate, not on the others that are
         tried.
     n_threads : int, optional
-        Threads of every fit.
+        None means all processors. Small fits run side by side, large ones one after the other with all threads.
     callback : callable, optional
-        Called as ``callback(done, total)`` after each fit, for a progress bar.
+        Called as ``callback(done, total)`` after each fit, from the calling thread, for a progress bar.
     **mixture_params
         Further parameters of `GaussianMixture`.
 
@@ -109,26 +109,24 @@ def select_mixture(
         for k in numbers
     ]
     candidates[0].check_parameters(n_weighted, weights is not None)
+    outcomes = _fit_all(candidates, X, weights, n_threads, callback)
     table, failures = [], []
-    for i, model in enumerate(candidates):
+    for i, (model, outcome) in enumerate(zip(candidates, outcomes, strict=True)):
         row = {"n_components": model.n_components, "covariance_type": model.covariance_type}
         try:
-            model.fit(X, sample_weight=weights)
-            row |= _evaluate(model, X, weights)
+            row |= outcome.result()
         except Exception as error:
             row |= _failed(error)
             candidates[i] = None
             failures.append(error)
         table.append(row)
-        if callback is not None:
-            callback(i + 1, len(candidates))
 
     if len(failures) == len(candidates):
         first = failures[0]
         raise ValueError(f"none of the {len(table)} fits succeeded; the first: {first}") from first
     if failures:
         messages = [f"{r['n_components']} {r['covariance_type']}: {r['error']}" for r in table if r["error"]]
-        warnings.warn(f"{len(failures)} of {len(table)} fits failed: {'; '.join(messages)}", stacklevel=2)
+        parallel.warn(f"{len(failures)} of {len(table)} fits failed: {'; '.join(messages)}", UserWarning)
     return SelectionResult(criterion, table, candidates)
 
 
@@ -215,6 +213,35 @@ def _seed(root, n_components, covariance_type):
     """An integer seed from the root and the candidate itself, whatever else is tried."""
     key = (n_components, *covariance_type.encode())
     return int(np.random.SeedSequence(root, spawn_key=key).generate_state(1)[0])
+
+
+def _fit_all(candidates, X, weights, n_threads, callback):
+    """The outcomes of fitting the candidates: each the numbers of a row of the table.
+
+    The fits of small problems run side by side, or their restarts do, whichever keeps more threads busy.
+    """
+    outcomes = [None] * len(candidates)
+    largest = max(candidates, key=lambda model: model.n_components)
+    work = likelihood.seconds(*X.shape, largest.n_components, largest.covariance_type)
+    beside, restarts = (parallel.threads_beside(n, len(X), work, n_threads) for n in (len(candidates), largest.n_init))
+    order = list(range(len(candidates)))
+    if beside < restarts or largest.verbose:
+        beside = 1
+    if beside > 1:
+        # the longest first, so that all end at about the same time
+        order.sort(key=lambda i: -candidates[i].n_components)
+
+    def fit(model):
+        model.fit(X, sample_weight=weights)
+        return _evaluate(model, X, weights)
+
+    def receive(number, outcome):
+        outcomes[order[number]] = outcome
+        if callback is not None:
+            callback(sum(o is not None for o in outcomes), len(candidates))
+
+    parallel.side_by_side([partial(fit, candidates[i]) for i in order], beside, receive)
+    return outcomes
 
 
 def _evaluate(model, X, weights):

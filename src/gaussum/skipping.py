@@ -1,5 +1,7 @@
 """When a pass over the samples may leave components out, and what it needs to know for that."""
 
+import math
+
 import numpy as np
 
 from gaussum import parallel
@@ -63,18 +65,20 @@ class Skipping:
         self._pass.hints[:] = 0
         self._pause = self._waiting = 0
 
-    def statistics(self, parameters, total):
-        """Add the statistics under these parameters to `total`; False, and nothing done, where it does not pay."""
+    def add_statistics(self, parameters, total):
+        """Add the statistics under these parameters to the buffer `total`; False, nothing done, where it does not pay."""
         if self._waiting:
             self._waiting -= 1
             return False
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(divide="ignore"):
             log_weights = np.log(parameters.weights)
-            log_peak = np.where(parameters.weights > 0, parameters.log_const - log_weights, -np.inf)
+        log_peak = parameters.log_det - 0.5 * parameters.n_features * math.log(2.0 * math.pi)
+        log_const = log_weights + log_peak
+        log_peak[parameters.weights == 0] = -np.inf
         chol = parameters.precisions_chol
         side_by_side = chol if parameters.covariance_type == "tied" else np.moveaxis(chol, 0, -1)
         tables = np.ascontiguousarray(parameters.means.T), np.ascontiguousarray(side_by_side).ravel(), log_peak
-        self._pass.separate(0, len(log_weights), _PROBE, *tables, parameters.log_const, self._scratch[0])
+        self._pass.separate(0, len(log_weights), _PROBE, *tables, log_const, self._scratch[0])
         if not self._promises(parameters.weights, _PROBE):
             self._wait()
             return False
@@ -82,25 +86,24 @@ class Skipping:
         parallel.run(
             self._table_parts, self._n_threads,
             lambda part, slot: self._pass.separate(
-                bounds[part], bounds[part + 1], 1, *tables, parameters.log_const, self._scratch[slot]
+                bounds[part], bounds[part + 1], 1, *tables, log_const, self._scratch[slot]
             ),
         )
         if not self._promises(parameters.weights, 1):
             self._wait()
             return False
-        chol = parameters.precisions_chol.ravel()
         hinted, self.n_pairs = self._hinted, 0
 
         def work(part, slot):
-            own = np.zeros_like(total.buffer)
+            own = np.zeros_like(total)
             n_pairs = self._pass.em_skipping(
-                part, part + 1, parameters.means, chol, parameters.log_const, log_weights, hinted, own,
+                part, part + 1, parameters.buffer, log_const, log_weights, hinted, own,
                 self._order[slot], self._scratch[slot],
             )
             return own, n_pairs
 
         def merge(result):
-            np.add(total.buffer, result[0], out=total.buffer)
+            np.add(total, result[0], out=total)
             self.n_pairs += result[1]
 
         parallel.run(self._pass.n_parts, self._n_threads, work, merge)

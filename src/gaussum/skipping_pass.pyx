@@ -83,7 +83,7 @@ cdef class SkippingPass(MixturePass):
     cdef readonly Py_ssize_t reach_scratch_size, order_size
 
     def __init__(self, Samples samples, structure, Py_ssize_t n_components, sample_weight, Py_ssize_t n_parts):
-        super().__init__(samples, structure, n_components, sample_weight, n_parts)
+        super().__init__(samples, structure, n_components, sample_weight, n_parts, np.zeros(samples.d))
         cdef Py_ssize_t l, d = self.d, K = self.K
         if K > 65536:
             raise ValueError(f"n_components is {K}; expected at most 65536")
@@ -117,7 +117,7 @@ cdef class SkippingPass(MixturePass):
         if not 0 <= first <= last <= K or step < 1:
             raise ValueError(f"components {first} to {last} by {step} are not within 0 to {K}")
         if (
-            means.shape[0] != self.d or means.shape[1] != K or precisions_chol.shape[0] != self.chol_size
+            means.shape[0] != self.d or means.shape[1] != K or precisions_chol.shape[0] != self.second_size
             or log_peak.shape[0] != K or log_const.shape[0] != K or scratch.shape[0] < self.reach_scratch_size
         ):
             raise ValueError("the parameters or the scratch do not have the shape of this pass")
@@ -132,9 +132,9 @@ cdef class SkippingPass(MixturePass):
                         self._near[a, l] += self._reach[a, k] < self.level[l]
                 a += step
 
-    def em_skipping(self, Py_ssize_t first, Py_ssize_t last, const double[:, ::1] means,
-                    const double[::1] precisions_chol, const double[::1] log_const, const double[::1] log_weights,
-                    bint hinted, double[::1] statistics, Py_ssize_t[::1] order, double[::1] scratch):
+    def em_skipping(self, Py_ssize_t first, Py_ssize_t last, const double[::1] parameters,
+                    const double[::1] log_const, const double[::1] log_weights, bint hinted,
+                    double[::1] statistics, Py_ssize_t[::1] order, double[::1] scratch):
         """As `em`, with hints that are read and renewed; returns the number of pairs (i, k) that were evaluated.
 
         Unless `hinted`, the hints are only written, and nothing is skipped.
@@ -143,10 +143,11 @@ cdef class SkippingPass(MixturePass):
         cdef Space space
         cdef Py_ssize_t part, b, start, size, n_windows, i, pairs = 0
         self._check(first, last, statistics, scratch)
-        self._check_parameters(means, precisions_chol, log_const)
-        if log_weights.shape[0] != self.K or order.shape[0] < self.order_size:
-            raise ValueError("log_weights or order have the wrong size")
-        model.means, model.precisions_chol = &means[0, 0], &precisions_chol[0]
+        self._check_parameters(parameters)
+        if log_const.shape[0] != self.K or log_weights.shape[0] != self.K or order.shape[0] < self.order_size:
+            raise ValueError("log_const, log_weights or order have the wrong size")
+        model.means = &parameters[0] + 2 * self.K
+        model.precisions_chol = model.means + self.K * self.d
         model.log_const, model.log_weights = &log_const[0], &log_weights[0]
         self._lay_out(&space, &order[0], aligned(scratch))
         with nogil:

@@ -1,5 +1,7 @@
 """The one central value: what a pass over samples leaves behind, and all that the M-step needs."""
 
+import math
+
 import numpy as np
 
 from gaussum.covariance import second_shape
@@ -16,6 +18,8 @@ class SufficientStatistics:
     covariance_type : {"full", "tied", "diag", "spherical"}
     origins : ndarray, shape (n_components, n_features)
         What the moments are taken about: the means of the E-step that gave the responsibilities.
+    buffer : ndarray, optional
+        Zeros, if it is not given.
 
     Attributes
     ----------
@@ -42,18 +46,29 @@ class SufficientStatistics:
     (2, 3)
     """
 
-    __slots__ = ("covariance_type", "origins", "buffer", "nk", "first", "second")
+    __slots__ = ("covariance_type", "origins", "buffer")
 
-    def __init__(self, covariance_type, origins):
-        n_components, n_features = origins.shape
-        shape = second_shape(covariance_type, n_components, n_features)
+    def __init__(self, covariance_type, origins, buffer=None):
         self.covariance_type = covariance_type
         self.origins = origins
-        self.buffer = np.zeros(2 + n_components * (1 + n_features) + int(np.prod(shape)))
-        rest = self.buffer[2:]
-        self.nk = rest[:n_components]
-        self.first = rest[n_components : n_components * (1 + n_features)].reshape(origins.shape)
-        self.second = rest[n_components * (1 + n_features) :].reshape(shape)
+        if buffer is None:
+            K, d = origins.shape
+            buffer = np.zeros(2 + K + K * d + math.prod(second_shape(covariance_type, K, d)))
+        self.buffer = buffer
+
+    @property
+    def nk(self):
+        return self.buffer[2 : 2 + len(self.origins)]
+
+    @property
+    def first(self):
+        K, d = self.origins.shape
+        return self.buffer[2 + K : 2 + K + K * d].reshape(K, d)
+
+    @property
+    def second(self):
+        K, d = self.origins.shape
+        return self.buffer[2 + K + K * d :].reshape(second_shape(self.covariance_type, K, d))
 
     @property
     def log_likelihood(self):
