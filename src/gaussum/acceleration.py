@@ -72,7 +72,8 @@ class QuasiNewton:
             if lightest * total < min(_LEAST_MASS, 0.5 * self._lightest * total):
                 return self._refuse()
             after_statistics, after_objective = self._likelihood.evaluate(after)
-            if after_objective >= objective + _SUFFICIENT * length * slope / total:
+            noise = self._likelihood.noise * max(1.0, abs(objective))
+            if after_objective >= objective + _SUFFICIENT * length * slope / total - noise:
                 self._lightest = lightest
                 remaining = model.accept(after.buffer, after_statistics.buffer) / total
                 return Step(after, after_statistics, after_objective, remaining)

@@ -138,7 +138,7 @@ def maximize(likelihood, parameters, *, tol, max_iter, accelerate=True, callback
     CollapseError
         The log-likelihood is no longer finite, or no component is left.
     """
-    likelihood.n_rescues = likelihood.n_passes = 0
+    likelihood.restart()
     with likelihood.exclusive_blas():
         return _maximize(likelihood, parameters, tol, max_iter, accelerate, callback)
 
@@ -165,7 +165,7 @@ def _maximize(likelihood, parameters, tol, max_iter, accelerate, callback):
             changes.append(after_objective - objective)
             remaining = _aitken(changes)
         change = after_objective - objective
-        rounding = _ROUNDING * max(1.0, abs(after_objective))
+        rounding = max(_ROUNDING, likelihood.noise) * max(1.0, abs(after_objective))
         if not math.isfinite(after_objective):
             raise CollapseError(f"the log-likelihood became {after_objective} at iteration {n_iter}")
         parameters, statistics, objective = after, after_statistics, after_objective
@@ -175,16 +175,31 @@ def _maximize(likelihood, parameters, tol, max_iter, accelerate, callback):
         if abs(change) <= rounding:
             remaining = 0.0
         held = held + 1 if remaining == 0.0 or remaining < tol and change < tol else 0
-        if held >= _IN_A_ROW and step is None:
+        if held < _IN_A_ROW:
+            continue
+        if likelihood.noise > 0.0:
+            # as far as float32 can see
+            statistics, objective = _exactly(likelihood, parameters, objectives)
+        elif step is None:
             converged = True
             break
-        if held >= _IN_A_ROW:
-            # plain steps have to confirm: at a saddle they grow, which the quasi-Newton model does not see
-            held, plain, model = 0, _IN_A_ROW + 2, QuasiNewton(likelihood)
+        # plain steps have to confirm: at a saddle they grow, which the quasi-Newton model does not see
+        held, plain, model = 0, _IN_A_ROW + 2, QuasiNewton(likelihood) if accelerate else None
+        changes.clear()
+    if likelihood.noise > 0.0:
+        statistics, objective = _exactly(likelihood, parameters, objectives)
     return EMResult(
         parameters, statistics.log_likelihood / statistics.total_weight, objectives, converged, n_iter,
         likelihood.n_passes, float(remaining),
     )
+
+
+def _exactly(likelihood, parameters, objectives):
+    """Go on in float64: the statistics and the objective, which takes the place of the last one."""
+    likelihood.exact = True
+    statistics, objective = likelihood.evaluate(parameters)
+    objectives[-1:] = [objective]
+    return statistics, objective
 
 
 def _aitken(changes):

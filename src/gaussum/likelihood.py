@@ -1,6 +1,7 @@
 """The two steps of EM on given samples: compiled passes, divided among threads."""
 
 import copy
+import math
 from contextlib import nullcontext
 from functools import partial
 
@@ -11,6 +12,7 @@ from gaussum.covariance import second_shape
 from gaussum.mixture_pass import MixturePass
 from gaussum.parameters import MixtureParameters
 from gaussum.samples import Samples
+from gaussum.single_pass import SinglePass
 from gaussum.skipping import Skipping
 from gaussum.statistics import SufficientStatistics
 
@@ -48,31 +50,50 @@ class MixtureLikelihood:
     ridge : ndarray, shape (n_features,), or None
         Scatter added to every covariance's numerator; None adds nothing.
     n_threads : int or None
+    spread : tuple of two ndarrays of shape (n_features,), optional
+        Means and variances of the features: with them, passes over float32 samples compute in float32 inside a block
+        as long as `exact` is False, which it is at first, and as parameters allow it.
     """
 
-    def __init__(self, X, covariance_type, n_components, *, sample_weight=None, ridge=None, n_threads=None):
+    def __init__(
+        self, X, covariance_type, n_components, *, sample_weight=None, ridge=None, n_threads=None, spread=None
+    ):
         self.X = X
         self.covariance_type = covariance_type
         self.n_components = n_components
         self.sample_weight = sample_weight
-        self.n_rescues = self.n_passes = 0
+        self.restart()
         self.ridge = np.zeros(X.shape[1]) if ridge is None else ridge
         work = seconds(*X.shape, n_components, covariance_type)
         samples = Samples(X)
-        self._pass = MixturePass(
-            samples, covariance_type, n_components, sample_weight, parallel.n_parts(X.shape[0], work), self.ridge
-        )
+        shape = samples, covariance_type, n_components, sample_weight, parallel.n_parts(X.shape[0], work), self.ridge
+        self._pass = MixturePass(*shape)
+        self._single = None
+        if spread is not None and X.dtype == np.float32:
+            self._single = SinglePass(*shape, spread[0], np.sqrt(spread[1]))
         self._second_shape = second_shape(covariance_type, n_components, X.shape[1])
         self._limit = n_threads
         self._n_threads = min(parallel.resolve_threads(n_threads, work), self._pass.n_parts)
         # little work runs in one call, much of it part by part, so that Ctrl-C is seen
         self._small = work < 0.1
         self._in_one_call = self._n_threads == 1 and self._small
-        self._scratch = [np.empty(self._pass.scratch_size) for _ in range(self._n_threads)]
+        self._scratch_size = (self._single or self._pass).scratch_size
+        self._scratch = [np.empty(self._scratch_size) for _ in range(self._n_threads)]
         self._new_skipping = None
         if Skipping.applies(X.shape[0], n_components):
             self._new_skipping = partial(Skipping, samples, covariance_type, n_components, sample_weight, work)
         self._skipping = self._new_skipping and self._new_skipping(self._n_threads)
+
+    def restart(self):
+        """Begin a run of EM, which does not depend on those before."""
+        self.n_rescues = self.n_passes = 0
+        self.exact = False
+
+    @property
+    def noise(self):
+        """The rounding error of objectives, relative to their size or 1; 0 in float64, where it is negligible."""
+        # errors of samples are random
+        return 0.0 if self._single is None or self.exact else 2.0**-23 / math.sqrt(self.X.shape[0])
 
     def threads_beside(self, n_runs):
         """The threads on which to run EM so many times side by side; 1 for one run after the other."""
@@ -83,7 +104,7 @@ class MixtureLikelihood:
         """The same likelihood on one thread, with a scratch and hints of its own."""
         own = copy.copy(self)
         own._n_threads, own._in_one_call = 1, self._small
-        own._scratch = [np.empty(self._pass.scratch_size)]
+        own._scratch = [np.empty(self._scratch_size)]
         own._skipping = self._new_skipping and self._new_skipping(1)
         return own
 
@@ -104,19 +125,22 @@ class MixtureLikelihood:
         buffer = np.zeros(self._pass.statistics_size)
         if self._skipping is not None and self._skipping.add_statistics(parameters, buffer):
             return SufficientStatistics(self.covariance_type, parameters.means, buffer)
+        compute = self._pass
+        if self._single is not None and not self.exact and self._single.accurate(parameters.buffer):
+            compute = self._single
         if self._in_one_call:
-            self._pass.em(0, self._pass.n_parts, parameters.buffer, buffer, self._scratch[0])
+            compute.em(0, compute.n_parts, parameters.buffer, buffer, self._scratch[0])
         else:
-            self._in_parts(parameters.buffer, buffer)
+            self._in_parts(compute, parameters.buffer, buffer)
         return SufficientStatistics(self.covariance_type, parameters.means, buffer)
 
-    def _in_parts(self, parameters, total):
+    def _in_parts(self, compute, parameters, total):
         def work(part, slot):
             own = np.zeros_like(total)
-            self._pass.em(part, part + 1, parameters, own, self._scratch[slot])
+            compute.em(part, part + 1, parameters, own, self._scratch[slot])
             return own
 
-        parallel.run(self._pass.n_parts, self._n_threads, work, lambda own: np.add(total, own, out=total))
+        parallel.run(compute.n_parts, self._n_threads, work, lambda own: np.add(total, own, out=total))
 
     def partition_statistics(self, origins, responsibilities):
         """The statistics of a given partition: labels, or a function (start, stop) -> (n_components, stop - start)."""

@@ -151,11 +151,12 @@ class GaussianMixture(Estimator):
         n_positive = X.shape[0] if weight is None else np.count_nonzero(weight)
         self.check_parameters(n_positive, weight is not None)
         rng = check_random_state(self.random_state)
-        variance = self._reference_variances(X, weight)
+        mean, variance = self._reference_moments(X, weight)
         mean_weight = 1.0 if weight is None else weight.sum() / n_positive
         ridge = max(self.reg_covar, _ROUNDING_MASS) * mean_weight * variance
         likelihood = MixtureLikelihood(
-            X, self.covariance_type, self.n_components, sample_weight=weight, ridge=ridge, n_threads=self.n_threads
+            X, self.covariance_type, self.n_components, sample_weight=weight, ridge=ridge, n_threads=self.n_threads,
+            spread=(mean, variance),
         )
 
         if self.warm_start and hasattr(self, "means_") and self._fits(X.shape[1]):
@@ -215,8 +216,8 @@ class GaussianMixture(Estimator):
         K = self.n_components
         return self.means_.shape == (K, n_features) and self._structure() == self.covariance_type
 
-    def _reference_variances(self, X, weight):
-        """The data's variances, the yardstick of distances and of `reg_covar`; positive for constant features too."""
+    def _reference_moments(self, X, weight):
+        """Means, and the variances that are the yardstick of distances and of `reg_covar`: positive for constants too."""
         mean, variance = variances(X, weight, n_threads=self.n_threads)
         if not np.isfinite(variance).all():
             j = int(np.argmin(np.isfinite(variance)))
@@ -229,7 +230,7 @@ class GaussianMixture(Estimator):
         if constant.any():
             usual = variance[~constant].mean() if not constant.all() else 1.0
             variance[constant] = np.where(mean[constant] != 0, mean[constant] ** 2, usual)
-        return variance
+        return mean, variance
 
     def _start(self, X, weight, method, rng, scale, ridge):
         K, d = self.n_components, X.shape[1]

@@ -13,6 +13,8 @@ cdef class Samples:
     cdef readonly Py_ssize_t n, d
     cdef readonly object array
     cdef void load(self, Py_ssize_t first, Py_ssize_t n, Py_ssize_t ld, double *x) noexcept nogil
+    cdef void load_single(self, Py_ssize_t first, Py_ssize_t n, Py_ssize_t ld, const float *origin,
+                          float *x) noexcept nogil
     cdef void gather(self, const Py_ssize_t *index, Py_ssize_t n, Py_ssize_t ld, double *x) noexcept nogil
 
 

@@ -19,6 +19,9 @@ cdef enum:
     FEW_ROWS = 8
     A_LINE = 8                  # features of a cache line
 
+ctypedef fused real_t:
+    float
+    double
 
 
 cdef class Samples:
@@ -40,19 +43,12 @@ cdef class Samples:
 
     cdef void load(self, Py_ssize_t first, Py_ssize_t n, Py_ssize_t ld, double *x) noexcept nogil:
         """x[j * ld + i] = X[first + i, j]"""
-        cdef Py_ssize_t i, j, last, row = self.row, column = self.column
-        cdef const char *start = self.data + first * row
-        cdef const char *p
-        i = 0
-        while i < n:
-            # long rows: a few at a time, along them, and the next few are sent for
-            last = min(i + FEW_ROWS, n) if row > LONG_ROW else n
-            for j in range(self.d):
-                p = start + j * column
-                if row > LONG_ROW and j % A_LINE == 0:
-                    _prefetch_rows(p + last * row, row)
-                _load_feature(p, row, self.single, i, last, x + j * ld)
-            i = last
+        _load(self, first, n, ld, NULL, x)
+
+    cdef void load_single(self, Py_ssize_t first, Py_ssize_t n, Py_ssize_t ld, const float *origin,
+                          float *x) noexcept nogil:
+        """x[j * ld + i] = X[first + i, j] - origin[j], of float32 samples"""
+        _load(self, first, n, ld, origin, x)
 
     cdef void gather(self, const Py_ssize_t *index, Py_ssize_t n, Py_ssize_t ld, double *x) noexcept nogil:
         """x[j * ld + i] = X[index[i], j]"""
@@ -68,6 +64,21 @@ cdef class Samples:
                     x[j * ld + i] = (<const double *>(p + index[i] * row))[0]
 
 
+cdef void _load(Samples X, Py_ssize_t first, Py_ssize_t n, Py_ssize_t ld, const float *origin,
+                real_t *x) noexcept nogil:
+    cdef Py_ssize_t i = 0, j, last, row = X.row
+    cdef const char *p
+    while i < n:
+        # long rows: a few at a time, along them, and the next few are sent for
+        last = min(i + FEW_ROWS, n) if row > LONG_ROW else n
+        for j in range(X.d):
+            p = X.data + first * row + j * X.column
+            if row > LONG_ROW and j % A_LINE == 0:
+                _prefetch_rows(p + last * row, row)
+            _load_feature(p, row, X.single, i, last, origin[j] if origin is not NULL else 0.0, x + j * ld)
+        i = last
+
+
 cdef inline void _prefetch_rows(const char *p, Py_ssize_t row) noexcept nogil:
     cdef Py_ssize_t i
     for i in range(FEW_ROWS):
@@ -75,9 +86,12 @@ cdef inline void _prefetch_rows(const char *p, Py_ssize_t row) noexcept nogil:
 
 
 cdef inline void _load_feature(const char *p, Py_ssize_t row, bint single, Py_ssize_t first, Py_ssize_t last,
-                               double *out) noexcept nogil:
+                               float origin, real_t *out) noexcept nogil:
     cdef Py_ssize_t i
-    if single:
+    if real_t is float:
+        for i in range(first, last):
+            out[i] = (<const float *>(p + i * row))[0] - origin
+    elif single:
         for i in range(first, last):
             out[i] = (<const float *>(p + i * row))[0]
     elif row == sizeof(double):

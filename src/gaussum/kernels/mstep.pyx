@@ -23,8 +23,8 @@ from libc.math cimport INFINITY, NAN, log, sqrt
 from gaussum.kernels.lapack cimport inverse_cholesky
 from gaussum.kernels.real cimport real
 from gaussum.kernels.vec cimport (
-    FEW, FEW_LANES, FEW_SUMS, LANES, SIDE_LANES, SIDE_SUMS, VEC_REALS, VEC_SIDE, real_sqrt, vec, vec_all, vec_fused,
-    vec_load, vec_store
+    FEW, FEW_GROUPS, FEW_SUMS, LANES, SIDE_GROUPS, SIDE_SUMS, VEC_GROUPS, VEC_REALS, VEC_SIDE, real_sqrt, vec,
+    vec_all, vec_fused, vec_load, vec_sum
 )
 
 # the part of a variance that must be left where moments about a common origin are brought back to each component's own
@@ -40,14 +40,14 @@ cdef api Py_ssize_t mstep_scratch(
     return (2 * d + VEC_SIDE + 1) * (ld + LANES) + (d + K) * (d + VEC_SIDE) * <Py_ssize_t>(sizeof(double) // sizeof(real))
 
 
-cdef inline double _fold(real *lanes) noexcept nogil:
-    """The sum of the lanes, pairwise."""
-    cdef Py_ssize_t l, half = LANES // 2
+cdef inline double _fold(vec *groups) noexcept nogil:
+    """The sum of LANES lanes in VEC_GROUPS vecs, pairwise."""
+    cdef Py_ssize_t g, half = VEC_GROUPS // 2
     while half > 0:
-        for l in range(half):
-            lanes[l] += lanes[l + half]
+        for g in range(half):
+            groups[g] = groups[g] + groups[g + half]
         half = half // 2
-    return lanes[0]
+    return vec_sum(groups[0])
 
 
 cdef inline void _masses_of_rows(
@@ -58,21 +58,23 @@ cdef inline void _masses_of_rows(
     Py_ssize_t step,                    # IN
 ) noexcept nogil:
     """n_k <- n_k + sum_i r_ik"""
-    cdef real lanes[SIDE_LANES]
+    cdef double total
+    cdef vec lanes[SIDE_GROUPS]
     cdef vec sums[VEC_SIDE]
     cdef Py_ssize_t g, i, r, strip, strips = n // LANES
-    for g in range(LANES // VEC_REALS):
+    for g in range(VEC_GROUPS):
         for r in range(VEC_SIDE):
             sums[r] = vec_all(0.0)
         for strip in range(strips):
             for r in range(rows):
                 sums[r] = sums[r] + vec_load(resp + r * ld + strip * LANES + g * VEC_REALS)
         for r in range(rows):
-            vec_store(lanes + r * LANES + g * VEC_REALS, sums[r])
+            lanes[r * VEC_GROUPS + g] = sums[r]
     for r in range(rows):
-        for i in range(n - strips * LANES):
-            lanes[r * LANES + i] += resp[r * ld + strips * LANES + i]
-        nk[r * step] += _fold(lanes + r * LANES)
+        total = _fold(lanes + r * VEC_GROUPS)
+        for i in range(strips * LANES, n):
+            total += resp[r * ld + i]
+        nk[r * step] += total
 
 
 cdef inline void _masses(
@@ -100,12 +102,12 @@ cdef inline void _block(
     double *first,                      # INOUT (rows,)
 ) noexcept nogil:
     """out_rc <- out_rc + sum_i a_ri b_ci;  on the diagonal, where a is b, c <= r only, and f_r <- f_r + sum_i a_ri root_i"""
-    cdef real lanes[SIDE_LANES]
+    cdef vec lanes[SIDE_GROUPS]
     cdef vec sums[SIDE_SUMS]
     cdef vec firsts[VEC_SIDE]
     cdef vec z
     cdef Py_ssize_t g, i, r, c, strip
-    for g in range(LANES // VEC_REALS):
+    for g in range(VEC_GROUPS):
         for r in range(SIDE_SUMS):
             sums[r] = vec_all(0.0)
         for r in range(VEC_SIDE):
@@ -121,14 +123,14 @@ cdef inline void _block(
                     firsts[r] = vec_fused(z, vec_load(root + i), firsts[r])
         for r in range(rows):
             for c in range(columns):
-                vec_store(lanes + (r * VEC_SIDE + c) * LANES + g * VEC_REALS, sums[r * VEC_SIDE + c])
-            vec_store(lanes + (SIDE_SUMS + r) * LANES + g * VEC_REALS, firsts[r])
+                lanes[(r * VEC_SIDE + c) * VEC_GROUPS + g] = sums[r * VEC_SIDE + c]
+            lanes[(SIDE_SUMS + r) * VEC_GROUPS + g] = firsts[r]
     for r in range(rows):
         for c in range(columns):
             if c <= r or root is NULL:
-                out[r * row + c * column] += _fold(lanes + (r * VEC_SIDE + c) * LANES)
+                out[r * row + c * column] += _fold(lanes + (r * VEC_SIDE + c) * VEC_GROUPS)
         if root is not NULL:
-            first[r] += _fold(lanes + (SIDE_SUMS + r) * LANES)
+            first[r] += _fold(lanes + (SIDE_SUMS + r) * VEC_GROUPS)
 
 
 cdef inline void _block_of_rows(
@@ -190,13 +192,13 @@ cdef inline void _moments(
     double *second,                     # INOUT (d, d), upper triangle
 ) noexcept nogil:
     """As _scatter, for few features: all in registers."""
-    cdef real lanes[FEW_LANES]
+    cdef vec lanes[FEW_GROUPS]
     cdef vec sums[FEW_SUMS]
     cdef vec firsts[FEW]
     cdef vec z[FEW]
     cdef vec r, w
     cdef Py_ssize_t g, i, j, l, strip
-    for g in range(LANES // VEC_REALS):
+    for g in range(VEC_GROUPS):
         for j in range(FEW_SUMS):
             sums[j] = vec_all(0.0)
         for j in range(FEW):
@@ -213,13 +215,13 @@ cdef inline void _moments(
                         sums[j * FEW + l] = vec_fused(w, z[l], sums[j * FEW + l])
         for j in range(d):
             for l in range(d):
-                vec_store(lanes + (j * FEW + l) * LANES + g * VEC_REALS, sums[j * FEW + l])
-            vec_store(lanes + (FEW_SUMS + j) * LANES + g * VEC_REALS, firsts[j])
+                lanes[(j * FEW + l) * VEC_GROUPS + g] = sums[j * FEW + l]
+            lanes[(FEW_SUMS + j) * VEC_GROUPS + g] = firsts[j]
     for j in range(d):
         for l in range(d):
             if l <= j:
-                second[l * d + j] += _fold(lanes + (j * FEW + l) * LANES)
-        first[j] += _fold(lanes + (FEW_SUMS + j) * LANES)
+                second[l * d + j] += _fold(lanes + (j * FEW + l) * VEC_GROUPS)
+        first[j] += _fold(lanes + (FEW_SUMS + j) * VEC_GROUPS)
 
 
 cdef inline void _moments_of_few(
@@ -445,12 +447,12 @@ cdef inline void _axis(
     Py_ssize_t row,                     # IN
 ) noexcept nogil:
     """f_k <- f_k + sum_i r_ik (x_i - o_k),  s_k <- s_k + sum_i r_ik (x_i - o_k)^2"""
-    cdef real lanes[SIDE_LANES]
+    cdef vec lanes[SIDE_GROUPS]
     cdef vec firsts[VEC_SIDE]
     cdef vec seconds[VEC_SIDE]
     cdef vec sample, z, w
     cdef Py_ssize_t g, i, k, strip
-    for g in range(LANES // VEC_REALS):
+    for g in range(VEC_GROUPS):
         for k in range(VEC_SIDE):
             firsts[k] = vec_all(0.0)
             seconds[k] = vec_all(0.0)
@@ -463,11 +465,11 @@ cdef inline void _axis(
                 firsts[k] = firsts[k] + w
                 seconds[k] = vec_fused(w, z, seconds[k])
         for k in range(components):
-            vec_store(lanes + 2 * k * LANES + g * VEC_REALS, firsts[k])
-            vec_store(lanes + (2 * k + 1) * LANES + g * VEC_REALS, seconds[k])
+            lanes[2 * k * VEC_GROUPS + g] = firsts[k]
+            lanes[(2 * k + 1) * VEC_GROUPS + g] = seconds[k]
     for k in range(components):
-        first[k * d] += _fold(lanes + 2 * k * LANES)
-        second[k * row] += _fold(lanes + (2 * k + 1) * LANES)
+        first[k * d] += _fold(lanes + 2 * k * VEC_GROUPS)
+        second[k * row] += _fold(lanes + (2 * k + 1) * VEC_GROUPS)
 
 
 cdef inline void _accumulate_axes(

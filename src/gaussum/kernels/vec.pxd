@@ -12,6 +12,7 @@ cdef extern from "vec.h" nogil:
     void vec_store(real *, vec)
     vec vec_all(real)
     vec vec_fused(vec, vec, vec)        # a b + c
+    real vec_sum(vec)                   # of all its reals, halves first
     enum:
         VEC_REALS                       # reals in a vec
         VEC_TILE                        # vecs of samples in an E-step's tile
@@ -21,7 +22,8 @@ cdef extern from "vec.h" nogil:
         VEC_SIDE                        # features on either side of an M-step's block
         SIDE_SUMS                       # VEC_SIDE * VEC_SIDE
         LANES                           # of sums over samples
-        SIDE_LANES                      # (SIDE_SUMS + VEC_SIDE) * LANES
+        VEC_GROUPS                      # vecs of lanes
+        SIDE_GROUPS                     # (SIDE_SUMS + VEC_SIDE) * VEC_GROUPS
         FEW                             # features that an M-step sums in registers
         FEW_SUMS                        # FEW * FEW
-        FEW_LANES                       # (FEW_SUMS + FEW) * LANES
+        FEW_GROUPS                      # (FEW_SUMS + FEW) * VEC_GROUPS
