@@ -6,7 +6,7 @@ each contributes is formed from zero and then added in the order of the parts; s
 threads gives the same bits (see gaussum.parallel).
 """
 from libc.math cimport INFINITY, isfinite, log
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from gaussum.kernels cimport estep, mstep
 from gaussum.kernels.lanes cimport sum_lanes
@@ -260,16 +260,16 @@ cdef class MixturePass:
 
         log_density : log p_i;  labels : argmax_k r_ik;  resp : r_ik, shape (n, K);  log_largest : log max_k r_ik
         """
-        cdef Py_ssize_t part, start, stop, n, i, k, best, ld = self.block, K = self.K, d = self.d
+        cdef Py_ssize_t start, stop, n, i, k, ld = self.block, K = self.K, d = self.d
         cdef double *x = aligned(scratch)
         cdef double *r = x + d * ld
         cdef double *density = r + K * ld
         cdef double *spare = density + ld
         cdef double *log_const = spare + ld
         cdef double *more = log_const + round_up(K, 8)
+        cdef Py_ssize_t *label = <Py_ssize_t *>density    # read before the densities are written
         cdef const double *means = &parameters[0] + 2 * K
         cdef const double *precisions_chol = means + K * d
-        cdef double largest
         cdef bint want_density = log_density is not None, want_labels = labels is not None
         cdef bint want_resp = resp is not None, want_largest = log_largest is not None
         if scratch.shape[0] < self.scratch_size or not 0 <= first <= last <= self.n_parts:
@@ -291,17 +291,11 @@ cdef class MixturePass:
                 self.samples.load(start, n, ld, x)
                 self.log_prob(x, ld, n, d, K, means, precisions_chol, log_const, r, more)
                 if want_labels or want_largest:
-                    for i in range(n):
-                        best = 0
-                        largest = r[i]
-                        for k in range(1, K):
-                            if r[k * ld + i] > largest:
-                                largest = r[k * ld + i]
-                                best = k
-                        if want_labels:
-                            labels[start + i] = best
-                        if want_largest:
-                            log_largest[start + i] = largest
+                    estep.most_probable(r, ld, n, K, label, spare)
+                    if want_labels:
+                        memcpy(&labels[start], label, n * sizeof(Py_ssize_t))
+                    if want_largest:
+                        memcpy(&log_largest[start], spare, n * sizeof(double))
                 if want_resp:
                     estep.responsibilities(r, ld, n, K, density, spare)
                     for i in range(n):
@@ -310,8 +304,7 @@ cdef class MixturePass:
                 elif want_density or want_largest:
                     estep.log_densities(r, ld, n, K, density, spare)
                 if want_density:
-                    for i in range(n):
-                        log_density[start + i] = density[i]
+                    memcpy(&log_density[start], density, n * sizeof(double))
                 if want_largest:
                     for i in range(n):
                         # a sample that no component reaches belongs to all alike

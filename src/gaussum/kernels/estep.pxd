@@ -93,3 +93,13 @@ cdef double weigh(
     const real *log_density,            # IN (n,)
     const double *sample_weight,        # IN (n,), or NULL: all 1
 ) noexcept nogil
+
+
+cdef void most_probable(
+    const real *log_prob,               # IN (K, ld)
+    Py_ssize_t ld,                      # IN
+    Py_ssize_t n,                       # IN
+    Py_ssize_t K,                       # IN
+    Py_ssize_t *labels,                 # OUT (n,)
+    real *largest,                      # OUT (n,)
+) noexcept nogil

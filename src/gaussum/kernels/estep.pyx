@@ -434,6 +434,44 @@ cdef inline void _add_weighed(
             lanes[l] += sample_weight[l] * log_density[l] if sample_weight[l] > 0.0 else 0.0
 
 
+cdef api void most_probable(
+    const real *log_prob,               # IN (K, ld)
+    Py_ssize_t ld,                      # IN
+    Py_ssize_t n,                       # IN
+    Py_ssize_t K,                       # IN
+    Py_ssize_t *labels,                 # OUT (n,)
+    real *largest,                      # OUT (n,)
+) noexcept nogil:
+    """label_i = argmax_k log p_ik, the lowest k of several, and log p_ik there"""
+    cdef Py_ssize_t i, whole = n - n % ROW
+    for i in range(0, whole, 32):
+        _most_probable_tile(log_prob + i, ld, ROW, K, labels + i, largest + i)
+    if n > whole:
+        _most_probable_tile(log_prob + whole, ld, n - whole, K, labels + whole, largest + whole)
+
+
+cdef inline void _most_probable_tile(
+    const real *log_prob,               # IN (K, ld)
+    Py_ssize_t ld, Py_ssize_t n, Py_ssize_t K,  # IN, n <= ROW
+    Py_ssize_t *labels,                 # OUT (n,)
+    real *largest,                      # OUT (n,)
+) noexcept nogil:
+    cdef Py_ssize_t best[ROW]
+    cdef real most[ROW]
+    cdef Py_ssize_t i, k
+    for i in range(n):
+        best[i] = 0
+        most[i] = log_prob[i]
+    for k in range(1, K):
+        for i in range(n):
+            best[i] = k if log_prob[k * ld + i] > most[i] else best[i]
+        for i in range(n):              # a loop of its own, or neither vectorises
+            most[i] = log_prob[k * ld + i] if log_prob[k * ld + i] > most[i] else most[i]
+    for i in range(n):
+        labels[i] = best[i]
+        largest[i] = most[i]
+
+
 cdef inline void _maximum(
     const real *log_prob,               # IN (K, ld)
     Py_ssize_t ld, Py_ssize_t n, Py_ssize_t K,  # IN
