@@ -31,9 +31,12 @@ class CollapsedComponentWarning(UserWarning):
 
 def seconds(n_samples, n_features, n_components, covariance_type):
     """The time of one pass on one processor, roughly (measured with AVX-512): enough to decide on threads and parts."""
-    per_pair = 1.3e-9 + 0.3e-9 * n_features
-    if covariance_type in ("full", "tied"):
-        per_pair += 0.05e-9 * n_features * n_features
+    per_pair = 0.8e-9 + 0.14e-9 * n_features
+    if covariance_type == "full":
+        per_pair += 0.02e-9 * n_features * n_features
+    elif covariance_type == "tied":
+        # one product for all components
+        per_pair += 0.02e-9 * n_features * n_features / n_components
     return n_samples * n_components * per_pair
 
 
