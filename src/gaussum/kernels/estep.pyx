@@ -17,8 +17,8 @@ from libc.math cimport INFINITY
 from gaussum.kernels.lanes cimport add_lanes
 from gaussum.kernels.real cimport real
 from gaussum.kernels.vec cimport (
-    REAL_LOWEST, TILE, TILE_COLUMNS, TILE_SUMS, VEC_REALS, VEC_TILE, real_exp_nonpositive, real_log, vec, vec_all,
-    vec_fused, vec_load, vec_store
+    REAL_LOWEST, TILE, TILE_COLUMNS, TILE_COMPONENTS, TILE_SUMS, VEC_REALS, VEC_TILE, real_exp_nonpositive, real_log,
+    vec, vec_all, vec_fused, vec_load, vec_store
 )
 
 cdef enum:
@@ -130,7 +130,7 @@ cdef inline void _store_log_prob(
 
 cdef inline void _distances(
     const real *x,                      # IN (d, ld), TILE samples
-    Py_ssize_t ld, Py_ssize_t d, Py_ssize_t components,  # IN, components <= TILE_COLUMNS, known to the compiler
+    Py_ssize_t ld, Py_ssize_t d, Py_ssize_t components,  # IN, components <= TILE_COMPONENTS, known to the compiler
     const real *origins,                # IN (components, d)
     const real *scales,                 # IN (components, d), strides `row` and `step`; NULL: all 1
     Py_ssize_t row, Py_ssize_t step,    # IN
@@ -155,7 +155,7 @@ cdef inline void _distances(
 
 cdef inline void _log_prob_tile(
     const real *x,                      # IN (d, ld), TILE samples
-    Py_ssize_t ld, Py_ssize_t d, Py_ssize_t components,  # IN, components <= TILE_COLUMNS, known to the compiler
+    Py_ssize_t ld, Py_ssize_t d, Py_ssize_t components,  # IN, components <= TILE_COMPONENTS, known to the compiler
     const real *origins, const real *scales, Py_ssize_t row, Py_ssize_t step,  # as in _distances
     const real *log_const,              # IN (components,)
     Py_ssize_t n, Py_ssize_t ld_out,    # IN, n <= TILE
@@ -176,14 +176,25 @@ cdef inline void _log_prob_scaled(
     Py_ssize_t n, Py_ssize_t ld_out,    # IN, n <= TILE
     real *log_prob,                     # OUT (K, ld_out)
 ) noexcept nogil:
-    """log p_ik = c_k - sum_j ((x_ij - o_kj) u_kj)^2 / 2, four components at once"""
-    cdef Py_ssize_t k, whole = K - K % TILE_COLUMNS
-    for k in range(0, whole, 4):
-        _log_prob_tile(x, ld, d, TILE_COLUMNS, origins + k * d, scales + k * row if scales is not NULL else NULL, row, step,
-                       log_const + k, n, ld_out, log_prob + k * ld_out)
-    for k in range(whole, K):
-        _log_prob_tile(x, ld, d, 1, origins + k * d, scales + k * row if scales is not NULL else NULL, row, step,
-                       log_const + k, n, ld_out, log_prob + k * ld_out)
+    """log p_ik = c_k - sum_j ((x_ij - o_kj) u_kj)^2 / 2, TILE_COMPONENTS components at once"""
+    cdef const real *own_scales
+    cdef Py_ssize_t k = 0, rest
+    while k < K:
+        own_scales = scales + k * row if scales is not NULL else NULL
+        rest = K - k
+        if rest >= TILE_COMPONENTS:
+            _log_prob_tile(x, ld, d, TILE_COMPONENTS, origins + k * d, own_scales, row, step, log_const + k, n, ld_out,
+                           log_prob + k * ld_out)
+        elif rest == 3:
+            _log_prob_tile(x, ld, d, 3, origins + k * d, own_scales, row, step, log_const + k, n, ld_out,
+                           log_prob + k * ld_out)
+        elif rest == 2:
+            _log_prob_tile(x, ld, d, 2, origins + k * d, own_scales, row, step, log_const + k, n, ld_out,
+                           log_prob + k * ld_out)
+        else:
+            _log_prob_tile(x, ld, d, 1, origins + k * d, own_scales, row, step, log_const + k, n, ld_out,
+                           log_prob + k * ld_out)
+        k += TILE_COMPONENTS
 
 
 cdef inline void _log_prob_axes(

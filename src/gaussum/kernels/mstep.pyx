@@ -53,17 +53,17 @@ cdef inline double _fold(vec *groups) noexcept nogil:
 cdef inline void _masses_of_rows(
     const real *resp,                   # IN (rows, ld)
     Py_ssize_t ld, Py_ssize_t n,        # IN
-    Py_ssize_t rows,                    # IN, at most VEC_SIDE, known to the compiler
+    Py_ssize_t rows,                    # IN, at most FEW, known to the compiler
     double *nk,                         # INOUT (rows,), stride `step`
     Py_ssize_t step,                    # IN
 ) noexcept nogil:
     """n_k <- n_k + sum_i r_ik"""
     cdef double total
-    cdef vec lanes[SIDE_GROUPS]
-    cdef vec sums[VEC_SIDE]
+    cdef vec lanes[FEW_GROUPS]
+    cdef vec sums[FEW]
     cdef Py_ssize_t g, i, r, strip, strips = n // LANES
     for g in range(VEC_GROUPS):
-        for r in range(VEC_SIDE):
+        for r in range(FEW):
             sums[r] = vec_all(0.0)
         for strip in range(strips):
             for r in range(rows):
@@ -83,11 +83,11 @@ cdef inline void _masses(
     double *nk,                         # INOUT (K,), stride `step`
     Py_ssize_t step,                    # IN
 ) noexcept nogil:
-    """n_k <- n_k + sum_i r_ik, VEC_SIDE components at once, so that additions need not wait for one another"""
-    cdef Py_ssize_t k, groups = K // VEC_SIDE
-    for k in range(groups):
-        _masses_of_rows(resp + k * VEC_SIDE * ld, ld, n, VEC_SIDE, nk + k * VEC_SIDE * step, step)
-    for k in range(groups * VEC_SIDE, K):
+    """n_k <- n_k + sum_i r_ik, FEW components at once, so that additions need not wait for one another"""
+    cdef Py_ssize_t k, whole = K - K % FEW
+    for k in range(0, whole, 4):
+        _masses_of_rows(resp + k * ld, ld, n, FEW, nk + k * step, step)
+    for k in range(whole, K):
         _masses_of_rows(resp + k * ld, ld, n, 1, nk + k * step, step)
 
 
@@ -439,7 +439,7 @@ cdef inline void _axis(
     const real *x,                      # IN (n,)
     const real *resp,                   # IN (components, ld)
     Py_ssize_t ld, Py_ssize_t strips,   # IN, LANES samples each
-    Py_ssize_t components,              # IN, at most VEC_SIDE, known to the compiler
+    Py_ssize_t components,              # IN, at most FEW, known to the compiler
     const real *origins,                # IN (components,), stride d
     Py_ssize_t d,                       # IN
     double *first,                      # INOUT (components,), stride d
@@ -447,13 +447,13 @@ cdef inline void _axis(
     Py_ssize_t row,                     # IN
 ) noexcept nogil:
     """f_k <- f_k + sum_i r_ik (x_i - o_k),  s_k <- s_k + sum_i r_ik (x_i - o_k)^2"""
-    cdef vec lanes[SIDE_GROUPS]
-    cdef vec firsts[VEC_SIDE]
-    cdef vec seconds[VEC_SIDE]
+    cdef vec lanes[FEW_GROUPS]
+    cdef vec firsts[FEW]
+    cdef vec seconds[FEW]
     cdef vec sample, z, w
     cdef Py_ssize_t g, i, k, strip
     for g in range(VEC_GROUPS):
-        for k in range(VEC_SIDE):
+        for k in range(FEW):
             firsts[k] = vec_all(0.0)
             seconds[k] = vec_all(0.0)
         for strip in range(strips):
@@ -472,6 +472,21 @@ cdef inline void _axis(
         second[k * row] += _fold(lanes + (2 * k + 1) * VEC_GROUPS)
 
 
+cdef inline void _axis_of_few(
+    const real *x, const real *resp, Py_ssize_t ld, Py_ssize_t strips, Py_ssize_t components,
+    const real *origins, Py_ssize_t d, double *first, double *second, Py_ssize_t row,
+) noexcept nogil:
+    """_axis with the number of components known to the compiler"""
+    if components == FEW:
+        _axis(x, resp, ld, strips, FEW, origins, d, first, second, row)
+    elif components == 3:
+        _axis(x, resp, ld, strips, 3, origins, d, first, second, row)
+    elif components == 2:
+        _axis(x, resp, ld, strips, 2, origins, d, first, second, row)
+    else:
+        _axis(x, resp, ld, strips, 1, origins, d, first, second, row)
+
+
 cdef inline void _accumulate_axes(
     const real *x, Py_ssize_t ld, Py_ssize_t n, Py_ssize_t d, Py_ssize_t K,  # IN (d, ld)
     const real *resp,                   # IN (K, ld)
@@ -483,15 +498,12 @@ cdef inline void _accumulate_axes(
     real *scratch,                      # SCRATCH (2 * LANES,)
 ) noexcept nogil:
     """s_kj <- s_kj + sum_i r_ik (x_ij - o_kj)^2 and f_kj, n_k likewise; x passes once, the fewer rows many times"""
-    cdef Py_ssize_t j, k, groups = K // VEC_SIDE, strips = n // LANES, whole = n - n % LANES
+    cdef Py_ssize_t j, k, strips = n // LANES, whole = n - n % LANES
     _masses(resp, ld, n, K, nk, 1)
     for j in range(d):
-        for k in range(groups):
-            _axis(x + j * ld, resp + k * VEC_SIDE * ld, ld, strips, VEC_SIDE, origins + k * VEC_SIDE * d + j, d,
-                  first + k * VEC_SIDE * d + j, second + k * VEC_SIDE * row + j * step, row)
-        for k in range(groups * VEC_SIDE, K):
-            _axis(x + j * ld, resp + k * ld, ld, strips, 1, origins + k * d + j, d, first + k * d + j,
-                  second + k * row + j * step, row)
+        for k in range(0, K, 4):
+            _axis_of_few(x + j * ld, resp + k * ld, ld, strips, min(FEW, K - k), origins + k * d + j, d,
+                         first + k * d + j, second + k * row + j * step, row)
         if n > whole:
             _pad(x + j * ld + whole, ld, n - whole, 1, scratch)
             for k in range(K):

@@ -18,6 +18,7 @@ cdef extern from "vec.h" nogil:
         VEC_TILE                        # vecs of samples in an E-step's tile
         TILE                            # samples in it
         TILE_COLUMNS                    # features that a tile forms together
+        TILE_COMPONENTS                 # components whose distances from a tile are taken together
         TILE_SUMS                       # VEC_TILE * TILE_COLUMNS
         VEC_SIDE                        # features on either side of an M-step's block
         SIDE_SUMS                       # VEC_SIDE * VEC_SIDE
