@@ -23,8 +23,8 @@ from libc.math cimport INFINITY, NAN, log, sqrt
 from gaussum.kernels.lapack cimport inverse_cholesky
 from gaussum.kernels.real cimport real
 from gaussum.kernels.vec cimport (
-    FEW, FEW_GROUPS, FEW_SUMS, LANES, SIDE_GROUPS, SIDE_SUMS, VEC_GROUPS, VEC_REALS, VEC_SIDE, real_sqrt, vec,
-    vec_all, vec_fused, vec_load, vec_sum
+    FEW, FEW_GROUPS, FEW_SUMS, LANES, SIDE_GROUPS, SIDE_SUMS, VEC_AXES, VEC_GROUPS, VEC_REALS, VEC_SIDE, real_sqrt,
+    vec, vec_all, vec_fused, vec_load, vec_sum
 )
 
 # the part of a variance that must be left where moments about a common origin are brought back to each component's own
@@ -435,56 +435,65 @@ cdef api void accumulate_spherical(
     _accumulate_axes(x, ld, n, d, K, resp, origins, nk, first, second, 1, 0, scratch)
 
 
-cdef inline void _axis(
-    const real *x,                      # IN (n,)
+cdef inline void _axes(
+    const real *x,                      # IN (features, ld)
     const real *resp,                   # IN (components, ld)
     Py_ssize_t ld, Py_ssize_t strips,   # IN, LANES samples each
-    Py_ssize_t components,              # IN, at most FEW, known to the compiler
-    const real *origins,                # IN (components,), stride d
+    Py_ssize_t features, Py_ssize_t components,  # IN, at most VEC_AXES and FEW, known to the compiler
+    const real *origins,                # IN (components, features), rows d apart
     Py_ssize_t d,                       # IN
-    double *first,                      # INOUT (components,), stride d
-    double *second,                     # INOUT (components,), stride `row`
-    Py_ssize_t row,                     # IN
+    double *first,                      # INOUT (components, features), rows d apart
+    double *second,                     # INOUT (components, features), strides `row` and `step`
+    Py_ssize_t row, Py_ssize_t step,    # IN
 ) noexcept nogil:
-    """f_k <- f_k + sum_i r_ik (x_i - o_k),  s_k <- s_k + sum_i r_ik (x_i - o_k)^2"""
+    """f_kj <- f_kj + sum_i r_ik (x_ij - o_kj),  s_kj <- s_kj + sum_i r_ik (x_ij - o_kj)^2"""
     cdef vec lanes[FEW_GROUPS]
-    cdef vec firsts[FEW]
-    cdef vec seconds[FEW]
-    cdef vec sample, z, w
-    cdef Py_ssize_t g, i, k, strip
+    cdef vec firsts[FEW_SUMS]
+    cdef vec seconds[FEW_SUMS]
+    cdef vec samples[FEW]
+    cdef vec r, w, z
+    cdef Py_ssize_t a, g, i, j, k, strip
     for g in range(VEC_GROUPS):
-        for k in range(FEW):
-            firsts[k] = vec_all(0.0)
-            seconds[k] = vec_all(0.0)
+        for a in range(FEW_SUMS):
+            firsts[a] = vec_all(0.0)
+            seconds[a] = vec_all(0.0)
         for strip in range(strips):
             i = strip * LANES + g * VEC_REALS
-            sample = vec_load(x + i)
+            for j in range(features):
+                samples[j] = vec_load(x + j * ld + i)
             for k in range(components):
-                z = sample - vec_all(origins[k * d])
-                w = vec_load(resp + k * ld + i) * z
-                firsts[k] = firsts[k] + w
-                seconds[k] = vec_fused(w, z, seconds[k])
+                r = vec_load(resp + k * ld + i)
+                for j in range(features):
+                    a = k * VEC_AXES + j
+                    z = samples[j] - vec_all(origins[k * d + j])
+                    w = r * z
+                    firsts[a] = firsts[a] + w
+                    seconds[a] = vec_fused(w, z, seconds[a])
         for k in range(components):
-            lanes[2 * k * VEC_GROUPS + g] = firsts[k]
-            lanes[(2 * k + 1) * VEC_GROUPS + g] = seconds[k]
+            for j in range(features):
+                a = k * VEC_AXES + j
+                lanes[2 * a * VEC_GROUPS + g] = firsts[a]
+                lanes[(2 * a + 1) * VEC_GROUPS + g] = seconds[a]
     for k in range(components):
-        first[k * d] += _fold(lanes + 2 * k * VEC_GROUPS)
-        second[k * row] += _fold(lanes + (2 * k + 1) * VEC_GROUPS)
+        for j in range(features):
+            a = k * VEC_AXES + j
+            first[k * d + j] += _fold(lanes + 2 * a * VEC_GROUPS)
+            second[k * row + j * step] += _fold(lanes + (2 * a + 1) * VEC_GROUPS)
 
 
-cdef inline void _axis_of_few(
-    const real *x, const real *resp, Py_ssize_t ld, Py_ssize_t strips, Py_ssize_t components,
-    const real *origins, Py_ssize_t d, double *first, double *second, Py_ssize_t row,
+cdef inline void _axes_of_few(
+    const real *x, const real *resp, Py_ssize_t ld, Py_ssize_t strips, Py_ssize_t features, Py_ssize_t components,
+    const real *origins, Py_ssize_t d, double *first, double *second, Py_ssize_t row, Py_ssize_t step,
 ) noexcept nogil:
-    """_axis with the number of components known to the compiler"""
+    """_axes with the number of components known to the compiler"""
     if components == FEW:
-        _axis(x, resp, ld, strips, FEW, origins, d, first, second, row)
+        _axes(x, resp, ld, strips, features, FEW, origins, d, first, second, row, step)
     elif components == 3:
-        _axis(x, resp, ld, strips, 3, origins, d, first, second, row)
+        _axes(x, resp, ld, strips, features, 3, origins, d, first, second, row, step)
     elif components == 2:
-        _axis(x, resp, ld, strips, 2, origins, d, first, second, row)
+        _axes(x, resp, ld, strips, features, 2, origins, d, first, second, row, step)
     else:
-        _axis(x, resp, ld, strips, 1, origins, d, first, second, row)
+        _axes(x, resp, ld, strips, features, 1, origins, d, first, second, row, step)
 
 
 cdef inline void _accumulate_axes(
@@ -498,18 +507,25 @@ cdef inline void _accumulate_axes(
     real *scratch,                      # SCRATCH (2 * LANES,)
 ) noexcept nogil:
     """s_kj <- s_kj + sum_i r_ik (x_ij - o_kj)^2 and f_kj, n_k likewise; x passes once, the fewer rows many times"""
-    cdef Py_ssize_t j, k, strips = n // LANES, whole = n - n % LANES
+    cdef Py_ssize_t j, k, strips = n // LANES, whole = n - n % LANES, paired = d - d % VEC_AXES
     _masses(resp, ld, n, K, nk, 1)
-    for j in range(d):
+    j = 0
+    while j < paired:
         for k in range(0, K, 4):
-            _axis_of_few(x + j * ld, resp + k * ld, ld, strips, min(FEW, K - k), origins + k * d + j, d,
-                         first + k * d + j, second + k * row + j * step, row)
-        if n > whole:
+            _axes_of_few(x + j * ld, resp + k * ld, ld, strips, VEC_AXES, min(FEW, K - k), origins + k * d + j, d,
+                         first + k * d + j, second + k * row + j * step, row, step)
+        j += VEC_AXES
+    for j in range(paired, d):
+        for k in range(0, K, 4):
+            _axes_of_few(x + j * ld, resp + k * ld, ld, strips, 1, min(FEW, K - k), origins + k * d + j, d,
+                         first + k * d + j, second + k * row + j * step, row, step)
+    if n > whole:
+        for j in range(d):
             _pad(x + j * ld + whole, ld, n - whole, 1, scratch)
             for k in range(K):
                 _pad(resp + k * ld + whole, ld, n - whole, 1, scratch + LANES)
-                _axis(scratch, scratch + LANES, LANES, 1, 1, origins + k * d + j, d, first + k * d + j,
-                      second + k * row + j * step, row)
+                _axes(scratch, scratch + LANES, LANES, 1, 1, 1, origins + k * d + j, d, first + k * d + j,
+                      second + k * row + j * step, row, step)
 
 
 cdef inline double _new_mean(

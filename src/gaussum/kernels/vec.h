@@ -2,8 +2,9 @@
  *
  * real is double, or float where GAUSSUM_SINGLE is defined. A vec holds VEC_REALS of them, as many as a register of
  * the target, and has the operators + - * and the functions below; they compile to one instruction each.
- * VEC_TILE vecs of samples times TILE_COLUMNS features, or TILE_COMPONENTS components, fill the registers in an E-step,
- * VEC_SIDE x VEC_SIDE pairs of features in an M-step (measured). Compilers without vector types get vecs of one real.
+ * VEC_TILE vecs of samples times TILE_COLUMNS features, or TILE_COMPONENTS components, fill the registers in an E-step;
+ * VEC_SIDE x VEC_SIDE pairs of features, or VEC_AXES features times FEW components, in an M-step (all measured).
+ * Compilers without vector types get vecs of one real.
  */
 #ifndef GAUSSUM_VEC_H
 #define GAUSSUM_VEC_H
@@ -71,7 +72,7 @@ typedef VEC_PICK(__m512d, __m512) vec;
 #define vec_all VEC_PICK(_mm512_set1_pd, _mm512_set1_ps)
 #define vec_fused VEC_PICK(_mm512_fmadd_pd, _mm512_fmadd_ps)
 #define vec_sum VEC_PICK(sum_512d, sum_512)
-enum { VEC_BYTES = 64, VEC_TILE = 4, VEC_SIDE = 4, TILE_COMPONENTS = 4 };
+enum { VEC_BYTES = 64, VEC_TILE = 4, VEC_SIDE = 4, TILE_COMPONENTS = 4, VEC_AXES = 2 };
 
 #elif defined(__GNUC__) && defined(__AVX2__) && defined(__FMA__)
 typedef VEC_PICK(__m256d, __m256) vec;
@@ -80,7 +81,7 @@ typedef VEC_PICK(__m256d, __m256) vec;
 #define vec_all VEC_PICK(_mm256_set1_pd, _mm256_set1_ps)
 #define vec_fused VEC_PICK(_mm256_fmadd_pd, _mm256_fmadd_ps)
 #define vec_sum VEC_PICK(sum_256d, sum_256)
-enum { VEC_BYTES = 32, VEC_TILE = 3, VEC_SIDE = 3, TILE_COMPONENTS = 2 };
+enum { VEC_BYTES = 32, VEC_TILE = 3, VEC_SIDE = 3, TILE_COMPONENTS = 2, VEC_AXES = 1 };
 
 #elif defined(__GNUC__) && defined(__SSE2__)
 typedef VEC_PICK(__m128d, __m128) vec;
@@ -89,7 +90,7 @@ typedef VEC_PICK(__m128d, __m128) vec;
 #define vec_all VEC_PICK(_mm_set1_pd, _mm_set1_ps)
 #define vec_fused(a, b, c) ((a) * (b) + (c))
 #define vec_sum VEC_PICK(sum_128d, sum_128)
-enum { VEC_BYTES = 16, VEC_TILE = 2, VEC_SIDE = 3, TILE_COMPONENTS = 2 };
+enum { VEC_BYTES = 16, VEC_TILE = 2, VEC_SIDE = 3, TILE_COMPONENTS = 2, VEC_AXES = 1 };
 
 #elif defined(__GNUC__) && defined(__aarch64__)
 #include <arm_neon.h>
@@ -99,7 +100,7 @@ typedef VEC_PICK(float64x2_t, float32x4_t) vec;
 #define vec_all VEC_PICK(vdupq_n_f64, vdupq_n_f32)
 #define vec_fused(a, b, c) VEC_PICK(vfmaq_f64, vfmaq_f32)((c), (a), (b))
 #define vec_sum VEC_PICK(vaddvq_f64, vaddvq_f32)
-enum { VEC_BYTES = 16, VEC_TILE = 4, VEC_SIDE = 4, TILE_COMPONENTS = 4 };
+enum { VEC_BYTES = 16, VEC_TILE = 4, VEC_SIDE = 4, TILE_COMPONENTS = 4, VEC_AXES = 2 };
 
 #else
 typedef gaussum_real vec;
@@ -108,7 +109,7 @@ typedef gaussum_real vec;
 #define vec_all(a) (a)
 #define vec_fused(a, b, c) ((a) * (b) + (c))
 #define vec_sum(a) (a)
-enum { VEC_BYTES = sizeof(gaussum_real), VEC_TILE = 4, VEC_SIDE = 3, TILE_COMPONENTS = 2 };
+enum { VEC_BYTES = sizeof(gaussum_real), VEC_TILE = 4, VEC_SIDE = 3, TILE_COMPONENTS = 2, VEC_AXES = 1 };
 #endif
 
 enum {

@@ -21,6 +21,7 @@ cdef extern from "vec.h" nogil:
         TILE_COMPONENTS                 # components whose distances from a tile are taken together
         TILE_SUMS                       # VEC_TILE * TILE_COLUMNS
         VEC_SIDE                        # features on either side of an M-step's block
+        VEC_AXES                        # features whose own moments an M-step sums together
         SIDE_SUMS                       # VEC_SIDE * VEC_SIDE
         LANES                           # of sums over samples
         VEC_GROUPS                      # vecs of lanes
