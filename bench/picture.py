@@ -41,7 +41,7 @@ def draw(report, path):
 
 
 def _draw_curve(ax, notes):
-    from matplotlib.ticker import FuncFormatter, LogLocator
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     fixed = notes["curve"]
     for name, (color, width, marker, dash) in STYLES.items():
@@ -52,11 +52,13 @@ def _draw_curve(ax, notes):
     ax.set_xlabel(AXES[fixed["axis"]], color=INK)
     given = ", ".join(f"{key} = {fixed[key]:,}" for key in ("n", "d", "K") if key in fixed)
     ax.set_title(given, fontsize=10, color=INK, loc="left")
+    plain = FuncFormatter(lambda value, _: f"{value:,.10g}")
     if fixed["axis"] == "K":
-        values = notes["gaussum"]["values"] if "gaussum" in notes else []
-        ax.set_xticks(values[::2], [f"{value}" for value in values[::2]], minor=False)
-        ax.xaxis.set_minor_locator(LogLocator(base=10, subs=[], numticks=2))
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+        ax.xaxis.set_major_locator(LogLocator(base=4))
+    if fixed["axis"] != "n":
+        ax.xaxis.set_major_formatter(plain)
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.yaxis.set_major_formatter(plain)
     ax.grid(color=PALE, lw=0.7)
     ax.set_axisbelow(True)
     ax.tick_params(which="both", length=0, colors=INK, labelsize=9)

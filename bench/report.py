@@ -162,7 +162,8 @@ def limits_table(result):
     ]
     if machine["exp"]:
         at_rate = machine["exp"] * machine["matrix"][0]
-        lines.append(f"an exponential, in log_densities: {1e9 * machine['exp']:.3g} ns, the time of {at_rate:.3g} operations")
+        taken = f"{1e9 * machine['exp']:.3g} ns, the time of {at_rate:.3g} operations"
+        lines.append(f"1 thread: an exponential, in log_densities, {taken}")
     rows = [["case", "M operations", "MB"]]
     for name in threads:
         rows[0] += [name, "limit", "by", "ratio"]
@@ -197,7 +198,8 @@ def text(results):
     parts = []
     groups = {}
     for result in results:
-        groups.setdefault(result.group, []).append(result)
+        if result.notes or result.reasons:  # somebody took part
+            groups.setdefault(result.group, []).append(result)
     for group, members in groups.items():
         parts.append(f"**{group}**")
         if group == "memory":

@@ -34,10 +34,13 @@ class Curve:
     def run(self, names, repeats, threads=None):
         """Return a Result with notes {"curve": what is fixed, contender: {"values": [...], "seconds": [...]}}."""
         result = Result(self.name, self.group)
-        result.notes["curve"] = {"axis": self.axis, **self.fixed}
         longest = LONGEST_QUICK if self.quick else LONGEST
         taking_part = [name for name in CONTENDERS if name in names]
+        if taking_part:
+            result.notes["curve"] = {"axis": self.axis, **self.fixed}
         for value in self.values:
+            if not taking_part:
+                break
             case = EMCase(**(self.fixed | {self.axis: value}))
             found = run_case(case, taking_part, min(repeats, ROUNDS), threads, BUDGET)
             result.reasons += [f"{case.name}: {why}" for why in found.reasons]

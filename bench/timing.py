@@ -87,7 +87,7 @@ def run_case(case, names, repeats, threads=None, budget=BUDGET):
                 spent[name] += wall
             except Exception as error:
                 _refuse(result, f"{name} failed: {type(error).__name__}: {error}")
-        order.append(order.pop(0))  # nobody always runs first, or always after the same neighbour
+        order = order[1:] + order[:1]  # nobody always runs first, or always after the same neighbour
     if result.status == "WRONG":
         result.seconds = {}
     for name, values in result.seconds.items():
