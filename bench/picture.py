@@ -87,7 +87,7 @@ def _caption(report, curves):
     machine = report["machine"]
     threads = report["options"]["threads"] or machine["cores"]
     ended = {note["ended_at"] for notes in curves for note in notes.values() if "ended_at" in note}
-    told = f"Full covariances, float64, {threads} core{'s' * (threads > 1)} of an {machine['cpu'].strip()}."
+    told = f"Full covariances, float64, {threads} core{'s' * (threads > 1)} ({machine['cpu'].strip()})."
     if ended:
-        told += f" A curve ends where one iteration would take more than about {max(ended):g} s."
+        told += f" A peer's curve ends where one iteration would take more than about {max(ended):g} s."
     return told
