@@ -18,7 +18,10 @@ PLAIN_FEATURES = 16  # above, plain NumPy is a reference only: scikit-learn's pr
 OWN_THREADS = ("gaussum", "gaussum float64", "oneDAL")
 TARGET_SECONDS = 0.2  # the measured iterations should take about this long, but be 3 to 400
 LONG_ITERATION = 0.5  # seconds; one that takes longer is enough to measure
-LIKELIHOOD_SINGLE = 1e-5  # what float32 may cost in mean log-likelihood
+REACHED = "log-likelihoods reached"
+# what float32 may cost in parameters and mean log-likelihood; scikit-learn also sums in it, and loses 1e-3 and 2e-4 in
+# a million samples
+SINGLE, PEER_SINGLE = (1e-3, 1e-5), (1e-2, 1e-3)
 
 
 @dataclass(frozen=True)
@@ -92,8 +95,8 @@ class EMCase:
         float32 is held to the likelihood of its parameters, on the same numbers in float64.
         """
         expected, before, after, sd = self._expected()
-        got, single = answer.parameters, self.dtype == "float32" and name != "gaussum float64"
-        tolerance = 1e-3 if single else 1e-8
+        got, single = answer.parameters, self.dtype == "float32" and name not in ("gaussum float64", "NumPy")
+        tolerance, allowed = (SINGLE if name == "gaussum" else PEER_SINGLE) if single else (1e-8, 0.0)
         shapes = {"full": np.outer(sd, sd), "tied": np.outer(sd, sd), "diag": sd**2}
         scale = shapes.get(self.covariance_type, np.mean(sd**2))
         scaled = {
@@ -106,7 +109,7 @@ class EMCase:
         found = {what: (np.max(np.abs(value)), tolerance) for what, value in scaled.items()}
         if single:
             reached = np.mean(reference.log_density(self.data()[0], got))
-            found["log-likelihoods reached"] = (abs(reached - after), LIKELIHOOD_SINGLE)
+            found[REACHED] = (abs(reached - after), allowed)
         return found
 
 

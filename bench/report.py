@@ -4,6 +4,8 @@ import importlib.metadata
 import os
 import platform
 
+from bench.mixtures import REACHED
+
 PEERS = ("gaussum float64", "scikit-learn", "oneDAL", "SciPy", "NumPy")
 
 
@@ -124,6 +126,15 @@ def notes_table(results, key, heading, form):
     return table(rows)
 
 
+def losses_table(results):
+    """One row a case and contender: how far the likelihood it reached in float32 is from that of float64."""
+    rows = [["case", "contender", "likelihood off by"]]
+    for result in results:
+        seen = {name: found[REACHED] for name, found in result.differences.items() if REACHED in found}
+        rows += [[result.case, name, f"{value:.0e}"] for name, value in seen.items()]
+    return table(rows) if len(rows) > 1 else ""
+
+
 def builds_table(result):
     """One row a case: time of each build on one thread, nanoseconds a pair, and how many times the best's."""
     builds = [b for b in ("baseline", "v3", "v4") if any(note.get(b) for note in result.notes.values())]
@@ -219,6 +230,8 @@ def text(results):
             parts += [f"{result.case}\n\n{scaling_table(result)}" for result in members if result.notes]
         else:
             parts.append(times_table(members, differences=group != "whole fit"))
+            if losses := losses_table(members):
+                parts.append(losses)
             if group == "whole fit":
                 parts.append(notes_table(members, "mean_log_likelihood", "mean log-likelihood", "{:.6f}"))
                 if any("initialisation_share" in note for result in members for note in result.notes.values()):
