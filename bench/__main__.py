@@ -58,11 +58,11 @@ def parse(argv):
     return args
 
 
-def limited(threads):
+def limited(threads, names):
     """Hold the peers' own thread pools to so many threads; gaussum is told by `n_threads`."""
     if threads is None:
         return contextlib.nullcontext()
-    if importlib.util.find_spec("daal4py"):
+    if "oneDAL" in names:
         import daal4py
 
         daal4py.daalinit(nthreads=threads)
@@ -87,7 +87,7 @@ def main(argv=None):
     if "gaussum" not in names:
         print("gaussum takes no part (not installed, or not asked for): the peers alone")
     results, start = [], time.perf_counter()
-    with limited(args.threads):
+    with limited(args.threads, names):
         for case in args.selected:
             if hasattr(case, "run"):  # measures on its own terms
                 seconds, result = timed(case.run, names, args.repeats, args.threads)

@@ -1,7 +1,8 @@
 """How far an EM iteration runs from what the machine can do: the roofline (Williams, Waterman and Patterson 2009).
 
 An *operation* is an addition, a multiplication or a fused multiply-add: a core issues all three alike. A matrix product
-of n x n matrices is then n^3 operations, half its conventional flops.
+of n x n matrices is then n^3 operations, half its conventional flops, and its rate stands for the machine's. Where
+additions have ports of their own, or BLAS is not at its best, a pass of few products can run faster than this limit.
 """
 
 import ctypes
