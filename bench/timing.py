@@ -12,9 +12,7 @@ from statistics import median
 from typing import Any
 
 # Seconds: a contender that has used them in one case, and has had its fewest rounds, starts no further round there.
-# Enough for five rounds of most cases; after two rounds of differences, one slow first iteration made scikit-learn look
-# three times as fast as it is.
-BUDGET = 20.0
+BUDGET = 10.0
 SHORTEST = 0.03  # seconds that the runs behind one difference should take
 PAUSE = 0.05  # seconds before each measurement: the idle threads of the library before it spin for some 25 ms
 UNSTEADY = 1.6  # slowest round over fastest round, above which the report says so
