@@ -18,7 +18,8 @@ PLAIN_FEATURES, PLAIN_COMPONENTS = 16, 64
 # the others are given BLAS on one core or on all, whichever is faster
 OWN_THREADS = ("gaussum", "gaussum float64", "oneDAL")
 TARGET_SECONDS = 0.2  # the measured iterations should take about this long, but be 3 to 400
-LONG_ITERATION = 0.5  # seconds; one that takes longer is enough to measure
+LONG_ITERATION, VERY_LONG = 0.5, 2.0  # seconds; of those one iteration is enough to measure, of these one round too
+MANY = 200_000  # samples from which on a tenth of them shows how many threads of BLAS are faster
 # rounds of differences: after two, one slow first iteration made scikit-learn look three times as fast as it is
 ROUNDS, ROUNDS_LONG = 5, 3
 REACHED = "log-likelihoods reached"
@@ -71,6 +72,12 @@ class EMCase:
     def contenders(self, names, threads=None):
         """Every library that knows the covariance structure, all from the same start."""
         X, start = self.data()
+        runs = self._runs(names, X, start, threads)
+        trials = self._runs(names, X[: self.n // 10], start, threads) if self.n >= MANY else runs
+        return {name: iteration_contender(run, name in OWN_THREADS, trials[name]) for name, run in runs.items()}
+
+    def _runs(self, names, X, start, threads):
+        """{name: function (iterations) -> Answer}"""
         runs = {}
         for name in names:
             if name in ("gaussum", "scikit-learn"):
@@ -82,7 +89,7 @@ class EMCase:
         if "gaussum" in runs and X.dtype == np.float32:
             run = functools.partial(solvers.run_estimator, "gaussum", X.astype(float), start, threads=threads)
             runs["gaussum float64"] = run
-        return {name: iteration_contender(run, name in OWN_THREADS) for name, run in runs.items()}
+        return runs
 
     @functools.lru_cache(maxsize=1)
     def _expected(self):
@@ -116,20 +123,23 @@ class EMCase:
         return found
 
 
-def iteration_contender(run, own_threads):
-    """Time single iterations of `run(iterations) -> Answer` by the difference of a short and a long run."""
-    note = {}
+def iteration_contender(run, own_threads, trial=None):
+    """Time single iterations of `run(iterations) -> Answer` by the difference of a short and a long run.
+
+    `trial` does the same on samples enough to choose the threads of BLAS.
+    """
+    note, trial = {}, trial or run
 
     def warm():
-        run(1)  # loads libraries and starts threads
-        if own_threads:
+        trial(1)  # loads libraries and starts threads
+        if not own_threads:
+            note["blas_threads"] = faster_blas(lambda: trial(CHECK_ITERATIONS))[0]
+        with held_blas(note.get("blas_threads")):
             seconds, answer = timed(run, CHECK_ITERATIONS)
-        else:
-            note["blas_threads"], seconds, answer = faster_blas(lambda: run(CHECK_ITERATIONS))
         step = seconds / CHECK_ITERATIONS
         note["iterations"] = int(np.clip(TARGET_SECONDS / step, 3, 400))
         if step > LONG_ITERATION:
-            note["iterations"], contender.fewest = 1, ROUNDS_LONG
+            note["iterations"], contender.fewest = 1, ROUNDS_LONG if step < VERY_LONG else 1
         return answer
 
     def measure():
