@@ -10,7 +10,7 @@ STYLES = {
     "gaussum": ("#0072B2", 2.4, "o", "-"),
 }
 INK, PALE, GREY = "#222222", "#E4E4E4", "#6A6A6A"
-BASELINE = 36.0  # pixels that two labels at the right edge keep apart at 150 dots an inch
+BASELINE = 27.0  # pixels that two labels at the right edge keep apart at 150 dots an inch
 
 
 def draw(report, path):

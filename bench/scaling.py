@@ -49,7 +49,7 @@ class Curve:
                 continue
             for name in list(taking_part):
                 curve = result.notes.setdefault(name, {"values": [], "seconds": []})
-                if found.median(name) is not None:
+                if min(found.seconds.get(name) or [0.0]) > 0.0:  # one round lost in noise, and the point is none
                     curve["values"].append(value)
                     curve["seconds"].append(found.median(name))
                 if name != "gaussum" and self._next(value, curve) > longest:

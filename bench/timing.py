@@ -13,7 +13,7 @@ from typing import Any
 
 # Seconds: a contender that has used them in one case, and has had its fewest rounds, starts no further round there.
 BUDGET = 10.0
-SHORTEST = 0.03  # seconds that the runs behind one difference should take
+SHORTEST = 0.1  # seconds that the runs behind one difference should take
 PAUSE = 0.05  # seconds before each measurement: the idle threads of the library before it spin for some 25 ms
 UNSTEADY = 1.6  # slowest round over fastest round, above which the report says so
 
