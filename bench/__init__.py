@@ -6,9 +6,15 @@ WRONG, shows no time, and makes the exit status 1. Peers that are not installed 
     timing.py          contenders in interleaved rounds, medians, the refusal of wrong answers
     reference.py       the same mathematics in plain NumPy: what every answer is held against
     solvers.py         the data, and each library's EM
-    mixtures.py        EM iterations, log densities of a mixture, whole fits
+    mixtures.py        EM iterations, whole fits
+    predictions.py     log densities, labels and responsibilities under a mixture
     kernel_density.py  direct Gaussian sums
+    threads.py         EM iterations on one thread and on more
     builds.py          the same cases once for every instruction-set build, in processes of their own
+    limits.py          EM iterations beside what the machine's arithmetic and memory allow
     memory.py          growth of the peak memory during one fit, in processes of its own
+    scaling.py         an EM iteration against samples, features and components
+    cases.py           which cases run
     report.py          machine, tables (Markdown) and JSON
+    picture.py         the scaling curves as a picture
 """

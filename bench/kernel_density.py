@@ -60,7 +60,7 @@ class KDECase:
                 note = {}
                 choose = note if name == "NumPy" else None
                 few = functools.partial(_some, score, targets, self._stride(), choose)
-                contenders[name] = Contender(few, functools.partial(_all, score, targets, note), note)
+                contenders[name] = Contender(few, functools.partial(_all, score, targets, note), note=note)
         return contenders
 
     def _stride(self):

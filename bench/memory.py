@@ -30,7 +30,7 @@ class MemoryCase:
     def shrunk(self):
         return MemoryCase(self.n // 4, self.d, self.K)
 
-    def run(self, names, repeats):
+    def run(self, names, repeats, threads=None):
         """Return a Result whose notes hold the megabytes; gaussum above its limit is WRONG."""
         result = Result(self.name, self.group)
         array = self.n * self.K * 8 / 1e6

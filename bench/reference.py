@@ -70,9 +70,24 @@ def log_sum_exp(a):
 
 def log_density(X, p):
     """Log density of the mixture at every sample, shape (n,)."""
+    return _by_blocks(log_sum_exp, X, p)
+
+
+def labels(X, p):
+    """The component that holds most of every sample, shape (n,)."""
+    return _by_blocks(lambda log_prob: log_prob.argmax(axis=0), X, p)
+
+
+def responsibilities(X, p):
+    """How much of every sample each component holds, shape (n, K)."""
+    return _by_blocks(lambda log_prob: np.exp(log_prob - log_sum_exp(log_prob)).T, X, p)
+
+
+def _by_blocks(function, X, p):
+    """function(log w_k N(x_i; m_k, S_k), shape (K, rows)) of all blocks, one after the other."""
     W, log_det = whitening(p)
     blocks = (X[i : i + BLOCK] for i in range(0, len(X), BLOCK))
-    return np.concatenate([log_sum_exp(log_joint(block, p, W, log_det)) for block in blocks])
+    return np.concatenate([function(log_joint(block, p, W, log_det)) for block in blocks])
 
 
 def em(X, p, iterations):

@@ -4,7 +4,9 @@ import importlib.metadata
 import os
 import platform
 
-PEERS = ("scikit-learn", "oneDAL", "SciPy", "NumPy")
+from bench.mixtures import REACHED
+
+PEERS = ("gaussum float64", "scikit-learn", "oneDAL", "SciPy", "NumPy")
 
 
 def machine(names):
@@ -82,6 +84,11 @@ def duration(seconds):
     return f"{seconds * 1e6:.3g} µs"
 
 
+def number(value):
+    """Three figures; a dash for None."""
+    return "–" if value is None else f"{value:.3g}"
+
+
 def ratio(peer, ours):
     """Times faster than the peer."""
     return "–" if not peer or not ours else f"{peer / ours:.3g}×"
@@ -108,24 +115,92 @@ def times_table(results, differences=True):
 
 
 def notes_table(results, key, heading, form):
-    """One row a case and contender for a number kept in the notes."""
+    """One row a case and contender for a number kept in the notes, of those that keep it."""
     rows = [["case", "contender", heading]]
     for result in results:
         rows += [
-            [result.case, name, form.format(note[key]) if note.get(key) is not None else "–"]
+            [result.case, name, form.format(note[key]) if note[key] is not None else "–"]
             for name, note in result.notes.items()
+            if key in note
         ]
     return table(rows)
 
 
+def losses_table(results):
+    """One row a case and contender: how far the likelihood it reached in float32 is from that of float64."""
+    rows = [["case", "contender", "likelihood off by"]]
+    for result in results:
+        seen = {name: found[REACHED] for name, found in result.differences.items() if REACHED in found}
+        rows += [[result.case, name, f"{value:.0e}"] for name, value in seen.items()]
+    return table(rows) if len(rows) > 1 else ""
+
+
 def builds_table(result):
-    """One row a case: time and rate of each build on one thread."""
+    """One row a case: time of each build on one thread, nanoseconds a pair, and how many times the best's."""
     builds = [b for b in ("baseline", "v3", "v4") if any(note.get(b) for note in result.notes.values())]
-    rows = [["case (1 thread)", *builds, *(f"{b} G/s" for b in builds)]]
+    rows = [["case (1 thread)"]]
+    for build in builds:
+        rows[0] += [build, "ns", "ratio"]
     for case, note in result.notes.items():
-        seconds = [note.get(build) for build in builds]
-        rates = [f"{note['operations'] / s / 1e9:.3g}" if s else "–" for s in seconds]
-        rows.append([case, *map(duration, seconds), *rates])
+        best = min((note[build] for build in builds if note.get(build)), default=None)
+        rows.append([case])
+        for build in builds:
+            seconds = note.get(build)
+            nanoseconds = number(seconds and 1e9 * seconds / note["operations"])
+            rows[-1] += [duration(seconds), nanoseconds, ratio(seconds, best)]
+    return table(rows)
+
+
+def threads_table(results):
+    """One row a case: the time on every number of threads, and how many times faster than on one."""
+    names = list(dict.fromkeys(name for result in results for name in result.notes))
+    rows = [["case", *names[:1], *(cell for name in names[1:] for cell in (name, "ratio"))]]
+    for result in results:
+        one, *more = (result.median(name) for name in names)
+        rows.append([result.case, duration(one)])
+        for seconds in more:
+            rows[-1] += [duration(seconds), ratio(one, seconds)]
+    return table(rows)
+
+
+def limits_table(result):
+    """What the machine does, then one row a case: its needs, and time, nearer limit and their ratio by threads."""
+    machine = result.notes["machine"]
+    threads = [f"{count} thread{'s' * (count > 1)}" for count in machine["threads"]]
+    lines = [
+        f"{name}: matrix product {matrix / 1e9:.3g} G operations/s, memory {memory / 1e9:.3g} GB/s"
+        for name, matrix, memory in zip(threads, machine["matrix"], machine["memory"])
+    ]
+    if machine["exp"]:
+        at_rate = machine["exp"] * machine["matrix"][0]
+        taken = f"{1e9 * machine['exp']:.3g} ns, the time of {at_rate:.3g} operations"
+        lines.append(f"1 thread: an exponential, in log_densities, {taken}")
+    rows = [["case", "M operations", "MB"]]
+    for name in threads:
+        rows[0] += [name, "limit", "by", "ratio"]
+    for case, note in result.notes.items():
+        if case == "machine":
+            continue
+        rows.append([case, f"{note['operations'] / 1e6:.4g}", f"{note['bytes'] / 1e6:.3g}"])
+        for seconds, arithmetic, memory in zip(note["seconds"], note["arithmetic"], note["memory"]):
+            limit = max(arithmetic, memory)
+            by = "arithmetic" if limit == arithmetic else "memory"
+            rows[-1] += [duration(seconds), duration(limit), by, ratio(seconds, limit)]
+    return "\n".join(f"- {line}" for line in lines) + "\n\n" + table(rows)
+
+
+def scaling_table(result):
+    """One row a point of the curve: gaussum's time, every peer's and its ratio."""
+    curve = result.notes["curve"]
+    notes = {name: note for name, note in result.notes.items() if name != "curve"}
+    points = {name: dict(zip(note["values"], note["seconds"])) for name, note in notes.items()}
+    peers = [name for name in PEERS if name in points]
+    ours = points.get("gaussum", {})
+    rows = [[curve["axis"], "gaussum", *(cell for peer in peers for cell in (peer, "ratio"))]]
+    for value in sorted({value for times in points.values() for value in times}):
+        rows.append([f"{value:,}", duration(ours.get(value))])
+        for peer in peers:
+            rows[-1] += [duration(points[peer].get(value)), ratio(points[peer].get(value), ours.get(value))]
     return table(rows)
 
 
@@ -134,7 +209,8 @@ def text(results):
     parts = []
     groups = {}
     for result in results:
-        groups.setdefault(result.group, []).append(result)
+        if result.notes or result.reasons:  # somebody took part
+            groups.setdefault(result.group, []).append(result)
     for group, members in groups.items():
         parts.append(f"**{group}**")
         if group == "memory":
@@ -143,12 +219,23 @@ def text(results):
             parts.append(f"Growth of the peak during one fit; an n × K array would take {array}.")
             parts.append(notes_table(members, "peak_growth_mb", "peak growth", "{:.1f} MB"))
         elif group == "builds":
-            parts.append("Samples × components, or sources × targets, in 1e9 a second.")
+            parts.append("Nanoseconds a sample and component, or source and target; ratio to the best build.")
             parts += [builds_table(result) for result in members if result.notes]
+        elif group == "threads":
+            parts.append(threads_table(members))
+        elif group == "limits":
+            parts.append("An operation is an addition, a multiplication or a fused multiply-add.")
+            parts += [limits_table(result) for result in members if result.notes]
+        elif group == "scaling":
+            parts += [f"{result.case}\n\n{scaling_table(result)}" for result in members if result.notes]
         else:
             parts.append(times_table(members, differences=group != "whole fit"))
+            if losses := losses_table(members):
+                parts.append(losses)
             if group == "whole fit":
                 parts.append(notes_table(members, "mean_log_likelihood", "mean log-likelihood", "{:.6f}"))
+                if any("initialisation_share" in note for result in members for note in result.notes.values()):
+                    parts.append(notes_table(members, "initialisation_share", "share before EM", "{:.1%}"))
         reasons = [(r.case, "WRONG, " * (r.status == "WRONG") + why) for r in members for why in r.reasons]
         if reasons:
             parts.append("\n".join(f"- {case}: {why}" for case, why in reasons))

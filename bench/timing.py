@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Any
 
-# Seconds: a contender that has used them in one case starts no further round there. Enough for five rounds of the
-# slowest EM case; after two rounds, one slow first iteration made scikit-learn look three times as fast as it is.
-BUDGET = 30.0
+# Seconds: a contender that has used them in one case, and has had its fewest rounds, starts no further round there.
+BUDGET = 10.0
+SHORTEST = 0.1  # seconds that the runs behind one difference should take
 PAUSE = 0.05  # seconds before each measurement: the idle threads of the library before it spin for some 25 ms
 UNSTEADY = 1.6  # slowest round over fastest round, above which the report says so
 
@@ -24,6 +24,7 @@ class Contender:
 
     warm: Callable[[], Any]  # -> answer; runs everything once: loads libraries, starts threads
     measure: Callable[[], tuple[float, Any]]  # -> seconds, answer
+    fewest: int = 1  # rounds that it is given however slow it is
     note: dict = field(default_factory=dict)  # what the report should show beside the time
 
 
@@ -74,7 +75,7 @@ def run_case(case, names, repeats, threads=None, budget=BUDGET):
         for name in order:
             if result.status == "WRONG":
                 break
-            if spent[name] >= budget:
+            if spent[name] >= budget and len(result.seconds[name]) >= contenders[name].fewest:
                 continue
             time.sleep(PAUSE)
             try:
@@ -84,7 +85,7 @@ def run_case(case, names, repeats, threads=None, budget=BUDGET):
                 spent[name] += wall
             except Exception as error:
                 _refuse(result, f"{name} failed: {type(error).__name__}: {error}")
-        order.append(order.pop(0))  # nobody always runs first, or always after the same neighbour
+        order = order[1:] + order[:1]  # nobody always runs first, or always after the same neighbour
     if result.status == "WRONG":
         result.seconds = {}
     for name, values in result.seconds.items():
@@ -145,10 +146,16 @@ def faster_blas(run):
 def seconds_per_iteration(run, few, many):
     """(t(many) - t(few)) / (many - few): checking the input, the first step and the last evaluation cancel.
 
-    `run(iterations)` returns the iterations that really ran, which is what the difference is divided by.
+    `run(iterations)` returns the iterations that really ran, which is what the difference is divided by. Pairs of
+    runs are added up until they have taken SHORTEST.
     """
-    seconds_few, ran_few = timed(run, few)
-    seconds_many, ran_many = timed(run, many)
-    if ran_many <= ran_few:
-        raise RuntimeError(f"stopped after {ran_many} of {many} iterations: nothing to measure")
-    return (seconds_many - seconds_few) / (ran_many - ran_few)
+    total, difference, iterations = 0.0, 0.0, 0
+    while total < SHORTEST:
+        seconds_few, ran_few = timed(run, few)
+        seconds_many, ran_many = timed(run, many)
+        if ran_many <= ran_few:
+            raise RuntimeError(f"stopped after {ran_many} of {many} iterations: nothing to measure")
+        total += seconds_few + seconds_many
+        difference += seconds_many - seconds_few
+        iterations += ran_many - ran_few
+    return difference / iterations

@@ -18,7 +18,8 @@ pytestmark = [
 @pytest.fixture
 def bench(monkeypatch):
     monkeypatch.syspath_prepend(ROOT)
-    names = ("mixtures", "kernel_density", "timing", "report", "solvers", "reference", "__main__")
+    names = ("mixtures", "predictions", "kernel_density", "threads", "limits", "scaling", "picture", "cases", "builds")
+    names += ("timing", "report", "solvers", "reference", "__main__")
     modules = {name.strip("_"): importlib.import_module(f"bench.{name}") for name in names}
     return SimpleNamespace(**modules)
 
@@ -30,7 +31,12 @@ def small(bench, monkeypatch):
         bench.mixtures.EMCase(500, 3, 2, "diag"),
         bench.mixtures.EMCase(500, 2, 2, "tied"),
         bench.mixtures.EMCase(500, 2, 2, "spherical"),
-        bench.mixtures.ScoreCase(500, 2, 3),
+        bench.mixtures.EMCase(500, 2, 3, dtype="float32"),
+        bench.mixtures.EMCase(500, 2, 9, spacing=20.0),
+        bench.predictions.PredictionCase(500, 2, 3),
+        bench.predictions.PredictionCase(500, 2, 3, "predict"),
+        bench.predictions.PredictionCase(500, 2, 3, "predict_proba"),
+        bench.threads.ThreadsCase(bench.mixtures.EMCase(500, 2, 3)),
         bench.mixtures.FitCase(500, 1, 2),
         bench.kernel_density.KDECase(300, 200, 1, 0.2),
         bench.kernel_density.KDECase(300, 200, 3, 0.4),

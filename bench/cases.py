@@ -1,0 +1,46 @@
+"""Which cases `python -m bench` runs, in this order."""
+
+from bench.builds import BuildsCase
+from bench.kernel_density import KDECase
+from bench.limits import LimitsCase
+from bench.memory import MemoryCase
+from bench.mixtures import EMCase, FitCase
+from bench.predictions import METHODS, PredictionCase
+from bench.scaling import Curve
+from bench.threads import ThreadsCase
+
+EM = [
+    EMCase(4_600, 1, 4),
+    EMCase(1_000_000, 1, 4),
+    EMCase(1_000_000, 2, 8),
+    EMCase(500_000, 4, 8),
+    EMCase(200_000, 10, 16),
+    EMCase(200_000, 10, 16, "diag"),
+    EMCase(50_000, 50, 10),
+    EMCase(10_000, 200, 10),
+    EMCase(20_000, 784, 10, "diag"),
+]
+SIMPLER = [EMCase(n, d, K, structure) for n, d, K in ((200_000, 10, 16), (50_000, 50, 10))
+           for structure in ("tied", "spherical")]
+SINGLE = [EMCase(case.n, case.d, case.K, dtype="float32") for case in (EM[2], EM[4], EM[6])]
+GRID = [EMCase(200_000, 2, 256, spacing=spacing) for spacing in (20.0, 1.0)]
+PREDICTION = [PredictionCase(n, d, K, method) for n, d, K in ((1_000_000, 2, 8), (200_000, 10, 16))
+              for method in METHODS]
+FIT = [FitCase(4_600, 1, 4), FitCase(1_000_000, 2, 8)]
+KDE = [
+    KDECase(20_000, 20_000, 1, 0.15),
+    KDECase(20_000, 20_000, 2, 0.2),
+    KDECase(20_000, 20_000, 10, 0.5, tree_tolerance=1e-2),
+]
+THREADS = [ThreadsCase(case) for case in EM[1:]]
+OTHERS = [BuildsCase([*EM, KDE[0], KDE[2]]), LimitsCase(EM), MemoryCase(1_000_000, 2, 8)]
+CASES = [*EM, *SIMPLER, *SINGLE, *GRID, *PREDICTION, *FIT, *KDE, *THREADS, *OTHERS]
+QUICK = [EM[0], EM[2], EM[4], EM[6], SIMPLER[0], SINGLE[0], GRID[0], *PREDICTION[:3]]
+QUICK += [*FIT, *KDE[::2], THREADS[1], *OTHERS]
+
+THIRDS = [10**exponent * digit for exponent in range(3, 7) for digit in (1, 3)]
+CURVES = [
+    Curve("n", [*THIRDS, 10_000_000], d=2, K=8),
+    Curve("d", [1, 2, 5, 10, 20, 50, 100, 200, 500], n=20_000, K=8),
+    Curve("K", [1, 2, 4, 8, 16, 32, 64, 128, 256], n=100_000, d=4),
+]
