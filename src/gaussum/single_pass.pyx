@@ -31,6 +31,9 @@ ctypedef void (*accumulate_t)(
 
 # the largest distance from the origin, in units of a component's scale
 cdef double FARTHEST = 1024.0
+# standard deviations between which float32 holds the squares of all that matters
+cdef double SMALLEST_SCALE = 2.0**-40
+cdef double LARGEST_SCALE = 2.0**40
 
 
 cdef void *_function(kernel, name) except NULL:
@@ -96,6 +99,9 @@ cdef class SinglePass(MixturePass):
         cdef const double *chol = means + self.K * d
         cdef double distance, u
         self._check_parameters(parameters)
+        for j in range(d):
+            if not SMALLEST_SCALE < self.scale[j] < LARGEST_SCALE:
+                return False
         for k in range(self.K):
             for j in range(d):
                 distance = 0.0
