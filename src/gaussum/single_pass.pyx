@@ -57,7 +57,7 @@ cdef class SinglePass(MixturePass):
     cdef responsibilities_t responsibilities_single
     cdef weigh_t weigh_single
     cdef accumulate_t accumulate_single
-    cdef Py_ssize_t kernel_scratch
+    cdef Py_ssize_t single_block, kernel_scratch
     cdef const float[::1] origin
     cdef const double[::1] scale
 
@@ -73,19 +73,19 @@ cdef class SinglePass(MixturePass):
         self.accumulate_single = <accumulate_t>_function("mstep_single", f"accumulate_{structure}")
         self.origin, self.scale = origin.astype(np.float32), scale
         # twice as many samples fit where doubles did, and fill the wider tiles
-        self.block = round_up(2 * self.block - 63, 64)
-        self.part_size = round_up((samples.n + n_parts - 1) // n_parts, self.block)
+        self.single_block = 2 * self.block
+        self.part_size = round_up((samples.n + n_parts - 1) // n_parts, self.single_block)
         self.n_parts = (samples.n + self.part_size - 1) // self.part_size
         self.kernel_scratch = max(
-            (<estep_scratch_t>_function("estep_single", "estep_scratch"))(d, self.block),
-            (<mstep_scratch_t>_function("mstep_single", "mstep_scratch"))(d, K, self.block),
+            (<estep_scratch_t>_function("estep_single", "estep_scratch"))(d, self.single_block),
+            (<mstep_scratch_t>_function("mstep_single", "mstep_scratch"))(d, K, self.single_block),
         )
         # in doubles; every array of floats begins at a cache line
         self.scratch_size = max(
             self.scratch_size,
             ALIGNMENT // sizeof(double) + round_up(self.statistics_size + K, 8)
             + round_up(self.parameters_size, 16) // 2 + round_up(self.kernel_scratch, 16) // 2
-            + round_up(self.block, 16) // 2 * (d + K + 2) + 8 * 4,
+            + self.single_block // 2 * (d + K + 2) + 8 * 4,
         )
 
     def accurate(self, const double[::1] parameters):
@@ -116,7 +116,7 @@ cdef class SinglePass(MixturePass):
 
     cdef void _em(self, Py_ssize_t first, Py_ssize_t last, const double *parameters, double *statistics,
                   double *own) noexcept nogil:
-        cdef Py_ssize_t part, start, stop, n, i, j, k, ld = self.block, K = self.K, d = self.d
+        cdef Py_ssize_t part, start, stop, n, i, j, k, ld = self.single_block, K = self.K, d = self.d
         cdef double *log_const = own + self.statistics_size
         cdef float *means = <float *>(own + round_up(self.statistics_size + K, 8))
         cdef float *precisions_chol = means + round_up(K * d, 16)
