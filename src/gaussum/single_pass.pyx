@@ -7,7 +7,7 @@ from the origin in units of sigma.  Where that may exceed a few 1e-5, `accurate`
 float64.  The sums of a block are brought from the rounded means back to the means themselves in float64.
 """
 from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
-from libc.math cimport fabs
+from libc.math cimport fabs, log
 from libc.string cimport memset
 
 import numpy as np
@@ -128,12 +128,13 @@ cdef class SinglePass(MixturePass):
         cdef float *scratch = spare + ld
         cdef const double *w
         self._log_const(parameters, log_const)
+        for i in range(self.second_size):
+            precisions_chol[i] = <float>parameters[2 * K + K * d + i]
+        self._of_rounded(parameters + 2 * K + K * d, precisions_chol, log_const)
         for k in range(K):
             single_const[k] = <float>log_const[k]
             for j in range(d):
                 means[k * d + j] = <float>(parameters[2 * K + k * d + j] - self.origin[j])
-        for i in range(self.second_size):
-            precisions_chol[i] = <float>parameters[2 * K + K * d + i]
         for part in range(first, last):
             memset(own, 0, self.statistics_size * sizeof(double))
             start = part * self.part_size
@@ -149,9 +150,24 @@ cdef class SinglePass(MixturePass):
                 self.accumulate_single(x, ld, n, d, K, resp, means, own + 2, own + 2 + K, own + 2 + K + K * d,
                                        scratch)
                 start += n
+            for k in range(K):
+                if own[2 + k] > 0.0:
+                    # the derivative of the log-likelihood with respect to c_k is n_k
+                    own[0] += own[2 + k] * (log_const[k] - single_const[k])
             self._about_means(parameters + 2 * K, means, own)
             for i in range(self.statistics_size):
                 statistics[i] += own[i]
+
+    cdef void _of_rounded(self, const double *chol, const float *rounded, double *log_const) noexcept nogil:
+        """Put log det of the rounded U in place of log det U.
+
+        Each component is then a density, and what rounding does to the log-likelihood vanishes with its gradient.
+        """
+        cdef Py_ssize_t j, k, at, d = self.d
+        for k in range(self.K):
+            for j in range(d):
+                at = k if self.spherical else k * self.second_step + (j * d + j if self.square else j)
+                log_const[k] += log(rounded[at] / chol[at])
 
     cdef void _about_means(self, const double *means, const float *rounded, double *own) noexcept nogil:
         """Moments about o_k + delta_k become moments about o_k:
