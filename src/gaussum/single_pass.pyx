@@ -142,9 +142,15 @@ cdef class SinglePass(MixturePass):
             while start < stop:
                 n = min(ld, stop - start)
                 self.samples.load_single(start, n, ld, &self.origin[0], x)
+                w = &self.sample_weight[start] if self.weighted else NULL
+                if w != NULL:
+                    for i in range(n):
+                        if w[i] == 0.0:
+                            # a sample without weight is absent, also where float32 would overflow
+                            for j in range(d):
+                                x[j * ld + i] = 0.0
                 self.log_prob_single(x, ld, n, d, K, means, precisions_chol, single_const, resp, scratch)
                 self.responsibilities_single(resp, ld, n, K, log_density, spare)
-                w = &self.sample_weight[start] if self.weighted else NULL
                 own[0] += self.weigh_single(resp, ld, n, K, log_density, w)
                 own[1] += n if w == NULL else sum_lanes(w, n)
                 self.accumulate_single(x, ld, n, d, K, resp, means, own + 2, own + 2 + K, own + 2 + K + K * d,
