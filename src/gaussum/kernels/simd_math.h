@@ -139,7 +139,9 @@ static inline double simd_log(double x)
     return x >= 0.0 ? result : NAN;
 }
 
-/* The same for floats: a polynomial of degree 6 with a relative error of 2^-26.5, and the series of log in s. */
+/* The same for floats: a polynomial of degree 6 with a relative error of 2^-26.5, and the series of log in s.
+ * Both stay within one unit in the last place; exp within 1.24 without fused operations (every float was tried).
+ */
 
 #if GAUSSUM_FMA
 #define fusedf(a, b, c) fmaf((a), (b), (c))
