@@ -364,6 +364,12 @@ def tied_case(real, n, d, K, spread, seed=0):
     return X, (resp if spread < 5 else np.eye(K)[label]).astype(real), origins
 
 
+@functools.cache
+def tied_twin(real, n, d, K, spread):
+    inputs = tied_case(real, n, d, K, spread)
+    return inputs, *twin_statistics("tied", *inputs)
+
+
 @builds
 @reals
 @pytest.mark.parametrize("spread", [0.0, 0.5, 2.0, 5.0, 30.0, 1e4])
@@ -372,8 +378,7 @@ def test_components_share_a_scatter(build, real, spread):
     for K in range(1, 10):
         for d in range(1, 10):
             n = (1, 2, 33, 100)[(K + d) % 4]
-            inputs = tied_case(real, n, d, K, spread)
-            (nk, first, second), (sizes, _, squares) = twin_statistics("tied", *inputs)
+            inputs, (nk, first, second), (sizes, _, squares) = tied_twin(real, n, d, K, spread)
             found = accumulate(build, "tied", *inputs)
             assert (np.abs(found[0] - nk) <= 4 * eps * sizes).all()
             # first moments are measured from the heaviest component
