@@ -24,7 +24,8 @@ HEADER = os.path.join(os.path.dirname(gaussum.kernels.__file__), "simd_math.h")
 # the widest real number that NumPy has: 64 bits of mantissa on x86-64
 LONG = np.longdouble
 LOWEST = -np.finfo(float).max
-SENTINEL = -3.25e77
+# a number of float32 too
+SENTINEL = -(2.0**100)
 ZONE = 64
 
 _name = ctypes.pythonapi.PyCapsule_GetName
@@ -32,17 +33,7 @@ _name.restype, _name.argtypes = ctypes.c_char_p, [ctypes.py_object]
 _pointer = ctypes.pythonapi.PyCapsule_GetPointer
 _pointer.restype, _pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
 
-_C_TYPES = {
-    "void": None,
-    "double": ctypes.c_double,
-    "Py_ssize_t": ctypes.c_ssize_t,
-    "double *": ctypes.c_void_p,
-    "double const *": ctypes.c_void_p,
-    "gaussum_real *": ctypes.c_void_p,
-    "gaussum_real const *": ctypes.c_void_p,
-    "Py_ssize_t *": ctypes.POINTER(ctypes.c_ssize_t),
-    "Py_ssize_t const *": ctypes.POINTER(ctypes.c_ssize_t),
-}
+_C_TYPES = {"void": None, "double": ctypes.c_double, "Py_ssize_t": ctypes.c_ssize_t}
 
 
 def signatures(kernel, build):
@@ -52,55 +43,67 @@ def signatures(kernel, build):
 
 
 @functools.cache
-def functions(build):
-    """{function: callable on sizes and float64 arrays} of all the kernels of one build."""
+def functions(build, real=np.float64):
+    """{function: callable on sizes and arrays} of all the kernels of one build, for blocks of `real`."""
+    kernels = dispatch.KERNELS if real == np.float64 else ["estep_single", "mstep_single"]
+    pointees = {"double": np.float64, "gaussum_real": real, "Py_ssize_t": np.intp}
     found = {}
-    for kernel in dispatch.KERNELS:
+    for kernel in kernels:
         for name, capsule in dispatch.kernel_module(kernel, build).__pyx_capi__.items():
             signature = _name(capsule)
             result, arguments = signature.decode().rstrip(")").split(" (")
-            types = [_C_TYPES[argument] for argument in arguments.split(", ")]
+            kinds = [
+                np.dtype(pointees[argument.split()[0]]) if argument.endswith("*") else _C_TYPES[argument]
+                for argument in arguments.split(", ")
+            ]
+            types = [ctypes.c_void_p if isinstance(kind, np.dtype) else kind for kind in kinds]
             call = ctypes.CFUNCTYPE(_C_TYPES[result], *types)(_pointer(capsule, signature))
-            found[name] = functools.partial(_call, call, types)
+            found[name] = functools.partial(_call, call, kinds)
     return found
 
 
-def _call(call, types, *arguments):
-    assert len(arguments) == len(types)
-    return call(*[_convert(argument, kind) for argument, kind in zip(arguments, types)])
+def _call(call, kinds, *arguments):
+    assert len(arguments) == len(kinds)
+    return call(*[_convert(argument, kind) for argument, kind in zip(arguments, kinds)])
 
 
 def _convert(argument, kind):
-    if kind is ctypes.c_ssize_t:
-        return int(argument)
-    assert argument.flags.c_contiguous
-    if kind is ctypes.c_void_p:
-        assert argument.dtype == np.float64
-        return argument.ctypes.data
-    assert argument.dtype == np.intp
-    return argument.ctypes.data_as(kind)
+    if not isinstance(kind, np.dtype):
+        return kind(argument).value
+    if argument is None:
+        return None
+    assert argument.flags.c_contiguous and argument.dtype == kind
+    return argument.ctypes.data
 
 
 class Guarded:
     """Arrays in zones of sentinels; `check` asserts that the zones, and what is only read, are as before."""
 
-    def __init__(self):
+    def __init__(self, real=np.float64):
+        self.real = real
         self._zones = []
         self._frozen = []
 
-    def array(self, shape, fill=SENTINEL, dtype=np.float64):
-        """A new array of numbers of 8 bytes at an address that is a multiple of 8 and of no more."""
-        size = int(np.prod(shape))
-        buffer = np.full(size + 2 * ZONE + 8, SENTINEL)
-        first = ZONE + (9 - buffer.ctypes.data // 8 % 8) % 8
+    def array(self, shape, fill=SENTINEL, dtype=None, also_doubles=False):
+        """A new array at an address that is a multiple of its numbers' size and of no more, or of 8 bytes if asked."""
+        dtype = np.dtype(dtype or self.real)
+        size, step = int(np.prod(shape)), dtype.itemsize
+        buffer = np.full(size + 2 * ZONE + 16, SENTINEL, dtype=np.float32 if step == 4 else np.float64)
+        odd = 8 if also_doubles else step
+        first = ZONE + (16 + odd - buffer.ctypes.data % 16) % 16 // step
         array = buffer[first : first + size].view(dtype).reshape(shape)
-        assert array.ctypes.data % 16 == 8 or size == 0
+        assert array.ctypes.data % 16 == odd or size == 0
         array[...] = fill
         self._zones.append((buffer[:first], buffer[first + size :]))
         return array
 
+    def scratch(self, size):
+        """What a kernel may put doubles in as well."""
+        return self.array(size, also_doubles=True)
+
     def block(self, rows, ld, pad=np.nan):
         """What holds rows (n, m) sample by sample, as a kernel reads it: (m, ld), padded from n to ld."""
+        assert rows.dtype == self.real
         block = self.array((rows.shape[1], ld), pad)
         block[:, : rows.shape[0]] = rows.T
         return block
@@ -128,9 +131,12 @@ class Guarded:
 # --- kernels as functions of plain arrays, one block ----------------------------------------------
 
 
+# the numbers of a block are those of its samples: float64, or float32 for the single kernels
+
+
 def log_prob(build, structure, X, means, chol, log_const, ld=None):
     """log p_ik, shape (n, K)."""
-    f, guard = functions(build), Guarded()
+    f, guard = functions(build, X.dtype.type), Guarded(X.dtype)
     (n, d), K = X.shape, len(means)
     ld = ld or n + 5
     x = guard.freeze(guard.block(X, ld))
@@ -145,7 +151,7 @@ def log_prob(build, structure, X, means, chol, log_const, ld=None):
         guard.read(chol),
         guard.read(log_const),
         out,
-        guard.array(f["estep_scratch"](d, ld)),
+        guard.scratch(f["estep_scratch"](d, ld)),
     )
     guard.check()
     assert (out[:, n:] == SENTINEL).all(), "written beyond the last sample"
@@ -154,23 +160,35 @@ def log_prob(build, structure, X, means, chol, log_const, ld=None):
 
 def log_densities(build, logs, ld=None):
     """log sum_k exp(log p_ik), shape (n,)."""
-    guard, n, K = Guarded(), *logs.shape
+    f, guard, n, K = functions(build, logs.dtype.type), Guarded(logs.dtype), *logs.shape
     ld = ld or n + 5
     out = guard.array(n)
-    functions(build)["log_densities"](guard.freeze(guard.block(logs, ld)), ld, n, K, out, guard.array(ld))
+    f["log_densities"](guard.freeze(guard.block(logs, ld)), ld, n, K, out, guard.scratch(ld))
     guard.check()
     return out.copy()
 
 
 def responsibilities(build, logs, ld=None):
     """r_ik, shape (n, K), and log sum_k exp(log p_ik), shape (n,)."""
-    guard, n, K = Guarded(), *logs.shape
+    f, guard, n, K = functions(build, logs.dtype.type), Guarded(logs.dtype), *logs.shape
     ld = ld or n + 5
     resp, out = guard.block(logs, ld, SENTINEL), guard.array(n)
-    functions(build)["responsibilities"](resp, ld, n, K, out, guard.array(ld))
+    f["responsibilities"](resp, ld, n, K, out, guard.scratch(ld))
     guard.check()
     assert (resp[:, n:] == SENTINEL).all(), "written beyond the last sample"
     return resp[:, :n].T.copy(), out.copy()
+
+
+def weigh(build, resp, log_density, sample_weight=None, ld=None):
+    """w_i r_ik, shape (n, K), and sum_i w_i log p_i."""
+    f, guard, n, K = functions(build, resp.dtype.type), Guarded(resp.dtype), *resp.shape
+    ld = ld or n + 5
+    weighed = guard.block(resp, ld, SENTINEL)
+    weight = None if sample_weight is None else guard.read(sample_weight)
+    total = f["weigh"](weighed, ld, n, K, guard.read(log_density), weight)
+    guard.check()
+    assert (weighed[:, n:] == SENTINEL).all(), "written beyond the last sample"
+    return weighed[:, :n].T.copy(), total
 
 
 def second_shape(structure, K, d):
@@ -178,8 +196,8 @@ def second_shape(structure, K, d):
 
 
 def accumulate(build, structure, X, resp, origins, into=None, ld=None):
-    """n_k, f_k and S_k, added to those in `into`."""
-    f, guard = functions(build), Guarded()
+    """n_k, f_k and S_k, in float64, added to those in `into`."""
+    f, guard = functions(build, X.dtype.type), Guarded(X.dtype)
     (n, d), K = X.shape, len(origins)
     ld = ld or n + 5
     into = into or (np.zeros(K), np.zeros((K, d)), np.zeros(second_shape(structure, K, d)))
@@ -195,7 +213,7 @@ def accumulate(build, structure, X, resp, origins, into=None, ld=None):
         nk,
         first,
         second,
-        guard.array(f["mstep_scratch"](d, K, ld)),
+        guard.scratch(f["mstep_scratch"](d, K, ld)),
     )
     guard.check()
     return nk.copy(), first.copy(), second.copy()

@@ -27,6 +27,7 @@ for structure in ("full", "tied", "diag", "spherical"):
     results[structure] = model.score(X) * len(X)
 wide = np.concatenate([rng.normal(0, 1, (300, 17)), rng.normal(4, 2, (300, 17))])
 results["wide"] = gaussum.GaussianMixture(2, random_state=0).fit(wide).score(wide) * len(wide)
+results["single"] = gaussum.GaussianMixture(2, random_state=0).fit(X.astype(np.float32)).score(X) * len(X)
 results["kde"] = gaussum.KernelDensity(0.3).fit(X).score(X)
 print(json.dumps(results))
 """
@@ -65,7 +66,7 @@ def test_build_info():
 
 
 def test_every_build_has_every_kernel():
-    for kernel in dispatch.KERNELS:
+    for kernel in [*dispatch.KERNELS, "estep_single", "mstep_single"]:
         for build in INFO["builds"]:
             assert list(INSTALLED.glob(f"_{kernel}_{build}.*")), (kernel, build)
 
@@ -105,6 +106,8 @@ def test_a_forced_build_runs_and_agrees(build, default):
     assert found["build"] == build
     for name in ("full", "tied", "diag", "spherical", "wide", "kde"):
         assert found[name] == pytest.approx(default[name], rel=1e-10)
+    assert found["single"] == pytest.approx(default["single"], rel=1e-7)
+    assert found["single"] == pytest.approx(found["full"], rel=1e-6)
 
 
 def test_an_empty_variable_forces_nothing(default):

@@ -303,10 +303,11 @@ def test_permuted_samples_and_components(build, structure, n, d, K, seed):
 
 @pytest.mark.skipif(not {"v3", "v4"} <= set(BUILDS), reason="needs two builds with fused multiply-add")
 @structures
-@pytest.mark.parametrize("d", FEATURES)
+@pytest.mark.parametrize("d", [*FEATURES, 9, 10, 11, 12, 13, 17, 33])
 def test_the_same_bits_at_every_vector_width(structure, d):
-    for n in SAMPLES:
-        inputs, _, _ = case(structure, n, d, 5)
+    shapes = [(n, 5) for n in SAMPLES] + [((15, 16, 17, 47, 48, 49, 64, 65)[K % 8], K) for K in range(1, 14)]
+    for n, K in shapes:
+        inputs = mixture(structure, n, d, K)
         logs = log_prob("v3", structure, *inputs)
         np.testing.assert_array_equal(logs, log_prob("v4", structure, *inputs))
         for a, b in zip(responsibilities("v3", logs), responsibilities("v4", logs)):

@@ -347,12 +347,95 @@ def test_the_origin_does_not_matter(build, structure, d, K, seed, shift):
     np.testing.assert_allclose(found[0][2], found[1][2], rtol=1e-11, atol=1e-11)
 
 
+# --- one scatter for all components ---------------------------------------------------------------
+
+# what a variance about the common origin may lose, and the smallest part of it that must be left
+REALS = {np.float64: (2.0**-53, 1e-4), np.float32: (2.0**-24, 0.1)}
+reals = pytest.mark.parametrize("real", REALS)
+
+
+def tied_case(real, n, d, K, spread, seed=0):
+    """Samples about the origins of their components, `spread` standard deviations apart."""
+    rng = np.random.default_rng([seed, n, d, K])
+    origins = rng.normal(scale=spread, size=(K, d)).astype(real)
+    label = rng.integers(K, size=n)
+    X = (origins[label] + rng.normal(size=(n, d))).astype(real)
+    resp = 0.9 * np.eye(K)[label] + 0.1 * rng.dirichlet(np.full(K, 0.5), size=n)
+    return X, (resp if spread < 5 else np.eye(K)[label]).astype(real), origins
+
+
+@functools.cache
+def tied_twin(real, n, d, K, spread):
+    inputs = tied_case(real, n, d, K, spread)
+    return inputs, *twin_statistics("tied", *inputs)
+
+
+@builds
+@reals
+@pytest.mark.parametrize("spread", [0.0, 0.5, 2.0, 5.0, 30.0, 1e4])
+def test_components_share_a_scatter(build, real, spread):
+    eps, left = REALS[real]
+    for K in range(1, 10):
+        for d in range(1, 10):
+            n = (1, 2, 33, 100)[(K + d) % 4]
+            inputs, (nk, first, second), (sizes, _, squares) = tied_twin(real, n, d, K, spread)
+            found = accumulate(build, "tied", *inputs)
+            assert (np.abs(found[0] - nk) <= 4 * eps * sizes).all()
+            # first moments are measured from the heaviest component
+            X, resp, origins = (a.astype(float) for a in inputs)
+            far = np.abs(X - origins[np.argmax(nk)])[:, np.newaxis] + np.abs(X[:, np.newaxis] - origins)
+            assert (np.abs(found[1] - first) <= 8 * eps * np.einsum("ik,ikj->kj", resp, far)).all()
+            # second moments lose no more than was allowed
+            size = np.sqrt(np.outer(np.diag(squares), np.diag(squares)))
+            assert (np.abs(found[2] - second) <= 8 * eps / left * size).all(), (K, d)
+
+
+@builds
+@reals
+@pytest.mark.parametrize("d", range(1, 10))
+def test_far_components_have_their_own_scatters(build, real, d):
+    for K in range(2, 10):
+        inputs = tied_case(real, 64, d, K, 1e6)
+        nk, first, second = accumulate(build, "tied", *inputs)
+        # a component alone shares with nobody
+        separate = [accumulate(build, "tied", inputs[0], inputs[1][:, [k]], inputs[2][[k]]) for k in range(K)]
+        np.testing.assert_array_equal(nk, np.concatenate([a[0] for a in separate]))
+        np.testing.assert_array_equal(first, np.concatenate([a[1] for a in separate]))
+        total = np.zeros_like(second)
+        for a in separate:
+            total += a[2]
+        np.testing.assert_array_equal(second, total)
+
+
+@builds
+@reals
+@pytest.mark.parametrize("d", [1, 3, 4, 5, 9])
+def test_empty_components_share_nothing(build, real, d):
+    X, resp, origins = tied_case(real, 100, d, 5, 0.5)
+    expected = accumulate(build, "tied", X, np.ascontiguousarray(resp[:, [0, 2, 4]]), origins[[0, 2, 4]])
+    resp, origins = resp.copy(), origins.copy()
+    resp[:, [1, 3]], origins[1], origins[3] = 0.0, 1e6, -1e15
+    nk, first, second = accumulate(build, "tied", X, resp, origins)
+    assert (nk[[1, 3]] == 0).all() and (first[[1, 3]] == 0).all()
+    eps = REALS[real][0]
+    np.testing.assert_array_equal(nk[[0, 2, 4]], expected[0])
+    np.testing.assert_allclose(first[[0, 2, 4]], expected[1], atol=100 * eps * np.abs(expected[1]).max())
+    np.testing.assert_allclose(second, expected[2], atol=100 * eps * np.abs(expected[2]).max())
+    nothing = accumulate(build, "tied", X, np.zeros_like(resp), origins)
+    assert all((a == 0).all() for a in nothing)
+
+
+# --- bits -----------------------------------------------------------------------------------------
+
+
 @pytest.mark.skipif(not {"v3", "v4"} <= set(BUILDS), reason="needs two builds with fused multiply-add")
 @structures
-@pytest.mark.parametrize("d", FEATURES)
+@pytest.mark.parametrize("d", [*FEATURES, 9, 10, 11, 12, 13, 17, 32])
 def test_the_same_bits_at_every_vector_width(structure, d):
-    for n in SAMPLES:
-        inputs, _, _ = case(structure, n, d, 5)
+    shapes = [(n, 5) for n in SAMPLES] + [((15, 16, 17, 31, 32, 64, 65)[K % 7], K) for K in range(1, 14)]
+    for n, K in shapes:
+        X, means, _, _ = mixture("diag", n, d, K)
+        inputs = X, partition(n, K, kind="hard" if n == 33 else "soft"), means + 0.1
         for a, b in zip(accumulate("v3", structure, *inputs), accumulate("v4", structure, *inputs)):
             np.testing.assert_array_equal(a, b)
     found, origins = statistics(structure, d, 2)

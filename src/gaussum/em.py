@@ -175,7 +175,9 @@ def _maximize(likelihood, parameters, tol, max_iter, accelerate, callback):
         if abs(change) <= rounding:
             remaining = 0.0
         held = held + 1 if remaining == 0.0 or remaining < tol and change < tol else 0
-        if held < _IN_A_ROW:
+        # steps that lose show that rounding is larger than it was taken for
+        blind = likelihood.noise > 0.0 and change < -rounding
+        if held < _IN_A_ROW and not blind:
             continue
         if likelihood.noise > 0.0:
             # as far as float32 can see

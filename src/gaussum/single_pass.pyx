@@ -7,7 +7,7 @@ from the origin in units of sigma.  Where that may exceed a few 1e-5, `accurate`
 float64.  The sums of a block are brought from the rounded means back to the means themselves in float64.
 """
 from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
-from libc.math cimport fabs
+from libc.math cimport fabs, log
 from libc.string cimport memset
 
 import numpy as np
@@ -31,6 +31,9 @@ ctypedef void (*accumulate_t)(
 
 # the largest distance from the origin, in units of a component's scale
 cdef double FARTHEST = 1024.0
+# standard deviations between which float32 holds the squares of all that matters
+cdef double SMALLEST_SCALE = 2.0**-40
+cdef double LARGEST_SCALE = 2.0**40
 
 
 cdef void *_function(kernel, name) except NULL:
@@ -54,7 +57,7 @@ cdef class SinglePass(MixturePass):
     cdef responsibilities_t responsibilities_single
     cdef weigh_t weigh_single
     cdef accumulate_t accumulate_single
-    cdef Py_ssize_t kernel_scratch
+    cdef Py_ssize_t single_block, kernel_scratch
     cdef const float[::1] origin
     cdef const double[::1] scale
 
@@ -70,19 +73,19 @@ cdef class SinglePass(MixturePass):
         self.accumulate_single = <accumulate_t>_function("mstep_single", f"accumulate_{structure}")
         self.origin, self.scale = origin.astype(np.float32), scale
         # twice as many samples fit where doubles did, and fill the wider tiles
-        self.block = round_up(2 * self.block - 63, 64)
-        self.part_size = round_up((samples.n + n_parts - 1) // n_parts, self.block)
+        self.single_block = 2 * self.block
+        self.part_size = round_up((samples.n + n_parts - 1) // n_parts, self.single_block)
         self.n_parts = (samples.n + self.part_size - 1) // self.part_size
         self.kernel_scratch = max(
-            (<estep_scratch_t>_function("estep_single", "estep_scratch"))(d, self.block),
-            (<mstep_scratch_t>_function("mstep_single", "mstep_scratch"))(d, K, self.block),
+            (<estep_scratch_t>_function("estep_single", "estep_scratch"))(d, self.single_block),
+            (<mstep_scratch_t>_function("mstep_single", "mstep_scratch"))(d, K, self.single_block),
         )
         # in doubles; every array of floats begins at a cache line
         self.scratch_size = max(
             self.scratch_size,
             ALIGNMENT // sizeof(double) + round_up(self.statistics_size + K, 8)
             + round_up(self.parameters_size, 16) // 2 + round_up(self.kernel_scratch, 16) // 2
-            + round_up(self.block, 16) // 2 * (d + K + 2) + 8 * 4,
+            + self.single_block // 2 * (d + K + 2) + 8 * 4,
         )
 
     def accurate(self, const double[::1] parameters):
@@ -96,6 +99,9 @@ cdef class SinglePass(MixturePass):
         cdef const double *chol = means + self.K * d
         cdef double distance, u
         self._check_parameters(parameters)
+        for j in range(d):
+            if not SMALLEST_SCALE < self.scale[j] < LARGEST_SCALE:
+                return False
         for k in range(self.K):
             for j in range(d):
                 distance = 0.0
@@ -110,7 +116,7 @@ cdef class SinglePass(MixturePass):
 
     cdef void _em(self, Py_ssize_t first, Py_ssize_t last, const double *parameters, double *statistics,
                   double *own) noexcept nogil:
-        cdef Py_ssize_t part, start, stop, n, i, j, k, ld = self.block, K = self.K, d = self.d
+        cdef Py_ssize_t part, start, stop, n, i, j, k, ld = self.single_block, K = self.K, d = self.d
         cdef double *log_const = own + self.statistics_size
         cdef float *means = <float *>(own + round_up(self.statistics_size + K, 8))
         cdef float *precisions_chol = means + round_up(K * d, 16)
@@ -122,12 +128,13 @@ cdef class SinglePass(MixturePass):
         cdef float *scratch = spare + ld
         cdef const double *w
         self._log_const(parameters, log_const)
+        for i in range(self.second_size):
+            precisions_chol[i] = <float>parameters[2 * K + K * d + i]
+        self._of_rounded(parameters + 2 * K + K * d, precisions_chol, log_const)
         for k in range(K):
             single_const[k] = <float>log_const[k]
             for j in range(d):
                 means[k * d + j] = <float>(parameters[2 * K + k * d + j] - self.origin[j])
-        for i in range(self.second_size):
-            precisions_chol[i] = <float>parameters[2 * K + K * d + i]
         for part in range(first, last):
             memset(own, 0, self.statistics_size * sizeof(double))
             start = part * self.part_size
@@ -135,17 +142,38 @@ cdef class SinglePass(MixturePass):
             while start < stop:
                 n = min(ld, stop - start)
                 self.samples.load_single(start, n, ld, &self.origin[0], x)
+                w = &self.sample_weight[start] if self.weighted else NULL
+                if w != NULL:
+                    for i in range(n):
+                        if w[i] == 0.0:
+                            # a sample without weight is absent, also where float32 would overflow
+                            for j in range(d):
+                                x[j * ld + i] = 0.0
                 self.log_prob_single(x, ld, n, d, K, means, precisions_chol, single_const, resp, scratch)
                 self.responsibilities_single(resp, ld, n, K, log_density, spare)
-                w = &self.sample_weight[start] if self.weighted else NULL
                 own[0] += self.weigh_single(resp, ld, n, K, log_density, w)
                 own[1] += n if w == NULL else sum_lanes(w, n)
                 self.accumulate_single(x, ld, n, d, K, resp, means, own + 2, own + 2 + K, own + 2 + K + K * d,
                                        scratch)
                 start += n
+            for k in range(K):
+                if own[2 + k] > 0.0:
+                    # the derivative of the log-likelihood with respect to c_k is n_k
+                    own[0] += own[2 + k] * (log_const[k] - single_const[k])
             self._about_means(parameters + 2 * K, means, own)
             for i in range(self.statistics_size):
                 statistics[i] += own[i]
+
+    cdef void _of_rounded(self, const double *chol, const float *rounded, double *log_const) noexcept nogil:
+        """Put log det of the rounded U in place of log det U.
+
+        Each component is then a density, and what rounding does to the log-likelihood vanishes with its gradient.
+        """
+        cdef Py_ssize_t j, k, at, d = self.d
+        for k in range(self.K):
+            for j in range(d):
+                at = k if self.spherical else k * self.second_step + (j * d + j if self.square else j)
+                log_const[k] += log(rounded[at] / chol[at])
 
     cdef void _about_means(self, const double *means, const float *rounded, double *own) noexcept nogil:
         """Moments about o_k + delta_k become moments about o_k:

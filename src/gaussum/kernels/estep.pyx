@@ -442,7 +442,7 @@ cdef inline void _add_weighed(
             lanes[l] += log_density[l]
     else:
         for l in range(n):
-            lanes[l] += sample_weight[l] * log_density[l] if sample_weight[l] > 0.0 else 0.0
+            lanes[l] += sample_weight[l] * <double>log_density[l] if sample_weight[l] > 0.0 else 0.0
 
 
 cdef api void most_probable(

@@ -36,7 +36,7 @@ cdef api Py_ssize_t mstep_scratch(
     Py_ssize_t K,                       # IN
     Py_ssize_t ld,                      # IN
 ) noexcept nogil:
-    """Numbers of scratch that any accumulate_* function needs."""
+    """Numbers of scratch that any accumulate_* function needs, where a double may stand."""
     return (2 * d + VEC_SIDE + 1) * (ld + LANES) + (d + K) * (d + VEC_SIDE) * <Py_ssize_t>(sizeof(double) // sizeof(real))
 
 
@@ -387,15 +387,17 @@ cdef inline bint _shared_scatter(
         for j in range(d):
             for i in range(whole, n):
                 firsts[k * width + j] += resp[k * ld + i] * z[j * stride + i]
-            firsts[k * width + j] -= masses[k * width] * (origins[k * d + j] - origin[j])
+            firsts[k * width + j] -= masses[k * width] * (<double>origins[k * d + j] - origin[j])
     for j in range(d):
         before = scatter[j * d + j]
         for k in range(K):
             mass = masses[k * width]
             f = firsts[k * width + j]
-            c = origins[k * d + j] - origin[j]
+            c = <double>origins[k * d + j] - origin[j]
             for l in range(j, d):
-                scatter[j * d + l] -= c * firsts[k * width + l] + (f + mass * c) * (origins[k * d + l] - origin[l])
+                scatter[j * d + l] -= (
+                    c * firsts[k * width + l] + (f + mass * c) * (<double>origins[k * d + l] - origin[l])
+                )
         if not scatter[j * d + j] >= CANCELLED * before:
             return False
     return True
