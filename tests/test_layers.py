@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent / "src" / "gaussum"
 # stands before it on its own line.
 LAYERS = """
 kernels.lapack kernels.real kernels.lanes kernels.coordinates kernels._cpu kernels.dispatch
-kernels.vec
+kernels.vec kernels.tiles kernels.moments
 kernels.estep kernels.mstep kernels.separation kernels.gauss_sum kernels.kmeans kernels
 base validation criteria
 samples covariance initial_pass mixture_pass single_pass skipping_pass quasi_newton sum_pass parallel

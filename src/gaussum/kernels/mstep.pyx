@@ -11,21 +11,15 @@ the new mean, and statistics with the same origins are merged by addition.  With
 The ridge is the scatter of a few imagined samples (see gaussum.covariance); with it the M-step maximises the
 log-likelihood less tr(ridge Sigma_k^-1) / 2 a component (Ciuperca, Ridolfi and Idier 2003), which is bounded.
 
-Sums over samples run in lanes: sample i goes to lane i mod LANES, and the lanes are added pairwise at the end, so that
-the order of addition is the same at every vector width.  Products of VEC_SIDE features with as many run together in
-registers, at three fourths of the processor's peak (measured; BLAS reached a third on such blocks).
-
 Every function adds to its statistics.  Symmetric matrices are summed in their upper triangle.
 """
 from libc.float cimport DBL_MIN
 from libc.math cimport INFINITY, NAN, log, sqrt
 
 from gaussum.kernels.lapack cimport inverse_cholesky
+from gaussum.kernels.moments cimport add_masses, axes, axes_of_few, block_of_rows, moments_of_few, pad
 from gaussum.kernels.real cimport real
-from gaussum.kernels.vec cimport (
-    FEW, FEW_GROUPS, FEW_SUMS, LANES, SIDE_GROUPS, SIDE_SUMS, VEC_AXES, VEC_GROUPS, VEC_REALS, VEC_SIDE, real_sqrt,
-    vec, vec_all, vec_fused, vec_load, vec_sum
-)
+from gaussum.kernels.vec cimport FEW, LANES, VEC_AXES, VEC_SIDE, real_sqrt
 
 # the part of a variance that must be left where moments about a common origin are brought back to each component's own
 cdef double CANCELLED = 1e-4 if sizeof(real) == 8 else 0.1
@@ -38,114 +32,6 @@ cdef api Py_ssize_t mstep_scratch(
 ) noexcept nogil:
     """Numbers of scratch that any accumulate_* function needs, where a double may stand."""
     return (2 * d + VEC_SIDE + 1) * (ld + LANES) + (d + K) * (d + VEC_SIDE) * <Py_ssize_t>(sizeof(double) // sizeof(real))
-
-
-cdef inline double _fold(vec *groups) noexcept nogil:
-    """The sum of LANES lanes in VEC_GROUPS vecs, pairwise."""
-    cdef Py_ssize_t g, half = VEC_GROUPS // 2
-    while half > 0:
-        for g in range(half):
-            groups[g] = groups[g] + groups[g + half]
-        half = half // 2
-    return vec_sum(groups[0])
-
-
-cdef inline void _masses_of_rows(
-    const real *resp,                   # IN (rows, ld)
-    Py_ssize_t ld, Py_ssize_t n,        # IN
-    Py_ssize_t rows,                    # IN, at most FEW, known to the compiler
-    double *nk,                         # INOUT (rows,), stride `step`
-    Py_ssize_t step,                    # IN
-) noexcept nogil:
-    """n_k <- n_k + sum_i r_ik"""
-    cdef double total
-    cdef vec lanes[FEW_GROUPS]
-    cdef vec sums[FEW]
-    cdef Py_ssize_t g, i, r, strip, strips = n // LANES
-    for g in range(VEC_GROUPS):
-        for r in range(FEW):
-            sums[r] = vec_all(0.0)
-        for strip in range(strips):
-            for r in range(rows):
-                sums[r] = sums[r] + vec_load(resp + r * ld + strip * LANES + g * VEC_REALS)
-        for r in range(rows):
-            lanes[r * VEC_GROUPS + g] = sums[r]
-    for r in range(rows):
-        total = _fold(lanes + r * VEC_GROUPS)
-        for i in range(strips * LANES, n):
-            total += resp[r * ld + i]
-        nk[r * step] += total
-
-
-cdef inline void _masses(
-    const real *resp,                   # IN (K, ld)
-    Py_ssize_t ld, Py_ssize_t n, Py_ssize_t K,  # IN
-    double *nk,                         # INOUT (K,), stride `step`
-    Py_ssize_t step,                    # IN
-) noexcept nogil:
-    """n_k <- n_k + sum_i r_ik, FEW components at once, so that additions need not wait for one another"""
-    cdef Py_ssize_t k, whole = K - K % FEW
-    for k in range(0, whole, 4):
-        _masses_of_rows(resp + k * ld, ld, n, FEW, nk + k * step, step)
-    for k in range(whole, K):
-        _masses_of_rows(resp + k * ld, ld, n, 1, nk + k * step, step)
-
-
-cdef inline void _block(
-    const real *a, Py_ssize_t lda,      # IN (rows, lda)
-    const real *b, Py_ssize_t ldb,      # IN (columns, ldb)
-    const real *root,                   # IN, NULL but on the diagonal
-    Py_ssize_t strips,                  # IN, LANES samples each
-    Py_ssize_t rows, Py_ssize_t columns,  # IN, at most VEC_SIDE, known to the compiler
-    double *out,                        # INOUT, element (r, c) at r * row + c * column
-    Py_ssize_t row, Py_ssize_t column,  # IN
-    double *first,                      # INOUT (rows,)
-) noexcept nogil:
-    """out_rc <- out_rc + sum_i a_ri b_ci;  on the diagonal, where a is b, c <= r only, and f_r <- f_r + sum_i a_ri root_i"""
-    cdef vec lanes[SIDE_GROUPS]
-    cdef vec sums[SIDE_SUMS]
-    cdef vec firsts[VEC_SIDE]
-    cdef vec z
-    cdef Py_ssize_t g, i, r, c, strip
-    for g in range(VEC_GROUPS):
-        for r in range(SIDE_SUMS):
-            sums[r] = vec_all(0.0)
-        for r in range(VEC_SIDE):
-            firsts[r] = vec_all(0.0)
-        for strip in range(strips):
-            i = strip * LANES + g * VEC_REALS
-            for r in range(rows):
-                z = vec_load(a + r * lda + i)
-                for c in range(columns):
-                    if c <= r or root is NULL:
-                        sums[r * VEC_SIDE + c] = vec_fused(z, vec_load(b + c * ldb + i), sums[r * VEC_SIDE + c])
-                if root is not NULL:
-                    firsts[r] = vec_fused(z, vec_load(root + i), firsts[r])
-        for r in range(rows):
-            for c in range(columns):
-                lanes[(r * VEC_SIDE + c) * VEC_GROUPS + g] = sums[r * VEC_SIDE + c]
-            lanes[(SIDE_SUMS + r) * VEC_GROUPS + g] = firsts[r]
-    for r in range(rows):
-        for c in range(columns):
-            if c <= r or root is NULL:
-                out[r * row + c * column] += _fold(lanes + (r * VEC_SIDE + c) * VEC_GROUPS)
-        if root is not NULL:
-            first[r] += _fold(lanes + (SIDE_SUMS + r) * VEC_GROUPS)
-
-
-cdef inline void _block_of_rows(
-    const real *a, Py_ssize_t lda, const real *b, Py_ssize_t ldb, const real *root, Py_ssize_t strips,
-    Py_ssize_t rows, double *out, Py_ssize_t row, Py_ssize_t column, double *first,
-) noexcept nogil:
-    """_block with all of its columns, or the diagonal's, and with the number of rows known to the compiler"""
-    if rows == 1:
-        _block(a, lda, b, ldb, root, strips, 1, 1 if root is not NULL else VEC_SIDE, out, row, column, first)
-    elif rows == 2:
-        _block(a, lda, b, ldb, root, strips, 2, 2 if root is not NULL else VEC_SIDE, out, row, column, first)
-    elif rows == 3:
-        _block(a, lda, b, ldb, root, strips, 3, 3 if root is not NULL else VEC_SIDE, out, row, column, first)
-    else:
-        _block(a, lda, b, ldb, root, strips, VEC_SIDE, VEC_SIDE, out, row, column, first)
 
 
 cdef inline void _scatter(
@@ -175,68 +61,11 @@ cdef inline void _scatter(
     j = 0
     while j < d:
         for l in range(j // VEC_SIDE):
-            _block_of_rows(z + j * stride, stride, z + l * VEC_SIDE * stride, stride, NULL, strips, min(VEC_SIDE, d - j),
+            block_of_rows(z + j * stride, stride, z + l * VEC_SIDE * stride, stride, NULL, strips, min(VEC_SIDE, d - j),
                            second + l * VEC_SIDE * d + j, 1, d, first)
-        _block_of_rows(z + j * stride, stride, z + j * stride, stride, root, strips, min(VEC_SIDE, d - j),
+        block_of_rows(z + j * stride, stride, z + j * stride, stride, root, strips, min(VEC_SIDE, d - j),
                        second + j * d + j, 1, d, first + j)
         j += VEC_SIDE
-
-
-cdef inline void _moments(
-    const real *x,                      # IN (d, ld)
-    Py_ssize_t ld, Py_ssize_t strips,   # IN, LANES samples each
-    Py_ssize_t d,                       # IN, at most FEW, known to the compiler
-    const real *resp,                   # IN
-    const real *origin,                 # IN (d,)
-    double *first,                      # INOUT (d,)
-    double *second,                     # INOUT (d, d), upper triangle
-) noexcept nogil:
-    """As _scatter, for few features: all in registers."""
-    cdef vec lanes[FEW_GROUPS]
-    cdef vec sums[FEW_SUMS]
-    cdef vec firsts[FEW]
-    cdef vec z[FEW]
-    cdef vec r, w
-    cdef Py_ssize_t g, i, j, l, strip
-    for g in range(VEC_GROUPS):
-        for j in range(FEW_SUMS):
-            sums[j] = vec_all(0.0)
-        for j in range(FEW):
-            firsts[j] = vec_all(0.0)
-        for strip in range(strips):
-            i = strip * LANES + g * VEC_REALS
-            r = vec_load(resp + i)
-            for j in range(d):
-                z[j] = vec_load(x + j * ld + i) - vec_all(origin[j])
-                w = r * z[j]
-                firsts[j] = firsts[j] + w
-                for l in range(d):
-                    if l <= j:
-                        sums[j * FEW + l] = vec_fused(w, z[l], sums[j * FEW + l])
-        for j in range(d):
-            for l in range(d):
-                lanes[(j * FEW + l) * VEC_GROUPS + g] = sums[j * FEW + l]
-            lanes[(FEW_SUMS + j) * VEC_GROUPS + g] = firsts[j]
-    for j in range(d):
-        for l in range(d):
-            if l <= j:
-                second[l * d + j] += _fold(lanes + (j * FEW + l) * VEC_GROUPS)
-        first[j] += _fold(lanes + (FEW_SUMS + j) * VEC_GROUPS)
-
-
-cdef inline void _moments_of_few(
-    const real *x, Py_ssize_t ld, Py_ssize_t strips, Py_ssize_t d, const real *resp, const real *origin,
-    double *first, double *second,
-) noexcept nogil:
-    """_moments with the number of features known to the compiler"""
-    if d == 1:
-        _moments(x, ld, strips, 1, resp, origin, first, second)
-    elif d == 2:
-        _moments(x, ld, strips, 2, resp, origin, first, second)
-    elif d == 3:
-        _moments(x, ld, strips, 3, resp, origin, first, second)
-    else:
-        _moments(x, ld, strips, FEW, resp, origin, first, second)
 
 
 cdef inline void _accumulate(
@@ -253,22 +82,11 @@ cdef inline void _accumulate(
     if d > FEW:
         _scatter(x, ld, n, d, resp, origin, first, second, scratch)
         return
-    _moments_of_few(x, ld, n // LANES, d, resp, origin, first, second)
+    moments_of_few(x, ld, n // LANES, d, resp, origin, first, second)
     if n > whole:
-        _pad(x + whole, ld, n - whole, d, scratch + LANES)
-        _pad(resp + whole, ld, n - whole, 1, scratch)
-        _moments_of_few(scratch + LANES, LANES, 1, d, scratch, origin, first, second)
-
-
-cdef inline void _pad(
-    const real *a, Py_ssize_t ld, Py_ssize_t n, Py_ssize_t rows,  # IN (rows, ld), n < LANES
-    real *out,                          # OUT (rows, LANES)
-) noexcept nogil:
-    """The last samples of a block as a strip, with zeros beyond them."""
-    cdef Py_ssize_t i, r
-    for r in range(rows):
-        for i in range(LANES):
-            out[r * LANES + i] = a[r * ld + i] if i < n else 0.0
+        pad(x + whole, ld, n - whole, d, scratch + LANES)
+        pad(resp + whole, ld, n - whole, 1, scratch)
+        moments_of_few(scratch + LANES, LANES, 1, d, scratch, origin, first, second)
 
 
 cdef api void accumulate_full(
@@ -289,7 +107,7 @@ cdef api void accumulate_full(
     if d == 1:
         _accumulate_axes(x, ld, n, d, K, resp, origins, nk, first, second, 1, 1, scratch)
         return
-    _masses(resp, ld, n, K, nk, 1)
+    add_masses(resp, ld, n, K, nk, 1)
     for k in range(K):
         _accumulate(x, ld, n, d, resp + k * ld, origins + k * d, first + k * d, second + k * d * d, scratch)
 
@@ -316,7 +134,7 @@ cdef api void accumulate_tied(
     cdef Py_ssize_t width = d + VEC_SIDE
     cdef double *scatter = <double *>scratch            # (width, d), upper triangle
     cdef double *firsts = scatter + width * d           # (K, width)
-    _masses(resp, ld, n, K, nk, 1)
+    add_masses(resp, ld, n, K, nk, 1)
     if K == 1 or not _shared_scatter(x, ld, n, d, K, resp, origins, scatter, firsts, <real *>(firsts + K * width)):
         for k in range(K):
             _accumulate(x, ld, n, d, resp + k * ld, origins + k * d, first + k * d, second, scratch)
@@ -357,7 +175,7 @@ cdef inline bint _shared_scatter(
         total[i] = 0.0
     for j in range(K * width):
         firsts[j] = 0.0
-    _masses(resp, ld, n, K, masses, width)
+    add_masses(resp, ld, n, K, masses, width)
     for k in range(K):
         if masses[k * width] > masses[heaviest * width]:
             heaviest = k
@@ -377,10 +195,10 @@ cdef inline bint _shared_scatter(
         scatter[j] = 0.0
     for l in range((d + VEC_SIDE - 1) // VEC_SIDE):
         for j in range(l, (d + VEC_SIDE - 1) // VEC_SIDE):
-            _block_of_rows(weighted + j * VEC_SIDE * stride, stride, z + l * VEC_SIDE * stride, stride, NULL, strips,
+            block_of_rows(weighted + j * VEC_SIDE * stride, stride, z + l * VEC_SIDE * stride, stride, NULL, strips,
                            min(VEC_SIDE, d - j * VEC_SIDE), scatter + l * VEC_SIDE * d + j * VEC_SIDE, 1, d, NULL)
         for k in range((K + VEC_SIDE - 1) // VEC_SIDE):
-            _block_of_rows(resp + k * VEC_SIDE * ld, ld, z + l * VEC_SIDE * stride, stride, NULL, n // LANES,
+            block_of_rows(resp + k * VEC_SIDE * ld, ld, z + l * VEC_SIDE * stride, stride, NULL, n // LANES,
                            min(VEC_SIDE, K - k * VEC_SIDE), firsts + k * VEC_SIDE * width + l * VEC_SIDE, width, 1,
                            NULL)
     for k in range(K):
@@ -437,67 +255,6 @@ cdef api void accumulate_spherical(
     _accumulate_axes(x, ld, n, d, K, resp, origins, nk, first, second, 1, 0, scratch)
 
 
-cdef inline void _axes(
-    const real *x,                      # IN (features, ld)
-    const real *resp,                   # IN (components, ld)
-    Py_ssize_t ld, Py_ssize_t strips,   # IN, LANES samples each
-    Py_ssize_t features, Py_ssize_t components,  # IN, at most VEC_AXES and FEW, known to the compiler
-    const real *origins,                # IN (components, features), rows d apart
-    Py_ssize_t d,                       # IN
-    double *first,                      # INOUT (components, features), rows d apart
-    double *second,                     # INOUT (components, features), strides `row` and `step`
-    Py_ssize_t row, Py_ssize_t step,    # IN
-) noexcept nogil:
-    """f_kj <- f_kj + sum_i r_ik (x_ij - o_kj),  s_kj <- s_kj + sum_i r_ik (x_ij - o_kj)^2"""
-    cdef vec lanes[FEW_GROUPS]
-    cdef vec firsts[FEW_SUMS]
-    cdef vec seconds[FEW_SUMS]
-    cdef vec samples[FEW]
-    cdef vec r, w, z
-    cdef Py_ssize_t a, g, i, j, k, strip
-    for g in range(VEC_GROUPS):
-        for a in range(FEW_SUMS):
-            firsts[a] = vec_all(0.0)
-            seconds[a] = vec_all(0.0)
-        for strip in range(strips):
-            i = strip * LANES + g * VEC_REALS
-            for j in range(features):
-                samples[j] = vec_load(x + j * ld + i)
-            for k in range(components):
-                r = vec_load(resp + k * ld + i)
-                for j in range(features):
-                    a = k * VEC_AXES + j
-                    z = samples[j] - vec_all(origins[k * d + j])
-                    w = r * z
-                    firsts[a] = firsts[a] + w
-                    seconds[a] = vec_fused(w, z, seconds[a])
-        for k in range(components):
-            for j in range(features):
-                a = k * VEC_AXES + j
-                lanes[2 * a * VEC_GROUPS + g] = firsts[a]
-                lanes[(2 * a + 1) * VEC_GROUPS + g] = seconds[a]
-    for k in range(components):
-        for j in range(features):
-            a = k * VEC_AXES + j
-            first[k * d + j] += _fold(lanes + 2 * a * VEC_GROUPS)
-            second[k * row + j * step] += _fold(lanes + (2 * a + 1) * VEC_GROUPS)
-
-
-cdef inline void _axes_of_few(
-    const real *x, const real *resp, Py_ssize_t ld, Py_ssize_t strips, Py_ssize_t features, Py_ssize_t components,
-    const real *origins, Py_ssize_t d, double *first, double *second, Py_ssize_t row, Py_ssize_t step,
-) noexcept nogil:
-    """_axes with the number of components known to the compiler"""
-    if components == FEW:
-        _axes(x, resp, ld, strips, features, FEW, origins, d, first, second, row, step)
-    elif components == 3:
-        _axes(x, resp, ld, strips, features, 3, origins, d, first, second, row, step)
-    elif components == 2:
-        _axes(x, resp, ld, strips, features, 2, origins, d, first, second, row, step)
-    else:
-        _axes(x, resp, ld, strips, features, 1, origins, d, first, second, row, step)
-
-
 cdef inline void _accumulate_axes(
     const real *x, Py_ssize_t ld, Py_ssize_t n, Py_ssize_t d, Py_ssize_t K,  # IN (d, ld)
     const real *resp,                   # IN (K, ld)
@@ -510,23 +267,23 @@ cdef inline void _accumulate_axes(
 ) noexcept nogil:
     """s_kj <- s_kj + sum_i r_ik (x_ij - o_kj)^2 and f_kj, n_k likewise; x passes once, the fewer rows many times"""
     cdef Py_ssize_t j, k, strips = n // LANES, whole = n - n % LANES, paired = d - d % VEC_AXES
-    _masses(resp, ld, n, K, nk, 1)
+    add_masses(resp, ld, n, K, nk, 1)
     j = 0
     while j < paired:
         for k in range(0, K, 4):
-            _axes_of_few(x + j * ld, resp + k * ld, ld, strips, VEC_AXES, min(FEW, K - k), origins + k * d + j, d,
+            axes_of_few(x + j * ld, resp + k * ld, ld, strips, VEC_AXES, min(FEW, K - k), origins + k * d + j, d,
                          first + k * d + j, second + k * row + j * step, row, step)
         j += VEC_AXES
     for j in range(paired, d):
         for k in range(0, K, 4):
-            _axes_of_few(x + j * ld, resp + k * ld, ld, strips, 1, min(FEW, K - k), origins + k * d + j, d,
+            axes_of_few(x + j * ld, resp + k * ld, ld, strips, 1, min(FEW, K - k), origins + k * d + j, d,
                          first + k * d + j, second + k * row + j * step, row, step)
     if n > whole:
         for j in range(d):
-            _pad(x + j * ld + whole, ld, n - whole, 1, scratch)
+            pad(x + j * ld + whole, ld, n - whole, 1, scratch)
             for k in range(K):
-                _pad(resp + k * ld + whole, ld, n - whole, 1, scratch + LANES)
-                _axes(scratch, scratch + LANES, LANES, 1, 1, 1, origins + k * d + j, d, first + k * d + j,
+                pad(resp + k * ld + whole, ld, n - whole, 1, scratch + LANES)
+                axes(scratch, scratch + LANES, LANES, 1, 1, 1, origins + k * d + j, d, first + k * d + j,
                       second + k * row + j * step, row, step)
 
 
