@@ -1,4 +1,4 @@
-"""The kernels for float32 of every build against twins in float64: a few roundings of the terms; the edges of a block."""
+"""The kernels for float32 of every build: a few roundings from twins in float64; the edges of a block."""
 
 import functools
 
