@@ -217,7 +217,7 @@ class GaussianMixture(Estimator):
         return self.means_.shape == (K, n_features) and self._structure() == self.covariance_type
 
     def _reference_moments(self, X, weight):
-        """Means, and the variances that are the yardstick of distances and of `reg_covar`: positive for constants too."""
+        """Means, and variances as the yardstick of distances and of `reg_covar`: positive for constant features too."""
         mean, variance = variances(X, weight, n_threads=self.n_threads)
         if not np.isfinite(variance).all():
             j = int(np.argmin(np.isfinite(variance)))

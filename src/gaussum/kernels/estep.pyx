@@ -8,7 +8,8 @@
 U_k is the upper triangular `precisions_chol` and c_k = log w_k + log det U_k - d/2 log 2 pi.
 
 A block lies feature by feature, x[j * ld + i], and is taken in tiles of samples; x - mu is formed first and multiplied
-second, so that an offset of the data costs no digits.  Functions take n <= ld samples, allocate nothing and hold no state.
+second, so that an offset of the data costs no digits.  Functions take n <= ld samples, allocate nothing and hold no
+state.
 """
 from libc.math cimport INFINITY
 

@@ -1,8 +1,8 @@
 # Sums over the samples of a block, in registers: what an M-step is made of.
 #
-# Sums run in lanes: sample i goes to lane i mod LANES, and the lanes are added pairwise at the end, so that the order of
-# addition is the same at every vector width.  Products of VEC_SIDE features with as many run together, at three fourths
-# of the processor's peak (measured; BLAS reached a third on such blocks).  A strip is LANES samples.
+# Sums run in lanes: sample i goes to lane i mod LANES, and the lanes are added pairwise at the end, so that the order
+# of addition is the same at every vector width.  Products of VEC_SIDE features with as many run together, at three
+# fourths of the processor's peak (measured; BLAS reached a third on such blocks).  A strip is LANES samples.
 
 cimport cython
 
@@ -78,7 +78,7 @@ cdef inline void block(
     Py_ssize_t row, Py_ssize_t column,  # IN
     double *first,                      # INOUT (rows,)
 ) noexcept nogil:
-    """out_rc <- out_rc + sum_i a_ri b_ci;  on the diagonal, where a is b, c <= r only, and f_r <- f_r + sum_i a_ri root_i"""
+    """out_rc <- out_rc + sum_i a_ri b_ci;  on the diagonal, where a is b, c <= r and f_r <- f_r + sum_i a_ri root_i"""
     cdef vec lanes[SIDE_GROUPS]
     cdef vec sums[SIDE_SUMS]
     cdef vec firsts[VEC_SIDE]

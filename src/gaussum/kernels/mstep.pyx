@@ -22,7 +22,7 @@ from gaussum.kernels.real cimport real
 from gaussum.kernels.vec cimport FEW, LANES, VEC_AXES, VEC_SIDE, real_sqrt
 
 # the part of a variance that must be left where moments about a common origin are brought back to each component's own
-cdef double CANCELLED = 1e-4 if sizeof(real) == 8 else 0.1
+cdef double CANCELLED = 1e-4 if sizeof(real) == 8 else 0.01
 
 
 cdef api Py_ssize_t mstep_scratch(
@@ -31,7 +31,8 @@ cdef api Py_ssize_t mstep_scratch(
     Py_ssize_t ld,                      # IN
 ) noexcept nogil:
     """Numbers of scratch that any accumulate_* function needs, where a double may stand."""
-    return (2 * d + VEC_SIDE + 1) * (ld + LANES) + (d + K) * (d + VEC_SIDE) * <Py_ssize_t>(sizeof(double) // sizeof(real))
+    cdef Py_ssize_t a_double = sizeof(double) // sizeof(real)
+    return (2 * d + VEC_SIDE + 1) * (ld + LANES) + (d + K) * (d + VEC_SIDE) * a_double
 
 
 cdef inline void _scatter(

@@ -1,7 +1,7 @@
 # Tiles of samples under Gaussians, in registers: what an E-step is made of.
 #
-# A tile is TILE samples, feature by feature.  Its triangular product forms TILE_COLUMNS features at once, at four fifths
-# of the processor's peak from 50 features on (measured; BLAS reached two fifths on such blocks).
+# A tile is TILE samples, feature by feature.  Its triangular product forms TILE_COLUMNS features at once, at four
+# fifths of the processor's peak from 50 features on (measured; BLAS reached two fifths on such blocks).
 
 cimport cython
 
