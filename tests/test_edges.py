@@ -35,3 +35,37 @@ def test_samples_without_weight_may_be_as_large_as_numbers_go(covariance_type):
     weight = np.r_[np.ones(600), np.zeros(3)]
     with_huge = GaussianMixture(2, **params).fit(np.concatenate([X, huge]), sample_weight=weight)
     np.testing.assert_allclose(with_huge.means_, GaussianMixture(2, **params).fit(X).means_, rtol=1e-6)
+
+
+# Collinear features ----------------------------------------------------------------------------------
+
+
+def collinear(thin, apart, shift=1.5):
+    """Samples along the diagonal, `thin` times as wide across it, in two pairs of clusters, and their clusters."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(4, size=3000)
+    along, across = rng.normal(size=3000), thin * rng.normal(size=3000)
+    centers = np.array([0, shift, apart, apart + shift])
+    return np.stack([along + across, along - across], axis=1) + centers[labels, np.newaxis], labels
+
+
+@pytest.mark.parametrize("build", ka.BUILDS)
+@pytest.mark.parametrize("apart", [3.0, 30.0, 90.0])
+def test_a_thin_scatter_keeps_its_digits_where_components_are_apart(build, apart):
+    X, labels = collinear(1e-4, apart)
+    X, labels = X[:500], labels[:500]
+    resp = np.eye(4)[labels]
+    origins = np.array([X[labels == k].mean(axis=0) for k in range(4)])
+    _, _, scatter = ka.accumulate(build, "tied", X, resp, origins)
+    z = X.astype(np.longdouble) - origins[labels]
+    across = np.array([1, -1]) / np.sqrt(np.longdouble(2))
+    expected = ((z @ across) ** 2).sum()
+    scatter = np.triu(scatter) + np.triu(scatter, 1).T
+    assert float(across @ scatter @ across) == pytest.approx(float(expected), rel=2e-6)
+
+
+@pytest.mark.parametrize("apart", [10.0, 60.0, 90.0])
+def test_tied_fits_of_collinear_features_converge(apart):
+    X, _ = collinear(1e-4, apart)
+    fitted = GaussianMixture(4, covariance_type="tied", random_state=0, reg_covar=0, max_iter=300).fit(X)
+    assert fitted.converged_ and fitted.n_iter_ < 100
