@@ -69,3 +69,28 @@ def test_tied_fits_of_collinear_features_converge(apart):
     X, _ = collinear(1e-4, apart)
     fitted = GaussianMixture(4, covariance_type="tied", random_state=0, reg_covar=0, max_iter=300).fit(X)
     assert fitted.converged_ and fitted.n_iter_ < 100
+
+
+# Components without weight ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
+def test_quasi_newton_leaves_components_without_weight_alone(covariance_type):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 2)) + 3 * rng.integers(2, size=(200, 1))
+    chol = np.broadcast_to(np.eye(2), (3, 2, 2))
+    chol = {"full": chol, "tied": chol[0], "diag": np.ones((3, 2)), "spherical": np.ones(3)}[covariance_type]
+    means = np.array([[0.0, 0.0], [5.0, 1.0], [2.0, 2.0]])
+    parameters = MixtureParameters.from_precisions_chol(covariance_type, np.array([0.6, 0.0, 0.4]), means, chol)
+    own = MixtureLikelihood(X, covariance_type, 3, ridge=np.full(2, 0.1))
+    model = QuasiNewtonModel(covariance_type, 3, own.ridge)
+    assert model.refer(parameters.buffer, own.statistics(parameters).buffer) == 0.4
+    for _ in range(5):
+        after = own.blank_parameters()
+        smallest = model.propose(min(1.0, 0.5 / model.longest), after.buffer)
+        assert after.weights[1] == 0 and smallest == after.weights[[0, 2]].min()
+        np.testing.assert_array_equal(after.means[1], means[1])
+        if covariance_type != "tied":
+            np.testing.assert_array_equal(after.precisions_chol[1], parameters.precisions_chol[1])
+            assert not np.array_equal(after.precisions_chol[0], parameters.precisions_chol[0])
+        model.accept(after.buffer, own.statistics(after).buffer)
