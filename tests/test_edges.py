@@ -94,3 +94,17 @@ def test_quasi_newton_leaves_components_without_weight_alone(covariance_type):
             np.testing.assert_array_equal(after.precisions_chol[1], parameters.precisions_chol[1])
             assert not np.array_equal(after.precisions_chol[0], parameters.precisions_chol[0])
         model.accept(after.buffer, own.statistics(after).buffer)
+
+
+# Predictions -----------------------------------------------------------------------------------------
+
+
+def test_predictions_need_no_hints(monkeypatch):
+    X = np.random.default_rng(0).normal(size=(2000, 1))
+    fitted = GaussianMixture(20, random_state=0, max_iter=5, tol=1.0).fit(X)
+
+    def refuse(*args):
+        raise AssertionError("a table and a hint a sample were made")
+
+    monkeypatch.setattr(likelihood, "Skipping", type("Refusing", (), {"applies": lambda *_: True, "__init__": refuse}))
+    fitted.score_samples(X)
