@@ -297,8 +297,8 @@ def test_it_applies_to_many_components_and_more_samples():
     assert Skipping.applies(10**6, 256) and Skipping.applies(10**6, 16)
     assert not Skipping.applies(10**6, 8) and not Skipping.applies(10**4, 256) and not Skipping.applies(10**9, 5000)
     X = np.random.default_rng(0).normal(size=(5000, 2))
-    assert MixtureLikelihood(X, "full", 4)._skipping is None
-    assert MixtureLikelihood(X, "full", 64)._skipping is not None
+    assert MixtureLikelihood(X, "full", 4)._new_skipping is None
+    assert MixtureLikelihood(X, "full", 64)._new_skipping is not None
 
 
 # --- the same bits --------------------------------------------------------------------------------

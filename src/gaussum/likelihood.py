@@ -82,10 +82,10 @@ class MixtureLikelihood:
         self._in_one_call = self._n_threads == 1 and self._small
         self._scratch_size = (self._single or self._pass).scratch_size
         self._scratch = [np.empty(self._scratch_size) for _ in range(self._n_threads)]
-        self._new_skipping = None
+        # made by the first run: predictions need none
+        self._skipping = self._new_skipping = None
         if Skipping.applies(X.shape[0], n_components):
             self._new_skipping = partial(Skipping, samples, covariance_type, n_components, sample_weight, work)
-        self._skipping = self._new_skipping and self._new_skipping(self._n_threads)
 
     def restart(self):
         """Begin a run of EM, which does not depend on those before."""
@@ -108,7 +108,7 @@ class MixtureLikelihood:
         own = copy.copy(self)
         own._n_threads, own._in_one_call = 1, self._small
         own._scratch = [np.empty(self._scratch_size)]
-        own._skipping = self._new_skipping and self._new_skipping(1)
+        own._skipping = None
         return own
 
     def evaluate(self, parameters):
@@ -122,8 +122,11 @@ class MixtureLikelihood:
     def statistics(self, parameters):
         """The sufficient statistics under these parameters, about their means."""
         parallel.check()
-        if self._skipping is not None and self.n_passes == 0:
-            self._skipping.restart()
+        if self._new_skipping is not None and self.n_passes == 0:
+            if self._skipping is None:
+                self._skipping = self._new_skipping(self._n_threads)
+            else:
+                self._skipping.restart()
         self.n_passes += 1
         buffer = np.zeros(self._pass.statistics_size)
         if self._skipping is not None and self._skipping.add_statistics(parameters, buffer):

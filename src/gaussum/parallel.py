@@ -218,7 +218,7 @@ def side_by_side(tasks, n_threads, receive):
     """Call every task, each on one thread, and ``receive(index, outcome)`` as they end, in the calling thread.
 
     A task may itself ask for threads: it gets its own alone, so nothing waits for what waits for it. BLAS keeps to
-    the thread that calls it, however many threads there are: the starts' k-means calls it.
+    the thread that calls it, however many threads there are: LAPACK's factorisations call it.
 
     Parameters
     ----------

@@ -6,7 +6,7 @@ mass of component k there, a and z are multiplied by sqrt(m_k), the triangles by
 sqrt(2 m_k). What is kept is in these scaled coordinates.
 """
 from libc.math cimport exp, fabs, fmax, log, sqrt
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 import numpy as np
 
@@ -61,10 +61,10 @@ cdef class QuasiNewtonModel:
     def refer(self, const double[::1] parameters, const double[::1] statistics):
         """Set the origin of the coordinates at these parameters, and forget all pairs.
 
-        Takes the buffers of a MixtureParameters and of its SufficientStatistics. Returns the smallest weight.
+        Takes the buffers of a MixtureParameters and of its SufficientStatistics. Returns the smallest weight but 0.
         """
         cdef Py_ssize_t i, k
-        cdef double smallest = parameters[0]
+        cdef double smallest = 1.0
         self._check(parameters, statistics)
         self.reference[:] = parameters
         self.total = statistics[1]
@@ -77,12 +77,13 @@ cdef class QuasiNewtonModel:
             for i in range(self.size):
                 self.direction[i] = self.gradient[i]
             self._look_along()
-            for k in range(1, self.K):
-                smallest = min(smallest, parameters[k])
+            for k in range(self.K):
+                if parameters[k] > 0.0:
+                    smallest = min(smallest, parameters[k])
         return smallest
 
     def propose(self, double length, double[::1] parameters):
-        """Fill in the parameters at `length` times the direction from here; returns the smallest weight."""
+        """Fill in the parameters at `length` times the direction from here; returns the smallest weight but 0."""
         cdef Py_ssize_t i
         cdef double smallest
         self._check(parameters)
@@ -110,8 +111,8 @@ cdef class QuasiNewtonModel:
 
     cdef void _set_scale(self, const double *nk) noexcept nogil:
         """The square root of the complete-data information of every coordinate."""
-        cdef Py_ssize_t i, j, k, K = self.K, d = self.d
-        cdef double root, log_root
+        cdef Py_ssize_t j, k, K = self.K, d = self.d
+        cdef double root
         cdef double *a = &self.scale[0]
         cdef double *z = a + K
         cdef double *e = z + K * d
@@ -132,8 +133,8 @@ cdef class QuasiNewtonModel:
             _triangle_scale(d, sqrt(self.total), e)
 
     cdef double _point(self, double *parameters) noexcept nogil:
-        """The mixture at `raw`, which is overwritten; returns the smallest weight."""
-        cdef Py_ssize_t i, j, k, K = self.K, d = self.d, square = d * d if self.structure == FULL else 0
+        """The mixture at `raw`, which is overwritten; returns the smallest weight but 0."""
+        cdef Py_ssize_t j, k, K = self.K, d = self.d, square = d * d if self.structure == FULL else 0
         cdef double u
         cdef const double *z = &self.raw[K]
         cdef double *e = &self.raw[K + K * d]
@@ -172,7 +173,8 @@ cdef class QuasiNewtonModel:
         """The gradient of the penalised log-likelihood at these parameters, whose statistics start with `nk`."""
         cdef Py_ssize_t i, j, k, K = self.K, d = self.d
         cdef Py_ssize_t triangle = d * (d + 1) // 2, square = d * d if self.structure == FULL else 0
-        cdef double ridge = 0.0, u, u0
+        cdef Py_ssize_t logs = triangle if self.structure == FULL else d if self.structure == DIAG else 1
+        cdef double ridge = 0.0, u
         cdef const double *first = nk + K
         cdef const double *second = first + K * d
         cdef const double *chol = parameters + 2 * K + K * d
@@ -204,6 +206,11 @@ cdef class QuasiNewtonModel:
                 for j in range(k * d, k * d + d):
                     z[j] = first[j] * (u * u / chol0[k])
                 e[k] = d * nk[k] - (second[k] + ridge) * (u * u)
+        if self.structure != TIED:
+            for k in range(K):
+                if parameters[k] == 0.0:
+                    # the penalty alone would widen a component without weight for ever
+                    memset(e + k * logs, 0, logs * sizeof(double))
         for i in range(self.size):
             gradient[i] /= self.scale[i]
 

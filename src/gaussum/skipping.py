@@ -66,7 +66,7 @@ class Skipping:
         self._pause = self._waiting = 0
 
     def add_statistics(self, parameters, total):
-        """Add the statistics under these parameters to `total`, a buffer; False, and nothing done, if it does not pay."""
+        """Add the statistics under these parameters to `total`, a buffer; False, and nothing done, if it is no gain."""
         if self._waiting:
             self._waiting -= 1
             return False

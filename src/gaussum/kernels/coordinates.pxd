@@ -16,11 +16,11 @@ cdef inline double weights_at(
     const double *reference,            # IN (K,)
     double *weights,                    # OUT (K,)
 ) noexcept nogil:
-    """w_k = w_k^0 exp(a_k) / sum_l w_l^0 exp(a_l).  Returns the smallest."""
+    """w_k = w_k^0 exp(a_k) / sum_l w_l^0 exp(a_l).  Returns the smallest of those that were not 0; these stay 0."""
     cdef Py_ssize_t k
     cdef double total = 0.0, largest, smallest
     for k in range(K):
-        weights[k] = log(max(reference[k], 1e-300)) + a[k]
+        weights[k] = log(reference[k]) + a[k]
     largest = weights[0]
     for k in range(1, K):
         largest = max(largest, weights[k])
@@ -30,7 +30,8 @@ cdef inline double weights_at(
     smallest = 1.0
     for k in range(K):
         weights[k] /= total
-        smallest = min(smallest, weights[k])
+        if reference[k] > 0.0:
+            smallest = min(smallest, weights[k])
     return smallest
 
 

@@ -247,7 +247,10 @@ cdef api double weigh(
     const real *log_density,            # IN (n,)
     const double *sample_weight,        # IN (n,), or NULL: all 1
 ) noexcept nogil:
-    """r_ik <- w_i r_ik; returns sum_i w_i log p_i, where a sample without weight adds nothing, log p_i = -inf or not"""
+    """r_ik <- w_i r_ik; returns sum_i w_i log p_i
+
+    A sample without weight has w_i r_ik = 0 and adds nothing, were its log p_i infinite or not a number.
+    """
     cdef double lanes[ROW]
     cdef Py_ssize_t i, k, l, rows = n // ROW
     for l in range(ROW):
@@ -259,7 +262,7 @@ cdef api double weigh(
     if sample_weight is not NULL:
         for k in range(K):
             for i in range(n):
-                resp[k * ld + i] = resp[k * ld + i] * <real>sample_weight[i]
+                resp[k * ld + i] = resp[k * ld + i] * <real>sample_weight[i] if sample_weight[i] > 0.0 else <real>0.0
     return add_lanes(lanes)
 
 
