@@ -148,7 +148,7 @@ def _maximize(likelihood, parameters, tol, max_iter, accelerate, callback):
     objectives = []
     model = QuasiNewton(likelihood) if accelerate else None
     remaining, held, converged, n_iter, plain = math.inf, 0, False, 0, _WARM_UP
-    changes = []
+    changes, lost = [], 0.0
     while n_iter < max_iter:
         n_iter += 1
         step = None
@@ -159,13 +159,17 @@ def _maximize(likelihood, parameters, tol, max_iter, accelerate, callback):
             remaining = step.remaining
             changes.clear()
         else:
+            n_rescues = likelihood.n_rescues
             after = likelihood.maximize(statistics)
             after_statistics, after_objective = likelihood.evaluate(after)
             plain = max(plain - 1, 0)
+            if likelihood.noise == 0.0 and likelihood.n_rescues == n_rescues:
+                # an EM step cannot lose: what it does lose is rounding
+                lost = max(lost, objective - after_objective)
             changes.append(after_objective - objective)
             remaining = _aitken(changes)
         change = after_objective - objective
-        rounding = max(_ROUNDING, likelihood.noise) * max(1.0, abs(after_objective))
+        rounding = max(lost, max(_ROUNDING, likelihood.noise) * max(1.0, abs(after_objective)))
         if not math.isfinite(after_objective):
             raise CollapseError(f"the log-likelihood became {after_objective} at iteration {n_iter}")
         parameters, statistics, objective = after, after_statistics, after_objective

@@ -136,7 +136,7 @@ cdef inline void moments(
     double *first,                      # INOUT (d,)
     double *second,                     # INOUT (d, d), upper triangle
 ) noexcept nogil:
-    """As _scatter, for few features: all in registers."""
+    """f <- f + sum_i r_i (x_i - o),  S <- S + sum_i r_i (x_i - o)(x_i - o)^T, all in registers"""
     cdef vec lanes[FEW_GROUPS]
     cdef vec sums[FEW_SUMS]
     cdef vec firsts[FEW]
