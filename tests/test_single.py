@@ -341,3 +341,11 @@ def test_predictions_are_of_float64(structure):
         found, expected = (getattr(mixture, method)(a) for a in (X, X.astype(np.float64)))
         assert found.dtype == (np.intp if method == "predict" else np.float64)
         np.testing.assert_array_equal(found, expected)
+
+
+def test_a_fit_that_begins_at_its_optimum_ends():
+    """Steps there gain and lose in turn, by more than a few units in the last place: that is what rounding is."""
+    X = np.random.default_rng(0).normal(size=(200, 30)).astype(np.float32)
+    for covariance_type in ("full", "tied", "diag", "spherical"):
+        model = GaussianMixture(1, covariance_type=covariance_type, random_state=0, max_iter=200).fit(X)
+        assert model.converged_ and model.n_iter_ < 50
