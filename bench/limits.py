@@ -69,7 +69,7 @@ def exp_seconds():
     api.PyCapsule_GetPointer.restype = ctypes.c_void_p
     api.PyCapsule_GetPointer.argtypes = [ctypes.py_object, ctypes.c_char_p]
     name = api.PyCapsule_GetName(capsule)
-    if name != b"void (double const *, Py_ssize_t, Py_ssize_t, Py_ssize_t, double *, double *)":
+    if name != b"void (gaussum_real const *, Py_ssize_t, Py_ssize_t, Py_ssize_t, gaussum_real *, gaussum_real *)":
         return None
     size, pointer = ctypes.c_ssize_t, ctypes.c_void_p
     prototype = ctypes.CFUNCTYPE(None, pointer, size, size, size, pointer, pointer)

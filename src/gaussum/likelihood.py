@@ -19,8 +19,6 @@ from gaussum.statistics import SufficientStatistics
 # From so many features on, LAPACK's factorisations in `maximize` would start threads of their own.
 _BLAS_FEATURES = 32
 _MOST_RESCUES = 10
-# Statistics of all parts of a pass are kept side by side up to this many numbers.
-_SHARED_NUMBERS = 1 << 17
 
 
 class CollapseError(ArithmeticError):
@@ -143,16 +141,6 @@ class MixtureLikelihood:
         return SufficientStatistics(self.covariance_type, parameters.means, buffer)
 
     def _in_parts(self, compute, parameters, total):
-        if self._small and compute.n_parts * total.size <= _SHARED_NUMBERS:
-            # a short pass of small statistics: threads take parts without Python, and nobody waits to merge
-            each, next_part = np.empty((compute.n_parts, total.size)), np.zeros(1, dtype=np.intp)
-            parallel.run(
-                self._n_threads, self._n_threads,
-                lambda _, slot: compute.em_shared(next_part, parameters, each, self._scratch[slot]),
-            )
-            compute.add_in_order(each, total)
-            return
-
         def work(part, slot):
             own = np.zeros_like(total)
             compute.em(part, part + 1, parameters, own, self._scratch[slot])

@@ -12,17 +12,6 @@ from gaussum.kernels cimport estep, mstep
 from gaussum.kernels.lanes cimport sum_lanes
 from gaussum.samples cimport ALIGNMENT, Samples, aligned, round_up
 
-cdef extern from *:
-    """
-    #ifdef _MSC_VER
-    #include <intrin.h>
-    #define take_number(p) ((Py_ssize_t)_InterlockedExchangeAdd64((volatile __int64 *)(p), 1))
-    #else
-    #define take_number(p) __atomic_fetch_add((p), (Py_ssize_t)1, __ATOMIC_RELAXED)
-    #endif
-    """
-    Py_ssize_t take_number(Py_ssize_t *) noexcept nogil
-
 cdef double LOG_2PI = log(2.0 * 3.141592653589793)
 
 cdef enum:
@@ -117,34 +106,6 @@ cdef class MixturePass:
         self._check_parameters(parameters)
         with nogil:
             self._em(first, last, &parameters[0], &statistics[0], aligned(scratch))
-
-    def em_shared(self, Py_ssize_t[::1] next_part, const double[::1] parameters, double[:, ::1] each,
-                  double[::1] scratch):
-        """The statistics of the parts that this caller takes: several share `next_part`, which counts them, and `each`.
-
-        Fills rows of `each`, shape (n_parts, statistics_size); no part costs more than its kernels.
-        """
-        cdef Py_ssize_t part
-        if next_part.shape[0] != 1 or each.shape[0] != self.n_parts:
-            raise ValueError("next_part or each have the wrong size")
-        self._check(0, self.n_parts, each[0], scratch)
-        self._check_parameters(parameters)
-        with nogil:
-            part = take_number(&next_part[0])
-            while part < self.n_parts:
-                memset(&each[part, 0], 0, self.statistics_size * sizeof(double))
-                self._em(part, part + 1, &parameters[0], &each[part, 0], aligned(scratch))
-                part = take_number(&next_part[0])
-
-    def add_in_order(self, const double[:, ::1] each, double[::1] statistics):
-        """Add the rows of `each` to `statistics`, the first first."""
-        cdef Py_ssize_t i, part
-        if each.shape[1] != self.statistics_size or statistics.shape[0] != self.statistics_size:
-            raise ValueError("each or statistics have the wrong size")
-        with nogil:
-            for part in range(each.shape[0]):
-                for i in range(self.statistics_size):
-                    statistics[i] += each[part, i]
 
     cdef void _em(self, Py_ssize_t first, Py_ssize_t last, const double *parameters, double *statistics,
                   double *x) noexcept nogil:
