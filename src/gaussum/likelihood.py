@@ -56,10 +56,15 @@ class MixtureLikelihood:
     spread : tuple of two ndarrays of shape (n_features,), optional
         Means and variances of the features: with them, passes over float32 samples compute in float32 inside a block
         as long as `exact` is False, which it is at first, and as parameters allow it.
+    m_step : object, optional
+        An M-step other than the plain one, for constrained covariances or priors: its `maximize(statistics)` gives the
+        MixtureParameters, log_det being NaN for a component whose covariance is singular, and its `penalty(parameters)`
+        what is taken off the log-likelihood beyond the ridge's penalty.
     """
 
     def __init__(
-        self, X, covariance_type, n_components, *, sample_weight=None, ridge=None, n_threads=None, spread=None
+        self, X, covariance_type, n_components, *, sample_weight=None, ridge=None, n_threads=None, spread=None,
+        m_step=None,
     ):
         self.X = X
         self.covariance_type = covariance_type
@@ -71,6 +76,7 @@ class MixtureLikelihood:
         samples = Samples(X)
         shape = samples, covariance_type, n_components, sample_weight, parallel.n_parts(X.shape[0], work), self.ridge
         self._pass = MixturePass(*shape)
+        self._m_step = m_step
         self._single = None
         if spread is not None and X.dtype == np.float32:
             self._single = SinglePass(*shape, spread[0], np.sqrt(spread[1]))
@@ -117,7 +123,10 @@ class MixtureLikelihood:
         The objective is what EM increases: (log-likelihood - penalty) / total weight.
         """
         statistics = self.statistics(parameters)
-        return statistics, self._pass.objective(parameters.buffer, statistics.buffer)
+        objective = self._pass.objective(parameters.buffer, statistics.buffer)
+        if self._m_step is not None:
+            objective -= self._m_step.penalty(parameters) / statistics.total_weight
+        return statistics, objective
 
     def statistics(self, parameters):
         """The sufficient statistics under these parameters, about their means."""
@@ -166,6 +175,11 @@ class MixtureLikelihood:
         CollapseError
             No component is left.
         """
+        if self._m_step is not None:
+            parameters = self._m_step.maximize(statistics)
+            if not np.isfinite(parameters.log_det).all():
+                self._rescue(parameters, statistics)
+            return parameters
         parameters = self.blank_parameters(np.empty(self._second_shape))
         sound = self._pass.maximize(
             statistics.buffer, statistics.origins, parameters.buffer, parameters.covariances.reshape(-1),
