@@ -21,6 +21,7 @@ statistics parameters
 skipping likelihood acceleration
 initialize em
 bandwidth summation
+mixture_base
 mixture kde
 selection outliers
 gaussum

@@ -6,23 +6,20 @@ from functools import partial
 import numpy as np
 
 from gaussum import covariance, criteria, em, parallel
-from gaussum.base import Estimator
-from gaussum.initialize import INIT_PARAMS, initial_parameters, variances
+from gaussum.initialize import INIT_PARAMS, initial_parameters
 from gaussum.likelihood import MixtureLikelihood
+from gaussum.mixture_base import BaseMixture
 from gaussum.parameters import MixtureParameters
 from gaussum.validation import (
-    check_array, check_choice, check_flag, check_integer, check_number, check_random_state, check_samples,
-    check_weights,
+    check_array, check_choice, check_flag, check_integer, check_number, check_random_state,
 )
 
 
 # Even reg_covar=0 keeps variances above the rounding of their sums.
 _ROUNDING_MASS = 1e-13
-# Below this, squares of differences lose digits to underflow.
-_SMALLEST_VARIANCE = 1e-280
 
 
-class GaussianMixture(Estimator):
+class GaussianMixture(BaseMixture):
     """A mixture of Gaussians, fitted by the expectation-maximisation algorithm (Dempster, Laird and Rubin 1977).
 
     Parameters
@@ -180,14 +177,6 @@ class GaussianMixture(Estimator):
             return ["kmeans"] + [("k-means++", "random_from_data")[i % 2] for i in range(self.n_init - 1)]
         return [self.init_params] * self.n_init
 
-    def _check_data(self, X, sample_weight):
-        X = check_samples(X)
-        weight = check_weights(sample_weight, X.shape[0])
-        if weight is not None:
-            # a common factor changes nothing; a power of two does not even change the rounding
-            weight = np.ldexp(weight, -int(np.frexp(weight.sum() / np.count_nonzero(weight))[1]))
-        return X, weight
-
     def check_parameters(self, n_samples, weighted=False):
         """Refuse parameters that make no sense for so many samples (of positive weight, if `weighted`).
 
@@ -216,22 +205,6 @@ class GaussianMixture(Estimator):
         K = self.n_components
         return self.means_.shape == (K, n_features) and self._structure() == self.covariance_type
 
-    def _reference_moments(self, X, weight):
-        """Means, and variances as the yardstick of distances and of `reg_covar`: positive for constant features too."""
-        mean, variance = variances(X, weight, n_threads=self.n_threads)
-        if not np.isfinite(variance).all():
-            j = int(np.argmin(np.isfinite(variance)))
-            raise ValueError(f"X is so large in column {j} that its variance overflows; expected smaller numbers")
-        for j in np.flatnonzero(variance < _SMALLEST_VARIANCE):
-            column = X[:, j] if weight is None else X[weight > 0, j]
-            if column.min() < column.max():
-                raise ValueError(f"X is so small in column {j} that its variance underflows; expected larger numbers")
-        constant = variance == 0
-        if constant.any():
-            usual = variance[~constant].mean() if not constant.all() else 1.0
-            variance[constant] = np.where(mean[constant] != 0, mean[constant] ** 2, usual)
-        return mean, variance
-
     def _start(self, X, weight, method, rng, scale, ridge):
         K, d = self.n_components, X.shape[1]
         given = [a is not None for a in (self.weights_init, self.means_init, self.precisions_init)]
@@ -259,18 +232,6 @@ class GaussianMixture(Estimator):
             chol = first.precisions_chol if chol is None else chol
         return MixtureParameters.from_precisions_chol(self.covariance_type, weights, means, chol)
 
-    def _reporter(self, callback):
-        if self.verbose < 2:
-            return callback
-
-        def report(iteration, objective):
-            if iteration % self.verbose_interval == 0:
-                print(f"  iteration {iteration}: {objective:.12g}")
-            if callback is not None:
-                callback(iteration, objective)
-
-        return report
-
     def _store(self, result, n_features):
         parameters = result.parameters
         self._fitted_structure = parameters.covariance_type
@@ -286,71 +247,6 @@ class GaussianMixture(Estimator):
         self.remaining_ = result.remaining
         self.n_features_in_ = n_features
         self.n_parameters_ = self._n_parameters()
-
-    def fit_predict(self, X, y=None, sample_weight=None):
-        """Fit, then give every sample's most probable component, shape (n_samples,)."""
-        return self.fit(X, y, sample_weight).predict(X)
-
-    def predict(self, X):
-        """The most probable component of every sample, shape (n_samples,), integers from 0."""
-        X = self._samples(X)
-        labels = np.empty(X.shape[0], dtype=np.intp)
-        self._predict(X, labels=labels)
-        return labels
-
-    def predict_proba(self, X):
-        """The responsibilities r_ik, shape (n_samples, n_components); every row adds up to 1."""
-        X = self._samples(X)
-        resp = np.empty((X.shape[0], self.means_.shape[0]))
-        self._predict(X, resp=resp)
-        return resp
-
-    def score_samples(self, X):
-        """The log density of every sample, shape (n_samples,), in nats: a log-sum-exp, right however far the sample."""
-        X = self._samples(X)
-        log_density = np.empty(X.shape[0])
-        self._predict(X, log_density=log_density)
-        return log_density
-
-    def score(self, X, y=None):
-        """The mean log density of the samples, in nats."""
-        return float(self.score_samples(X).mean())
-
-    def sample(self, n_samples=1, random_state=None):
-        """Draw new samples.
-
-        Parameters
-        ----------
-        n_samples : int
-        random_state : None, int, numpy.random.Generator or RandomState
-            None takes the estimator's own.
-
-        Returns
-        -------
-        X : ndarray, shape (n_samples, n_features)
-            Grouped by component, in their order.
-        labels : ndarray of int, shape (n_samples,)
-        """
-        self._check_fitted()
-        n_samples = check_integer(n_samples, "n_samples", minimum=1)
-        rng = check_random_state(self.random_state if random_state is None else random_state)
-        K, d = self.means_.shape
-        counts = rng.multinomial(n_samples, self.weights_ / self.weights_.sum())
-        labels = np.repeat(np.arange(K), counts)
-        noise = rng.standard_normal((n_samples, d))
-        structure, covariances = self._structure(), self._parameters().covariances
-        factor = covariance.cholesky_of_covariances(structure, covariances)
-        if structure == "full":
-            stops = np.cumsum(counts)
-            for k in range(K):
-                rows = slice(stops[k] - counts[k], stops[k])
-                noise[rows] = noise[rows] @ factor[k].T
-        elif structure == "tied":
-            noise = noise @ factor.T
-        else:
-            noise *= factor[labels].reshape(n_samples, -1)
-        noise += self.means_[labels]
-        return noise, labels
 
     def aic(self, X):
         """Akaike's information criterion on the samples; smaller is better (see gaussum.criteria.aic)."""
@@ -368,24 +264,5 @@ class GaussianMixture(Estimator):
         self._predict(X, log_density=log_density, log_largest=log_largest)
         return criteria.icl(log_density.sum(), self._n_parameters(), X.shape[0], log_largest.sum())
 
-    def _samples(self, X):
-        self._check_fitted()
-        return check_samples(X, n_features=self.means_.shape[1])
-
     def _n_parameters(self):
         return covariance.n_parameters(self._structure(), *self.means_.shape)
-
-    def _structure(self):
-        """The covariance type that was fitted, whatever the parameter says since."""
-        return getattr(self, "_fitted_structure", self.covariance_type)
-
-    def _parameters(self):
-        """The fitted attributes, as they are now (they may have been set by hand), in the kernels' form."""
-        arrays = (self.weights_, self.means_, self.precisions_cholesky_)
-        return MixtureParameters.from_precisions_chol(
-            self._structure(), *(np.ascontiguousarray(a, dtype=np.float64) for a in arrays)
-        )
-
-    def _predict(self, X, **outputs):
-        likelihood = MixtureLikelihood(X, self._structure(), self.means_.shape[0], n_threads=self.n_threads)
-        likelihood.predict(self._parameters(), **outputs)

@@ -1,0 +1,140 @@
+"""What the mixtures share: the data they are fitted to, and all that a fitted one can do."""
+
+import numpy as np
+
+from gaussum import covariance
+from gaussum.base import Estimator
+from gaussum.initialize import variances
+from gaussum.likelihood import MixtureLikelihood
+from gaussum.parameters import MixtureParameters
+from gaussum.validation import check_integer, check_random_state, check_samples, check_weights
+
+# Below this, squares of differences lose digits to underflow.
+_SMALLEST_VARIANCE = 1e-280
+
+
+class BaseMixture(Estimator):
+    """What mixtures share once fitted: densities, labels, responsibilities, new samples.
+
+    `fit` is each one's own; it leaves `weights_`, `means_` and `precisions_cholesky_`, and `_fitted_structure`.
+    """
+
+    def fit_predict(self, X, y=None, sample_weight=None):
+        """Fit, then give every sample's most probable component, shape (n_samples,)."""
+        return self.fit(X, y, sample_weight).predict(X)
+
+    def predict(self, X):
+        """The most probable component of every sample, shape (n_samples,), integers from 0."""
+        X = self._samples(X)
+        labels = np.empty(X.shape[0], dtype=np.intp)
+        self._predict(X, labels=labels)
+        return labels
+
+    def predict_proba(self, X):
+        """The responsibilities r_ik, shape (n_samples, n_components); every row adds up to 1."""
+        X = self._samples(X)
+        resp = np.empty((X.shape[0], self.means_.shape[0]))
+        self._predict(X, resp=resp)
+        return resp
+
+    def score_samples(self, X):
+        """The log density of every sample, shape (n_samples,), in nats: a log-sum-exp, right however far the sample."""
+        X = self._samples(X)
+        log_density = np.empty(X.shape[0])
+        self._predict(X, log_density=log_density)
+        return log_density
+
+    def score(self, X, y=None):
+        """The mean log density of the samples, in nats."""
+        return float(self.score_samples(X).mean())
+
+    def sample(self, n_samples=1, random_state=None):
+        """Draw new samples.
+
+        Parameters
+        ----------
+        n_samples : int
+        random_state : None, int, numpy.random.Generator or RandomState
+            None takes the estimator's own.
+
+        Returns
+        -------
+        X : ndarray, shape (n_samples, n_features)
+            Grouped by component, in their order.
+        labels : ndarray of int, shape (n_samples,)
+        """
+        self._check_fitted()
+        n_samples = check_integer(n_samples, "n_samples", minimum=1)
+        rng = check_random_state(self.random_state if random_state is None else random_state)
+        K, d = self.means_.shape
+        counts = rng.multinomial(n_samples, self.weights_ / self.weights_.sum())
+        labels = np.repeat(np.arange(K), counts)
+        noise = rng.standard_normal((n_samples, d))
+        structure, covariances = self._structure(), self._parameters().covariances
+        factor = covariance.cholesky_of_covariances(structure, covariances)
+        if structure == "full":
+            stops = np.cumsum(counts)
+            for k in range(K):
+                rows = slice(stops[k] - counts[k], stops[k])
+                noise[rows] = noise[rows] @ factor[k].T
+        elif structure == "tied":
+            noise = noise @ factor.T
+        else:
+            noise *= factor[labels].reshape(n_samples, -1)
+        noise += self.means_[labels]
+        return noise, labels
+
+    def _check_data(self, X, sample_weight):
+        X = check_samples(X)
+        weight = check_weights(sample_weight, X.shape[0])
+        if weight is not None:
+            # a common factor changes nothing; a power of two does not even change the rounding
+            weight = np.ldexp(weight, -int(np.frexp(weight.sum() / np.count_nonzero(weight))[1]))
+        return X, weight
+
+    def _reference_moments(self, X, weight):
+        """Means, and variances as the yardstick of distances and of `reg_covar`: positive for constant features too."""
+        mean, variance = variances(X, weight, n_threads=self.n_threads)
+        if not np.isfinite(variance).all():
+            j = int(np.argmin(np.isfinite(variance)))
+            raise ValueError(f"X is so large in column {j} that its variance overflows; expected smaller numbers")
+        for j in np.flatnonzero(variance < _SMALLEST_VARIANCE):
+            column = X[:, j] if weight is None else X[weight > 0, j]
+            if column.min() < column.max():
+                raise ValueError(f"X is so small in column {j} that its variance underflows; expected larger numbers")
+        constant = variance == 0
+        if constant.any():
+            usual = variance[~constant].mean() if not constant.all() else 1.0
+            variance[constant] = np.where(mean[constant] != 0, mean[constant] ** 2, usual)
+        return mean, variance
+
+    def _reporter(self, callback):
+        if self.verbose < 2:
+            return callback
+
+        def report(iteration, objective):
+            if iteration % self.verbose_interval == 0:
+                print(f"  iteration {iteration}: {objective:.12g}")
+            if callback is not None:
+                callback(iteration, objective)
+
+        return report
+
+    def _samples(self, X):
+        self._check_fitted()
+        return check_samples(X, n_features=self.means_.shape[1])
+
+    def _structure(self):
+        """The covariance type that was fitted, whatever the parameter says since."""
+        return getattr(self, "_fitted_structure", self.covariance_type)
+
+    def _parameters(self):
+        """The fitted attributes, as they are now (they may have been set by hand), in the kernels' form."""
+        arrays = (self.weights_, self.means_, self.precisions_cholesky_)
+        return MixtureParameters.from_precisions_chol(
+            self._structure(), *(np.ascontiguousarray(a, dtype=np.float64) for a in arrays)
+        )
+
+    def _predict(self, X, **outputs):
+        likelihood = MixtureLikelihood(X, self._structure(), self.means_.shape[0], n_threads=self.n_threads)
+        likelihood.predict(self._parameters(), **outputs)
