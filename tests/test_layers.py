@@ -17,7 +17,8 @@ kernels.vec kernels.tiles kernels.moments
 kernels.estep kernels.mstep kernels.separation kernels.gauss_sum kernels.kmeans kernels
 base validation criteria
 samples covariance initial_pass mixture_pass single_pass skipping_pass quasi_newton sum_pass parallel
-statistics parameters
+statistics parameters orientation
+structures
 skipping likelihood acceleration
 initialize em
 bandwidth summation

@@ -118,7 +118,7 @@ def _parser():
     number = select.add_mutually_exclusive_group()
     number.add_argument("--max-components", type=_count, metavar="K", help="try 1 to K (default: 9)")
     number.add_argument("-k", "--components", type=_counts, metavar="LIST", help="to try, as in 1-4,6")
-    text = "types to try, separated by commas (default: full)"
+    text = "types to try, as of fit, separated by commas (default: full)"
     select.add_argument("--covariance-types", default="full", metavar="LIST", help=text)
     text = "bic (default), aic, aicc or icl"
     select.add_argument("--criterion", default="bic", metavar="NAME", help=text)
@@ -145,7 +145,7 @@ def _add_files(parser):
 
 
 def _add_covariance_type(parser):
-    text = "full (default), tied, diag or spherical"
+    text = "full (default), tied, diag, spherical, or a name of mclust's, EII to VVV, E, V"
     parser.add_argument("--covariance-type", default="full", metavar="TYPE", help=text)
 
 

@@ -2,7 +2,47 @@
 
 import numpy as np
 
+# Those that kernels serve.
 COVARIANCE_TYPES = ("full", "tied", "diag", "spherical")
+
+# Sigma_k = lambda_k D_k A_k D_k^T: the letters say whether the volumes lambda_k, the shapes A_k (diagonal, of determinant
+# 1) and the orientations D_k (orthogonal) are equal, varying, or the identity (Celeux and Govaert 1995; mclust's names).
+MCLUST_NAMES = (
+    "EII", "VII", "EEI", "VEI", "EVI", "VVI", "EEE", "VEE", "EVE", "VVE", "EEV", "VEV", "EVV", "VVV",
+)
+_LETTERS = {"full": "VVV", "tied": "EEE", "diag": "VVI", "spherical": "VII", "E": "EEE", "V": "VVV"}
+
+# Every name of a structure that mixtures know; E and V are mclust's for a single feature.
+STRUCTURES = (*COVARIANCE_TYPES, *MCLUST_NAMES, "E", "V")
+
+
+def letters(structure):
+    """Whether volumes, shapes and orientations are (E)qual, (V)arying or the (I)dentity: a name of mclust's.
+
+    Examples
+    --------
+    >>> from gaussum.covariance import letters
+    >>> letters("diag"), letters("VEV")
+    ('VVI', 'VEV')
+    """
+    return _LETTERS.get(structure, structure)
+
+
+def kernel_type(structure):
+    """The covariance type whose kernels serve a structure, and whose shapes its covariances have.
+
+    Examples
+    --------
+    >>> from gaussum.covariance import kernel_type
+    >>> kernel_type("VEI"), kernel_type("VEV"), kernel_type("tied")
+    ('diag', 'full', 'tied')
+    """
+    name = letters(structure)
+    if name.endswith("II"):
+        return "spherical"
+    if name.endswith("I"):
+        return "diag"
+    return "tied" if name == "EEE" else "full"
 
 
 def second_shape(covariance_type, n_components, n_features):
@@ -22,21 +62,19 @@ def second_shape(covariance_type, n_components, n_features):
     }[covariance_type]
 
 
-def n_parameters(covariance_type, n_components, n_features):
+def n_parameters(structure, n_components, n_features):
     """Free parameters of a mixture: weights, means and covariances.
 
     Examples
     --------
     >>> from gaussum.covariance import n_parameters
-    >>> n_parameters("full", 3, 1)
-    8
+    >>> n_parameters("full", 3, 1), n_parameters("VEV", 3, 2)
+    (8, 15)
     """
-    covariances = {
-        "full": n_components * n_features * (n_features + 1) // 2,
-        "tied": n_features * (n_features + 1) // 2,
-        "diag": n_components * n_features,
-        "spherical": n_components,
-    }[covariance_type]
+    volume, shape, orientation = letters(structure)
+    times = {"I": 0, "E": 1, "V": n_components}
+    covariances = times[volume] + times[shape] * (n_features - 1)
+    covariances += times[orientation] * (n_features * (n_features - 1) // 2)
     return covariances + n_components * n_features + n_components - 1
 
 

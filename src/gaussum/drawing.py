@@ -6,6 +6,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from gaussum.base import NotFittedError, is_fitted, shape_name
+from gaussum.covariance import kernel_type
 from gaussum.validation import check_array, check_integer, check_samples
 
 # Okabe and Ito's colours, safe for colour-blind readers, and two more: component k has colour k everywhere.
@@ -114,7 +115,7 @@ def covariance_matrices(mixture):
     """Covariance matrices, shape (n_components, n_features, n_features), of any covariance type."""
     n_components, d = np.shape(mixture.means_)
     c = np.asarray(mixture.covariances_)
-    match mixture.covariance_type:
+    match kernel_type(mixture.covariance_type):
         case "tied":
             return np.broadcast_to(c, (n_components, d, d))
         case "diag":

@@ -139,7 +139,7 @@ class MixtureLikelihood:
         self.n_passes += 1
         buffer = np.zeros(self._pass.statistics_size)
         if self._skipping is not None and self._skipping.add_statistics(parameters, buffer):
-            return SufficientStatistics(self.covariance_type, parameters.means, buffer)
+            return SufficientStatistics(self.covariance_type, parameters.means, buffer, parameters)
         compute = self._pass
         if self._single is not None and not self.exact and self._single.accurate(parameters.buffer):
             compute = self._single
@@ -147,7 +147,7 @@ class MixtureLikelihood:
             compute.em(0, compute.n_parts, parameters.buffer, buffer, self._scratch[0])
         else:
             self._in_parts(compute, parameters.buffer, buffer)
-        return SufficientStatistics(self.covariance_type, parameters.means, buffer)
+        return SufficientStatistics(self.covariance_type, parameters.means, buffer, parameters)
 
     def _in_parts(self, compute, parameters, total):
         def work(part, slot):

@@ -10,6 +10,7 @@ from gaussum.initialize import INIT_PARAMS, initial_parameters
 from gaussum.likelihood import MixtureLikelihood
 from gaussum.mixture_base import BaseMixture
 from gaussum.parameters import MixtureParameters
+from gaussum.structures import structured_m_step
 from gaussum.validation import (
     check_array, check_choice, check_flag, check_integer, check_number, check_random_state,
 )
@@ -26,8 +27,11 @@ class GaussianMixture(BaseMixture):
     ----------
     n_components : int
         The number of Gaussians, K.
-    covariance_type : {"full", "tied", "diag", "spherical"}
-        One full matrix a component; one that all share; one variance a component and feature; one a component.
+    covariance_type : {"full", "tied", "diag", "spherical"} or a name of mclust's
+        One full matrix a component; one that all share; one variance a component and feature; one a component. Or one
+        of the fourteen structures of Celeux and Govaert (1995), "EII" to "VVV": three letters for the volumes, the
+        shapes and the orientations of the covariances, each (E)qual, (V)arying, or the (I)dentity. The four above are
+        "VVV", "EEE", "VVI" and "VII"; "E" and "V" are for a single feature.
     tol : float
         A fit has converged when the gain in the mean log-likelihood still to come is estimated to be below `tol`.
         (Scikit-learn's `tol` bounds the last change, which may be a thousand times smaller than what is to come.)
@@ -66,7 +70,8 @@ class GaussianMixture(BaseMixture):
         In the units of the data.
     covariances_, precisions_, precisions_cholesky_ : ndarray
         Covariances, their inverses, and upper triangular U with U U^T the inverse; shapes (K, d, d), (d, d), (K, d) or
-        (K,) by covariance type.
+        (K,) by covariance type: (K,) for "EII", (K, d) for the other structures that end in "I", (d, d) for "EEE" and
+        "E", else (K, d, d).
     converged_ : bool
     n_iter_ : int
         Iterations of the best start.
@@ -151,9 +156,10 @@ class GaussianMixture(BaseMixture):
         mean, variance = self._reference_moments(X, weight)
         mean_weight = 1.0 if weight is None else weight.sum() / n_positive
         ridge = max(self.reg_covar, _ROUNDING_MASS) * mean_weight * variance
+        m_step = structured_m_step(self.covariance_type, self.n_components, X.shape[1], ridge)
         likelihood = MixtureLikelihood(
-            X, self.covariance_type, self.n_components, sample_weight=weight, ridge=ridge, n_threads=self.n_threads,
-            spread=(mean, variance),
+            X, covariance.kernel_type(self.covariance_type), self.n_components, sample_weight=weight, ridge=ridge,
+            n_threads=self.n_threads, spread=(mean, variance), m_step=m_step,
         )
 
         if self.warm_start and hasattr(self, "means_") and self._fits(X.shape[1]):
@@ -164,8 +170,10 @@ class GaussianMixture(BaseMixture):
                 partial(self._start, X, weight, method, start_rng, scale, ridge)
                 for method, start_rng in zip(self._methods(), rng.spawn(self.n_init), strict=True)
             ]
+        if m_step is not None:
+            starts = [partial(_within, m_step, start) for start in starts]
         result = em.best_of(
-            likelihood, starts, tol=self.tol, max_iter=self.max_iter, accelerate=self.accelerate,
+            likelihood, starts, tol=self.tol, max_iter=self.max_iter, accelerate=self.accelerate and m_step is None,
             callback=self._reporter(callback), report=print if self.verbose else None,
         )
         self._store(result, X.shape[1])
@@ -186,7 +194,7 @@ class GaussianMixture(BaseMixture):
             The message names the parameter.
         """
         K = check_integer(self.n_components, "n_components", minimum=1)
-        check_choice(self.covariance_type, "covariance_type", covariance.COVARIANCE_TYPES)
+        check_choice(self.covariance_type, "covariance_type", covariance.STRUCTURES)
         check_choice(self.init_params, "init_params", INIT_PARAMS)
         check_number(self.tol, "tol", minimum=0.0)
         check_number(self.reg_covar, "reg_covar", minimum=0.0)
@@ -203,10 +211,10 @@ class GaussianMixture(BaseMixture):
 
     def _fits(self, n_features):
         K = self.n_components
-        return self.means_.shape == (K, n_features) and self._structure() == self.covariance_type
+        return self.means_.shape == (K, n_features) and self._letters() == covariance.letters(self.covariance_type)
 
     def _start(self, X, weight, method, rng, scale, ridge):
-        K, d = self.n_components, X.shape[1]
+        K, d, kind = self.n_components, X.shape[1], covariance.kernel_type(self.covariance_type)
         given = [a is not None for a in (self.weights_init, self.means_init, self.precisions_init)]
         weights = means = chol = None
         if given[0]:
@@ -219,27 +227,27 @@ class GaussianMixture(BaseMixture):
         if given[1]:
             means = check_array(self.means_init, "means_init", (K, d))
         if given[2]:
-            shape = covariance.second_shape(self.covariance_type, K, d)
+            shape = covariance.second_shape(kind, K, d)
             matrices = check_array(self.precisions_init, "precisions_init", shape)
-            chol = covariance.cholesky_of_precisions(self.covariance_type, matrices, "precisions_init")
+            chol = covariance.cholesky_of_precisions(kind, matrices, "precisions_init")
         if not all(given):
             first = initial_parameters(
-                X, self.covariance_type, K, method, rng, scale=scale, sample_weight=weight, ridge=ridge, centers=means,
+                X, kind, K, method, rng, scale=scale, sample_weight=weight, ridge=ridge, centers=means,
                 n_threads=self.n_threads,
             )
             weights = first.weights if weights is None else weights
             means = first.means if means is None else means
             chol = first.precisions_chol if chol is None else chol
-        return MixtureParameters.from_precisions_chol(self.covariance_type, weights, means, chol)
+        return MixtureParameters.from_precisions_chol(kind, weights, means, chol)
 
     def _store(self, result, n_features):
         parameters = result.parameters
-        self._fitted_structure = parameters.covariance_type
+        self._fitted_structure = self.covariance_type
         self.weights_ = parameters.weights
         self.means_ = parameters.means
         self.covariances_ = parameters.covariances
         self.precisions_cholesky_ = parameters.precisions_chol
-        self.precisions_ = covariance.precisions(self.covariance_type, parameters.precisions_chol)
+        self.precisions_ = covariance.precisions(parameters.covariance_type, parameters.precisions_chol)
         self.converged_ = result.converged
         self.n_iter_ = result.n_iter
         self.lower_bound_ = result.log_likelihood
@@ -265,4 +273,12 @@ class GaussianMixture(BaseMixture):
         return criteria.icl(log_density.sum(), self._n_parameters(), X.shape[0], log_largest.sum())
 
     def _n_parameters(self):
-        return covariance.n_parameters(self._structure(), *self.means_.shape)
+        return covariance.n_parameters(self._letters(), *self.means_.shape)
+
+    def _letters(self):
+        return covariance.letters(getattr(self, "_fitted_structure", self.covariance_type))
+
+
+def _within(m_step, start):
+    """A start's parameters, brought into the structure of an M-step."""
+    return m_step.project(start())

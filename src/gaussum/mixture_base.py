@@ -125,8 +125,8 @@ class BaseMixture(Estimator):
         return check_samples(X, n_features=self.means_.shape[1])
 
     def _structure(self):
-        """The covariance type that was fitted, whatever the parameter says since."""
-        return getattr(self, "_fitted_structure", self.covariance_type)
+        """The covariance type of the kernels that serve what was fitted, whatever the parameter says since."""
+        return covariance.kernel_type(getattr(self, "_fitted_structure", self.covariance_type))
 
     def _parameters(self):
         """The fitted attributes, as they are now (they may have been set by hand), in the kernels' form."""

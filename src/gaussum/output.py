@@ -11,6 +11,7 @@ import time
 import numpy as np
 
 from gaussum import criteria
+from gaussum.covariance import kernel_type
 from gaussum.files import FileError
 
 _SHOWN_FEATURES = 4  # what fits on a line
@@ -193,7 +194,7 @@ def variances(mixture):
     covariances, shape = np.asarray(mixture.covariances_), np.shape(mixture.means_)
     if covariances.ndim == 3:
         return np.diagonal(covariances, axis1=1, axis2=2)
-    if mixture.covariance_type == "tied":
+    if kernel_type(mixture.covariance_type) == "tied":
         covariances = np.diagonal(covariances)
     elif covariances.ndim == 1:
         covariances = covariances[:, np.newaxis]

@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 
 from gaussum import criteria, likelihood, parallel
-from gaussum.covariance import COVARIANCE_TYPES
+from gaussum.covariance import STRUCTURES, kernel_type
 from gaussum.mixture import GaussianMixture
 from gaussum.validation import check_choice, check_integer, check_random_state, check_samples, check_weights
 
@@ -38,7 +38,7 @@ def select_mixture(
     n_components : int or iterable of int
         Numbers of components to try.
     covariance_type : str or iterable of str
-        Covariance types to try, each with every number of components.
+        Covariance types to try, each with every number of components: those of `GaussianMixture`.
     criterion : {"bic", "aic", "aicc", "icl"}
         What to minimise; all four are in the table.
     sample_weight : array_like, shape (n_samples,), optional
@@ -89,7 +89,7 @@ def select_mixture(
     numbers = _listed(n_components, "n_components")
     numbers = [check_integer(k, "n_components", minimum=1) for k in numbers]
     types = _listed(covariance_type, "covariance_type")
-    types = [check_choice(name, "covariance_type", COVARIANCE_TYPES) for name in types]
+    types = [check_choice(name, "covariance_type", STRUCTURES) for name in types]
     if max(numbers) > n_weighted:
         raise ValueError(
             f"n_components is {max(numbers)}; expected at most the number of samples, {n_weighted}"
@@ -222,7 +222,7 @@ def _fit_all(candidates, X, weights, n_threads, callback):
     """
     outcomes = [None] * len(candidates)
     largest = max(candidates, key=lambda model: model.n_components)
-    work = likelihood.seconds(*X.shape, largest.n_components, largest.covariance_type)
+    work = likelihood.seconds(*X.shape, largest.n_components, kernel_type(largest.covariance_type))
     beside, restarts = (parallel.threads_beside(n, len(X), work, n_threads) for n in (len(candidates), largest.n_init))
     order = list(range(len(candidates)))
     if beside < restarts or largest.verbose:

@@ -20,6 +20,8 @@ class SufficientStatistics:
         What the moments are taken about: the means of the E-step that gave the responsibilities.
     buffer : ndarray, optional
         Zeros, if it is not given.
+    parameters : gaussum.parameters.MixtureParameters, optional
+        Those of the E-step: M-steps that are iterations themselves begin at them.
 
     Attributes
     ----------
@@ -46,11 +48,12 @@ class SufficientStatistics:
     (2, 3)
     """
 
-    __slots__ = ("covariance_type", "origins", "buffer")
+    __slots__ = ("covariance_type", "origins", "buffer", "parameters")
 
-    def __init__(self, covariance_type, origins, buffer=None):
+    def __init__(self, covariance_type, origins, buffer=None, parameters=None):
         self.covariance_type = covariance_type
         self.origins = origins
+        self.parameters = parameters
         if buffer is None:
             K, d = origins.shape
             buffer = np.zeros(2 + K + K * d + math.prod(second_shape(covariance_type, K, d)))
@@ -85,7 +88,7 @@ class SufficientStatistics:
         return self
 
     def __add__(self, other):
-        total = SufficientStatistics(self.covariance_type, self.origins)
+        total = SufficientStatistics(self.covariance_type, self.origins, parameters=self.parameters)
         total += self
         total += other
         return total

@@ -1,0 +1,249 @@
+"""M-steps of constrained covariances: the structures of Celeux and Govaert (1995) under mclust's names.
+
+Sigma_k = lambda_k D_k A_k D_k^T, with a volume lambda_k, a diagonal shape A_k of determinant 1 and an orthogonal D_k, each
+equal for all components (E), varying (V), or the identity (I). From scatters W_k and masses n_k, the M-step minimises
+
+    sum_k n_k log |Sigma_k| + tr(W_k Sigma_k^-1)
+
+over the structure. Given the orientations it is a matter of the squares along the axes, w_kj = (D_k^T W_k D_k)_jj:
+
+    EE    sum_k w_kj / n
+    EV    lambda w_kj / g_k, with g_k = (prod_j w_kj)^(1/d) and lambda = sum_k g_k / n
+    VE    lambda_k a_j: convex in the logarithms, by Newton's method
+    VV    w_kj / n_k
+
+and orientations that vary are those of the scatters. One orientation is sought by gaussum.orientation, but for EEE, a
+plain M-step, and VEE, where Newton's method finds the volumes as it does for VE.
+
+The ridge is part of each component's scatter, so what EM increases is the log-likelihood less
+sum_k tr(ridge Sigma_k^-1) / 2, for constrained covariances too; tied ones, EEE, have it once.
+
+References
+----------
+G. Celeux and G. Govaert, "Gaussian parsimonious clustering models", Pattern Recognition 28 (1995) 781-793.
+"""
+
+import numpy as np
+
+from gaussum.covariance import kernel_type, letters
+from gaussum.orientation import common_orientation, principal_axes, squares
+from gaussum.parameters import MixtureParameters
+
+# Newton's method for the volumes ends when no ratio of two of them changes by more; that before squares.
+_SMALLEST_STEP = 1e-7
+_MOST_STEPS = 100
+# Below it, a mass has no inverse.
+_SMALLEST_MASS = np.finfo(np.float64).tiny
+# The mass that a component without weight gets when parameters are brought into a structure.
+_LEAST_WEIGHT = 1e-8
+
+
+def structured_m_step(structure, n_components, n_features, ridge):
+    """The M-step of a covariance structure, or None where the plain one of its kernels is that.
+
+    Parameters
+    ----------
+    structure : str
+        One of gaussum.covariance.STRUCTURES.
+    ridge : ndarray, shape (n_features,)
+        Scatter added to every component's.
+
+    Raises
+    ------
+    ValueError
+        "E" or "V" for several features.
+    """
+    if structure in ("E", "V") and n_features > 1:
+        raise ValueError(f"covariance_type is {structure!r}, for one feature, but X has {n_features} features")
+    name = letters(structure)
+    if name in ("VVV", "EEE", "VVI", "VII") or (n_features == 1 and name[0] == "V"):
+        return None
+    return StructuredMStep(name, n_components, n_features, ridge)
+
+
+class StructuredMStep:
+    """The M-step of a constrained structure, for MixtureLikelihood; a function of the statistics alone.
+
+    Where the minimum is sought by iteration it begins at the parameters that the statistics come from, and ends no
+    higher than there: EM rises, whatever it starts from.
+
+    Parameters
+    ----------
+    name : str
+        One of gaussum.covariance.MCLUST_NAMES.
+    n_components, n_features : int
+    ridge : ndarray, shape (n_features,)
+    """
+
+    def __init__(self, name, n_components, n_features, ridge):
+        self.name = name
+        self.covariance_type = kernel_type(name)
+        self._shape = n_components, n_features
+        self._ridge = ridge
+
+    def maximize(self, statistics):
+        """The parameters that maximise the expected complete log-likelihood less the ridge's penalty.
+
+        log_det is NaN where a covariance is singular.
+        """
+        masses = statistics.nk
+        # a component without samples stays where it is
+        shift = statistics.first / np.where(masses >= _SMALLEST_MASS, masses, np.inf)[:, np.newaxis]
+        scatter, kind = statistics.second, self.covariance_type
+        if kind == "spherical":
+            scatter = scatter - np.einsum("kj,kj->k", statistics.first, shift) + self._ridge.sum()
+        elif kind == "diag":
+            scatter = scatter - statistics.first * shift + self._ridge
+        else:
+            scatter = scatter - statistics.first[:, :, np.newaxis] * shift[:, np.newaxis]
+            scatter[:, *np.diag_indices(len(self._ridge))] += self._ridge
+            scatter = _factors(scatter)
+        return self._fit(masses, masses / masses.sum(), statistics.origins + shift, scatter, statistics.parameters)
+
+    def penalty(self, parameters):
+        """What is taken off the log-likelihood beyond the ridge's penalty: nothing."""
+        return 0.0
+
+    def project(self, parameters):
+        """The nearest parameters of this structure: those of the M-step on samples of the given mixture."""
+        masses = np.maximum(parameters.weights, _LEAST_WEIGHT)
+        if self.covariance_type == "spherical":
+            scatter = masses * parameters.covariances * parameters.n_features
+        elif self.covariance_type == "diag":
+            scatter = masses[:, np.newaxis] * parameters.covariances
+        else:
+            scatter = np.sqrt(masses)[:, np.newaxis, np.newaxis] * np.linalg.inv(parameters.precisions_chol)
+        return self._fit(masses, parameters.weights, parameters.means, scatter)
+
+    def _fit(self, masses, weights, means, scatter, start=None):
+        """The parameters for scatters: their traces ("spherical"), diagonals ("diag"), or factors ("full")."""
+        K, d = self._shape
+        try:
+            with np.errstate(all="ignore"):
+                if self.covariance_type == "spherical":
+                    variances = np.full(K, scatter.sum() / (masses.sum() * d))
+                    chol, log_det = variances**-0.5, -0.5 * d * np.log(variances)
+                elif self.covariance_type == "diag":
+                    variances = _along_axes(self.name, masses, scatter, start)
+                    chol, log_det = variances**-0.5, -0.5 * np.log(variances).sum(axis=1)
+                elif self.name == "VEE":
+                    chol, log_det = _one_form(masses, scatter, start)
+                else:
+                    axes, squared = self._axes(masses, scatter, start)
+                    variances = _along_axes(self.name, masses, squared, start)
+                    chol, log_det = _upper(axes / np.sqrt(variances)[:, np.newaxis]), -0.5 * np.log(variances).sum(axis=1)
+        except np.linalg.LinAlgError:
+            chol, log_det = np.full(scatter.shape, np.nan), np.full(K, np.nan)
+        log_det[~np.isfinite(log_det)] = np.nan
+        buffer = np.concatenate([weights, log_det, means.ravel(), chol.ravel()])
+        return MixtureParameters(self.covariance_type, K, d, buffer)
+
+    def _axes(self, masses, factors, start):
+        """Orientations, shape (K, d, d) or (d, d), and the squares along their axes, shape (K, d)."""
+        if self.name[2] == "V":
+            squared, axes = principal_axes(factors)
+            return axes, squared
+        axes = common_orientation(factors, masses, self.name[0] == "E", _shared_axes(start))
+        return axes, squares(factors, axes)
+
+
+def _factors(scatters):
+    """R_k with R_k^T R_k = W_k, from upper triangles."""
+    try:
+        # the lower triangle of the transpose is read
+        return np.swapaxes(np.linalg.cholesky(np.swapaxes(scatters, -1, -2)), -1, -2)
+    except np.linalg.LinAlgError:
+        values, axes = np.linalg.eigh(scatters, UPLO="U")
+        return np.sqrt(np.maximum(values, 0.0))[..., np.newaxis] * np.swapaxes(axes, -1, -2)
+
+
+def _along_axes(name, masses, w, start):
+    """Variances along the axes, shape (K, d), from the squares along them, by the letters of volume and shape."""
+    total = masses.sum()
+    match name[:2]:
+        case "EE":
+            return np.broadcast_to(w.sum(axis=0) / total, w.shape)
+        case "EV":
+            logs = np.log(w)
+            mean = logs.mean(axis=1, keepdims=True)
+            return np.exp(logs - mean) * (np.exp(mean).sum() / total)
+        case "VV":
+            return w / masses[:, np.newaxis]
+
+    def shares(log_volumes):
+        part = w[alive] * np.exp(-log_volumes)[:, np.newaxis]
+        part /= part.sum(axis=0)
+        return part, part.sum(axis=1)
+
+    alive = masses >= _SMALLEST_MASS
+    variances = np.full(w.shape, np.nan)
+    log_volumes = _log_volumes(shares, masses[alive], w[alive].sum(axis=1), w.shape[1], start, alive)
+    volumes = np.exp(log_volumes)[:, np.newaxis]
+    variances[alive] = volumes * ((w[alive] / volumes).sum(axis=0) / total)
+    return variances
+
+
+def _one_form(masses, factors, start):
+    """U_k and log det U_k of Sigma_k = lambda_k C, the minimum over lambda_k and C."""
+    K, d = factors.shape[:2]
+
+    def form(log_volumes):
+        scaled = factors[alive] * np.exp(-0.5 * log_volumes)[:, np.newaxis, np.newaxis]
+        return scaled, np.linalg.qr(scaled.reshape(-1, d), mode="r")
+
+    def shares(log_volumes):
+        scaled, root = form(log_volumes)
+        whitened = scaled @ np.linalg.inv(root)
+        return (np.swapaxes(whitened, 1, 2) @ whitened).reshape(len(scaled), -1), np.square(whitened).sum(axis=(1, 2))
+
+    alive = masses >= _SMALLEST_MASS
+    traces = np.square(factors[alive]).sum(axis=(1, 2))
+    log_volumes = np.full(K, np.nan)
+    log_volumes[alive] = _log_volumes(shares, masses[alive], traces, d, start, alive)
+    root = form(log_volumes[alive])[1] / np.sqrt(masses.sum())
+    upper = _upper(np.linalg.inv(root))
+    log_det = np.log(np.diagonal(upper)).sum() - 0.5 * d * log_volumes
+    return upper * np.exp(-0.5 * log_volumes)[:, np.newaxis, np.newaxis], log_det
+
+
+def _log_volumes(shares, masses, traces, d, start, alive):
+    """The log lambda_k, but for a common summand, of the least d sum_k n_k log lambda_k + n log |sum_k W_k / lambda_k|.
+
+    `shares(log_volumes)` gives X_k = C^-1/2 (W_k / lambda_k) C^-1/2 for C = sum_k W_k / lambda_k, raveled, or their
+    diagonals where nothing else is left, and their traces. The gradient is d n_k / n - tr X_k, the Hessian
+    diag(tr X_k) - tr(X_k X_l): a Newton step along which no two volumes change their ratio by more than e lowers the
+    objective.
+    """
+    target = d * masses / masses.sum()
+    log_volumes = np.log(traces / masses) if start is None else -2.0 / d * start.log_det[alive]
+    log_volumes = log_volumes - log_volumes.mean()
+    for _ in range(_MOST_STEPS):
+        x, t = shares(log_volumes)
+        root = np.sqrt(t)
+        x /= root[:, np.newaxis]
+        # a common summand changes nothing: the direction is filled in
+        hessian = np.eye(len(t)) - x @ x.T + np.outer(root, root) / d
+        step = np.linalg.solve(hessian, (t - target) / root) / root
+        reach = np.ptp(step)
+        log_volumes += step / max(reach, 1.0)
+        if not reach > _SMALLEST_STEP:
+            break
+    return log_volumes
+
+
+def _shared_axes(parameters):
+    """The axes that the covariances of parameters share; None for no parameters."""
+    if parameters is None:
+        return None
+    K, d = parameters.n_components, parameters.n_features
+    roots = np.swapaxes(parameters.precisions_chol, 1, 2)
+    # unlike weights: axes of one covariance do not hide those of another
+    scale = (1.0 + np.arange(K) * 0.6180339887498949 % 1.0) / np.sqrt(np.square(roots).sum(axis=(1, 2)))
+    return principal_axes((roots * scale[:, np.newaxis, np.newaxis]).reshape(-1, d))[1]
+
+
+def _upper(roots):
+    """Upper triangular U, diagonal positive, with U U^T = G G^T for every G."""
+    lower = np.swapaxes(np.linalg.qr(np.swapaxes(roots[..., ::-1, :], -1, -2), mode="r"), -1, -2)
+    upper = lower[..., ::-1, ::-1]
+    return upper * np.sign(np.diagonal(upper, axis1=-2, axis2=-1))[..., np.newaxis, :]
