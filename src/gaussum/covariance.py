@@ -5,8 +5,8 @@ import numpy as np
 # Those that kernels serve.
 COVARIANCE_TYPES = ("full", "tied", "diag", "spherical")
 
-# Sigma_k = lambda_k D_k A_k D_k^T: the letters say whether the volumes lambda_k, the shapes A_k (diagonal, of determinant
-# 1) and the orientations D_k (orthogonal) are equal, varying, or the identity (Celeux and Govaert 1995; mclust's names).
+# Sigma_k = lambda_k D_k A_k D_k^T: the letters say whether the volumes lambda_k, the shapes A_k (diagonal, of
+# determinant 1) and the orientations D_k (orthogonal) are equal, varying, or the identity (Celeux and Govaert 1995).
 MCLUST_NAMES = (
     "EII", "VII", "EEI", "VEI", "EVI", "VVI", "EEE", "VEE", "EVE", "VVE", "EEV", "VEV", "EVV", "VVV",
 )

@@ -1,25 +1,25 @@
 """One orientation for several scatters: the common principal axes of Flury (1984).
 
-For scatters W_k = R_k^T R_k and an orthogonal D, the axes hold the squares a_kj = (D^T W_k D)_jj. Sought is the D with the
-least
+For scatters W_k = R_k^T R_k and an orthogonal D, the axes hold the squares a_kj = (D^T W_k D)_jj. Sought is the D with
+the least
 
     sum_k n_k sum_j log a_kj                    volumes that vary (VVE), or
     d n log sum_k (prod_j a_kj)^(1/d)           one volume (EVE).
 
 Both are concave in the squares, so the tangent at the present ones lies above them; it is, but for a constant,
-sum_k m_k sum_j a_kj(D) / a_kj with m_k = n_k, or (prod_j a_kj)^(1/d). Browne and McNicholas (2014) majorise that once more,
-by a function linear in D. In the plane of two axes there is no need to: its minimum is the last eigenvector of a 2 x 2
-matrix (Flury and Gautschi 1986), and planes without a common axis are independent of each other. Where the scatters
-nearly share their axes, this is Newton's method. No rotation raises the objective.
+sum_k m_k sum_j a_kj(D) / a_kj with m_k = n_k, or (prod_j a_kj)^(1/d). Browne and McNicholas (2014) majorise that once
+more, by a function linear in D. In the plane of two axes there is no need to: its minimum is the last eigenvector of a
+2 x 2 matrix (Flury and Gautschi 1986). Where the scatters nearly share their axes, this is Newton's method. No rotation
+raises the objective.
 """
-
-from functools import cache
 
 import numpy as np
 
+from gaussum.rotations import rotate
+
 _MOST_SWEEPS = 30
-# Radians: the objective is flat at its minimum, so that a rotation by so much changes its last digit.
-_SMALLEST_ANGLE = 1e-8
+# The objective is flat at its minimum: a rotation by so much changes its last digit.
+_SMALLEST_SINE = 1e-8
 # Orientations to begin with, at most, when none is given.
 _STARTS = 3
 
@@ -77,35 +77,8 @@ def _objective(a, masses, one_volume):
 def _rotate(factors, masses, one_volume, axes):
     """Sweeps over all planes until they rest: the objective and the orientation."""
     before = _objective(squares(factors, axes), masses, one_volume)
-    rotated, turned = factors @ axes, axes.copy()
-    for _ in range(_MOST_SWEEPS):
-        largest = 0.0
-        for p, q in _rounds(len(axes)):
-            a = np.einsum("kij,kij->kj", rotated, rotated)
-            m = np.exp(np.log(a).mean(axis=1)) if one_volume else masses
-            x, y = rotated[:, :, p], rotated[:, :, q]
-            difference = a[:, q] - a[:, p]
-            weight = m[:, np.newaxis] * difference / (a[:, p] * a[:, q])
-            cross = np.einsum("kip,kip,kp->p", x, y, weight)
-            angle = 0.5 * np.arctan2(-2.0 * cross, (weight * difference).sum(axis=0))
-            cos, sin = np.cos(angle), np.sin(angle)
-            rotated[:, :, p], rotated[:, :, q] = cos * x + sin * y, cos * y - sin * x
-            x, y = turned[:, p], turned[:, q]
-            turned[:, p], turned[:, q] = cos * x + sin * y, cos * y - sin * x
-            largest = max(largest, np.abs(angle).max())
-        if not largest > _SMALLEST_ANGLE:
-            break
-    after = _objective(squares(factors, turned), masses, one_volume)
-    return (after, turned) if after < before else (before, axes)
-
-
-@cache
-def _rounds(d):
-    """Every pair of d axes once, in rounds of pairs without a common axis (as in a round-robin tournament)."""
-    seats = list(range(d + d % 2))
-    rounds = []
-    for _ in range(len(seats) - 1):
-        pairs = [(p, q) for p, q in zip(seats[: len(seats) // 2], reversed(seats)) if max(p, q) < d]
-        rounds.append(tuple(np.array(pairs).T))
-        seats.insert(1, seats.pop())
-    return [r for r in rounds if len(r)]
+    rows = np.ascontiguousarray(np.swapaxes(factors @ axes, 1, 2))
+    turned = np.array(axes.T, order="C")
+    rotate(rows, turned, np.ascontiguousarray(masses), one_volume, _MOST_SWEEPS, _SMALLEST_SINE)
+    after = _objective(np.einsum("kji,kji->kj", rows, rows), masses, one_volume)
+    return (after, turned.T) if after < before else (before, axes)

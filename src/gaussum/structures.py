@@ -1,7 +1,8 @@
 """M-steps of constrained covariances: the structures of Celeux and Govaert (1995) under mclust's names.
 
-Sigma_k = lambda_k D_k A_k D_k^T, with a volume lambda_k, a diagonal shape A_k of determinant 1 and an orthogonal D_k, each
-equal for all components (E), varying (V), or the identity (I). From scatters W_k and masses n_k, the M-step minimises
+Sigma_k = lambda_k D_k A_k D_k^T, with a volume lambda_k, a diagonal shape A_k of determinant 1 and an orthogonal D_k,
+each equal for all components (E), varying (V), or the identity (I). From scatters W_k and masses n_k, the M-step
+minimises
 
     sum_k n_k log |Sigma_k| + tr(W_k Sigma_k^-1)
 
@@ -30,7 +31,7 @@ from gaussum.orientation import common_orientation, principal_axes, squares
 from gaussum.parameters import MixtureParameters
 
 # Newton's method for the volumes ends when no ratio of two of them changes by more; that before squares.
-_SMALLEST_STEP = 1e-7
+_SMALLEST_STEP = 1e-5
 _MOST_STEPS = 100
 # Below it, a mass has no inverse.
 _SMALLEST_MASS = np.finfo(np.float64).tiny
@@ -131,7 +132,8 @@ class StructuredMStep:
                 else:
                     axes, squared = self._axes(masses, scatter, start)
                     variances = _along_axes(self.name, masses, squared, start)
-                    chol, log_det = _upper(axes / np.sqrt(variances)[:, np.newaxis]), -0.5 * np.log(variances).sum(axis=1)
+                    chol = _upper(axes / np.sqrt(variances)[:, np.newaxis])
+                    log_det = -0.5 * np.log(variances).sum(axis=1)
         except np.linalg.LinAlgError:
             chol, log_det = np.full(scatter.shape, np.nan), np.full(K, np.nan)
         log_det[~np.isfinite(log_det)] = np.nan
