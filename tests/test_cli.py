@@ -216,7 +216,8 @@ def test_select(data, run):
         (["--components", "a"], "'a'"),
         (["--max-components", 0], "'0'"),
         (["--max-components", 200], "--max-components is 200"),
-        (["--criterion", "cv"], "criterion"),
+        (["--criterion", "dic"], "criterion"),
+        (["--cv", 1], "cv is 1"),
         (["--covariance-types", "full,round"], "covariance_type"),
     ],
 )

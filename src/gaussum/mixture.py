@@ -8,7 +8,7 @@ import numpy as np
 from gaussum import covariance, criteria, em, parallel
 from gaussum.initialize import INIT_PARAMS, initial_parameters
 from gaussum.likelihood import MixtureLikelihood
-from gaussum.mixture_base import BaseMixture
+from gaussum.mixture_base import BaseMixture, TrainingData
 from gaussum.parameters import MixtureParameters
 from gaussum.validation import (
     check_array, check_choice, check_flag, check_integer, check_number, check_random_state,
@@ -144,11 +144,12 @@ class GaussianMixture(BaseMixture):
         ValueError, TypeError
             Data or parameters that make no sense, or no start led to a mixture.
         """
-        X, weight = self._check_data(X, sample_weight)
+        data = X if isinstance(X, TrainingData) else TrainingData(*self._check_data(X, sample_weight))
+        X, weight = data.X, data.weight
         n_positive = X.shape[0] if weight is None else np.count_nonzero(weight)
         self.check_parameters(n_positive, weight is not None)
         rng = check_random_state(self.random_state)
-        mean, variance = self._reference_moments(X, weight)
+        mean, variance = data.shared("moments", partial(self._reference_moments, X, weight))
         mean_weight = 1.0 if weight is None else weight.sum() / n_positive
         ridge = max(self.reg_covar, _ROUNDING_MASS) * mean_weight * variance
         likelihood = MixtureLikelihood(
