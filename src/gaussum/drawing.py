@@ -121,8 +121,6 @@ def draw_criterion(ax, rows, name, types, styles):
         line.sort(key=lambda row: row["n_components"])
         k, y = [row["n_components"] for row in line], [row[name] for row in line]
         style = styles[covariance_type]
-        if any(math.isfinite(row.get(f"{name}_error", math.nan)) for row in line):
-            ax.errorbar(k, y, [row[f"{name}_error"] for row in line], fmt="none", ecolor=style["color"], alpha=0.4)
         ax.plot(k, y, **style)
         for pending, mark in (
             ([not row.get("converged", True) for row in line], {"marker": style["marker"], "mfc": "white"}),

@@ -144,7 +144,8 @@ class GaussianMixture(BaseMixture):
         ValueError, TypeError
             Data or parameters that make no sense, or no start led to a mixture.
         """
-        data = X if isinstance(X, TrainingData) else TrainingData(*self._check_data(X, sample_weight))
+        shared = X.shared if isinstance(X, TrainingData) else None
+        data = TrainingData(*self._check_data(X, sample_weight)) if shared is None else X
         X, weight = data.X, data.weight
         n_positive = X.shape[0] if weight is None else np.count_nonzero(weight)
         self.check_parameters(n_positive, weight is not None)
@@ -162,7 +163,7 @@ class GaussianMixture(BaseMixture):
         else:
             scale = np.sqrt(variance)
             starts = [
-                partial(self._start, X, weight, method, start_rng, scale, ridge)
+                partial(self._start, X, weight, method, start_rng, scale, ridge, shared)
                 for method, start_rng in zip(self._methods(), rng.spawn(self.n_init), strict=True)
             ]
         result = em.best_of(
@@ -206,7 +207,7 @@ class GaussianMixture(BaseMixture):
         K = self.n_components
         return self.means_.shape == (K, n_features) and self._structure() == self.covariance_type
 
-    def _start(self, X, weight, method, rng, scale, ridge):
+    def _start(self, X, weight, method, rng, scale, ridge, shared=None):
         K, d = self.n_components, X.shape[1]
         given = [a is not None for a in (self.weights_init, self.means_init, self.precisions_init)]
         weights = means = chol = None
@@ -226,7 +227,7 @@ class GaussianMixture(BaseMixture):
         if not all(given):
             first = initial_parameters(
                 X, self.covariance_type, K, method, rng, scale=scale, sample_weight=weight, ridge=ridge, centers=means,
-                n_threads=self.n_threads,
+                n_threads=self.n_threads, shared=shared,
             )
             weights = first.weights if weights is None else weights
             means = first.means if means is None else means

@@ -370,8 +370,10 @@ class _Tasks:
         if beside < starts or largest.verbose:
             beside = 1
         if beside > 1:
-            # the longest first, so that all end at about the same time
-            order.sort(key=lambda i: -candidates[i % len(candidates)].n_components)
+            # of each covariance type the longest first, so that all end at about the same time; those that share their
+            # first partitions do not stand side by side, or one would wait for the other
+            n_numbers = sum(model.covariance_type == candidates[0].covariance_type for model in candidates)
+            order.sort(key=lambda i: (i // n_numbers, -candidates[i % len(candidates)].n_components))
 
         def receive(number, outcome):
             outcomes[order[number]] = outcome
