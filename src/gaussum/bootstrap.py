@@ -185,7 +185,7 @@ def _hypotheses(n_components, n_samples):
         numbers = [check_integer(n_components, "n_components", minimum=1)]
     else:
         if isinstance(n_components, range) and len(n_components) >= n_samples:
-            n_components = [max(n_components)]  # refused below
+            n_components = [max(n_components[0], n_components[-1])]  # refused below
         numbers = [check_integer(k, "n_components", minimum=1) for k in n_components]
         if not numbers:
             raise ValueError("n_components is empty; expected at least one number")

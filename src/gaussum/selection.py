@@ -114,7 +114,7 @@ def select_mixture(
     weights = check_weights(sample_weight, X.shape[0])
     n_weighted = X.shape[0] if weights is None else np.count_nonzero(weights)
     if isinstance(n_components, range) and len(n_components) > n_weighted:
-        n_components = [max(n_components)]  # refused below, without listing millions
+        n_components = [max(n_components[0], n_components[-1])]  # refused below, without listing millions
     numbers = _listed(n_components, "n_components")
     numbers = [check_integer(k, "n_components", minimum=1) for k in numbers]
     if isinstance(covariance_type, str) and covariance_type == "all":
@@ -164,6 +164,8 @@ def select_mixture(
     if failures:
         messages = [f"{r['n_components']} {r['covariance_type']}: {r['error']}" for r in table if r["error"]]
         parallel.warn(f"{len(failures)} of {len(table)} fits failed: {'; '.join(messages)}", UserWarning)
+    if all(row["spurious"] for row in table if row["error"] is None):
+        parallel.warn("every fit ended at a spurious optimum of the likelihood; fewer components avoid this", UserWarning)
     if folds:
         _add_cross_validation(table, tasks, n_folds)
     return SelectionResult(criterion, table, candidates)
@@ -173,7 +175,7 @@ class SelectionResult:
     """What `select_mixture` tried, and what it prefers.
 
     Fits that are spurious optima of the likelihood (a component that shrank onto a few samples) stay in the
-    table, but are not preferred.
+    table, but are not preferred, unless all are.
 
     Attributes
     ----------
@@ -213,7 +215,7 @@ class SelectionResult:
         Parameters
         ----------
         n : int
-            How many rows, at most: fits that failed or are spurious are left out.
+            How many rows, at most: fits that failed are left out, and spurious ones unless all are.
         criterion : str, optional
             What orders them; by default the one that chose.
 
@@ -224,7 +226,7 @@ class SelectionResult:
         """
         n = check_integer(n, "n", minimum=1)
         criterion = self.criterion if criterion is None else self._check_criterion(criterion)
-        costs = [_cost(row, criterion) for row in self.table]
+        costs = _costs(self.table, criterion)
         order = [i for i in np.argsort(costs, kind="stable") if costs[i] < math.inf]
         return [self.table[i] | {"difference": costs[i] - costs[order[0]]} for i in order[:n]]
 
@@ -262,7 +264,7 @@ class SelectionResult:
         return criterion
 
     def _best_index(self, criterion):
-        costs = [_cost(row, criterion) for row in self.table]
+        costs = _costs(self.table, criterion)
         best = min(costs)
         if best == math.inf:
             raise ValueError(f"criterion {criterion!r} is finite for no candidate; expected more samples")
@@ -271,7 +273,7 @@ class SelectionResult:
     def __repr__(self):
         best = {}
         for name in self.criteria:
-            if any(_cost(row, name) < math.inf for row in self.table):
+            if min(_costs(self.table, name)) < math.inf:
                 best[name] = self._best_index(name)
         lines = [["covariance", "K", "parameters", "log-likelihood", *map(str.upper, self.criteria), ""]]
         for i, row in enumerate(self.table):
@@ -312,12 +314,15 @@ def distinct_types(n_features):
     return [name for name in names if len(name) > 1 and _SAME_AS.get(name) not in names]
 
 
-def _cost(row, criterion):
-    """What a choice minimises: infinity for what must not be chosen."""
-    value = row[criterion]
-    if not math.isfinite(value) or row.get("spurious"):
-        return math.inf
-    return -value if criterion == CROSS_VALIDATION else value
+def _costs(table, criterion):
+    """What a choice minimises, for every row: infinity for what must not be chosen.
+
+    That is where spurious optima are kept out, as long as there is anything else.
+    """
+    sign = -1.0 if criterion == CROSS_VALIDATION else 1.0
+    costs = [sign * row[criterion] if math.isfinite(row[criterion]) else math.inf for row in table]
+    sound = [math.inf if row.get("spurious") else cost for row, cost in zip(table, costs, strict=True)]
+    return sound if min(sound) < math.inf else costs
 
 
 def _listed(value, name):
