@@ -124,7 +124,7 @@ def draw_criterion(ax, rows, name, types, styles):
         ax.plot(k, y, **style)
         for pending, mark in (
             ([not row.get("converged", True) for row in line], {"marker": style["marker"], "mfc": "white"}),
-            ([bool(row.get("spurious")) for row in line], {"marker": "x", "ms": 8}),
+            ([bool(row.get("spurious")) for row in line], {"marker": "x", "ms": 9, "mew": 1.8, "color": INK}),
         ):
             ax.plot(np.array(k)[pending], np.array(y)[pending], ls="", zorder=3,
                     **{"ms": style["ms"], "color": style["color"]} | mark)

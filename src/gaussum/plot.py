@@ -225,7 +225,8 @@ def criteria(result, criteria=("bic", "aic"), ax=None):
     Returns
     -------
     matplotlib.axes.Axes
-        One line a criterion and covariance type; hollow points are fits that had not converged.
+        One line a criterion and covariance type; hollow points are fits that had not converged, crosses spurious optima.
+        With many covariance types, values far from the best are left out.
 
     Raises
     ------
@@ -252,16 +253,20 @@ def criteria(result, criteria=("bic", "aic"), ax=None):
     rows = _rows(result, names)
     types = list(dict.fromkeys(row["covariance_type"] for row in _table(result)))
     ax = drawing.own_axes(ax)
+    several = len(types) > 1
     for i, name in enumerate(names):
-        style = dict(ls=DASHES[i], marker=MARKERS[i], ms=5.5, lw=1.6)
-        key, = ax.plot([], [], color=INK if len(types) > 1 else COLORS[i], **style)
-        colors = [COLORS[(t if len(types) > 1 else i) % len(COLORS)] for t in range(len(types))]
-        styles = {kind: style | {"color": color} for kind, color in zip(types, colors, strict=True)}
+        styles = {}
+        for t, kind in enumerate(types):
+            style = i if len(names) > 1 else t // len(COLORS)
+            styles[kind] = dict(ls=DASHES[style % len(DASHES)], marker=MARKERS[style % len(MARKERS)], ms=5.5, lw=1.6,
+                                color=COLORS[(t if several else i) % len(COLORS)])
+        key, = ax.plot([], [], **styles[types[0]] | ({"color": INK} if several else {}))
         best = drawing.draw_criterion(ax, rows[name], name, types, styles)
-        chosen = f"{best['n_components']}" + (f", {best['covariance_type']}" if len(types) > 1 else "")
+        chosen = f"{best['n_components']}" + (f", {best['covariance_type']}" if several else "")
         key.set_label(f"{TITLES[name]}: best {chosen}")
-    for t, covariance_type in enumerate(types if len(types) > 1 else ()):
-        ax.plot([], [], color=COLORS[t % len(COLORS)], lw=4, label=covariance_type)
+    for kind in types if several else ():
+        look = styles[kind] if len(names) == 1 else {"color": styles[kind]["color"], "lw": 4}
+        ax.plot([], [], label=kind, **look)
     _explain_marks(ax, rows, names)
     ax.xaxis.get_major_locator().set_params(integer=True)
     label = "criterion (smaller is better)" if names[0] not in LARGER_IS_BETTER else "mean log-likelihood (unseen samples)"
@@ -269,6 +274,9 @@ def criteria(result, criteria=("bic", "aic"), ax=None):
     ax.margins(y=0.08)
     ax.grid(axis="y", color="#EEEEEE")
     ax.set_axisbelow(True)
+    if len(types) > len(COLORS):
+        values = [row[name] for name in names for row in rows[name]]
+        ax.set_ylim(drawing.near_best(values, names[0] in LARGER_IS_BETTER))
     ax.set_ylim(ax.get_ylim())
     return drawing.finish(ax)
 
@@ -480,7 +488,7 @@ def _explain_marks(ax, rows, names):
     if not all(row.get("converged", True) for row in shown):
         ax.plot([], [], ls="", marker="o", ms=5.5, color=INK, mfc="white", label="not converged")
     if any(row.get("spurious") for row in shown):
-        ax.plot([], [], ls="", marker="x", ms=8, color=INK, label="spurious optimum")
+        ax.plot([], [], ls="", marker="x", ms=9, mew=1.8, color=INK, label="spurious optimum")
 
 
 def outliers(estimator, X, *, threshold=None, true_outliers=None, ax=None):

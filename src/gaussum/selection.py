@@ -17,6 +17,8 @@ CRITERIA = ("bic", "aic", "aicc", "icl")
 CROSS_VALIDATION = "cv"
 
 _DEFAULT_FOLDS = 5
+# With more covariance types than this, a picture holds one criterion.
+_FEW_TYPES = 4
 # Samples scored together: bounds the memory.
 _BLOCK_ROWS = 1 << 20
 # All names of structures, and what shapes the covariances of each have.
@@ -239,14 +241,16 @@ class SelectionResult:
         return pandas.DataFrame(self.table)
 
     def plot(self, ax=None):
-        """Draw the criteria against the number of components; returns the matplotlib Axes.
+        """Draw the criterion that chose, and if there is room BIC and AIC; returns the matplotlib Axes.
 
         Needs matplotlib: ``pip install "gaussum[plot]"``.
         """
         from gaussum import plot
 
-        names = tuple(dict.fromkeys((self.criterion, "bic", "aic")))
-        return plot.criteria(self, criteria=names if self.criterion != CROSS_VALIDATION else "cv", ax=ax)
+        crowded = len({row["covariance_type"] for row in self.table}) > _FEW_TYPES
+        alone = crowded or self.criterion == CROSS_VALIDATION
+        names = self.criterion if alone else tuple(dict.fromkeys((self.criterion, "bic", "aic")))
+        return plot.criteria(self, criteria=names, ax=ax)
 
     def plot_all(self, n_top=8):
         """Draw every criterion in a panel of its own, and the best few candidates; returns the Axes.
