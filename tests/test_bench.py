@@ -18,8 +18,8 @@ pytestmark = [
 @pytest.fixture
 def bench(monkeypatch):
     monkeypatch.syspath_prepend(ROOT)
-    names = ("mixtures", "predictions", "kernel_density", "threads", "limits", "scaling", "picture", "cases", "builds", "selection")
-    names += ("timing", "report", "solvers", "reference", "__main__")
+    names = ("mixtures", "predictions", "kernel_density", "threads", "limits", "scaling", "picture", "cases", "builds")
+    names += ("selection", "timing", "report", "solvers", "reference", "__main__")
     modules = {name.strip("_"): importlib.import_module(f"bench.{name}") for name in names}
     return SimpleNamespace(**modules)
 

@@ -49,7 +49,8 @@ def test_size_and_power():
     def p_values(make, sets):
         draws = (make(np.random.default_rng([s, 77])) for s in range(sets))
         params = {"n_bootstrap": 19, "n_init": 2, "tol": 1e-6}
-        return np.array([bootstrap_test(x, 1, random_state=s, **params).table[0]["p_value"] for s, x in enumerate(draws)])
+        tests = (bootstrap_test(x, 1, random_state=s, **params) for s, x in enumerate(draws))
+        return np.array([test.table[0]["p_value"] for test in tests])
 
     true = p_values(lambda rng: rng.normal(size=60), 40)
     # the 0.1 % points of binomial counts

@@ -132,8 +132,8 @@ class ComponentMerging:
 
         Two straight lines that share a point are fitted to the entropies, by least squares each, and the point that
         leaves the smallest residual is the answer (as clustCombiOptim of the R package mclust): where clusters
-        that overlap little begin to be joined, the entropy falls more slowly. With two components there is no bend to be
-        seen, and they stay apart.
+        that overlap little begin to be joined, the entropy falls more slowly. With two components there is no bend to
+        be seen, and they stay apart.
 
         Returns
         -------
@@ -169,7 +169,7 @@ class ComponentMerging:
 
     def _check_clusters(self, n_clusters):
         if check_integer(n_clusters, "n_clusters", minimum=1) > self.n_components:
-            raise ValueError(f"n_clusters is {n_clusters}; expected at most the mixture's {self.n_components} components")
+            raise ValueError(f"n_clusters is {n_clusters}; the mixture has only {self.n_components} components")
         return n_clusters
 
 

@@ -225,8 +225,8 @@ def criteria(result, criteria=("bic", "aic"), ax=None):
     Returns
     -------
     matplotlib.axes.Axes
-        One line a criterion and covariance type; hollow points are fits that had not converged, crosses spurious optima.
-        With many covariance types, values far from the best are left out.
+        One line a criterion and covariance type; hollow points are fits that had not converged, crosses spurious
+        optima. With many covariance types, values far from the best are left out.
 
     Raises
     ------
@@ -269,14 +269,15 @@ def criteria(result, criteria=("bic", "aic"), ax=None):
         ax.plot([], [], label=kind, **look)
     _explain_marks(ax, rows, names)
     ax.xaxis.get_major_locator().set_params(integer=True)
-    label = "criterion (smaller is better)" if names[0] not in LARGER_IS_BETTER else "mean log-likelihood (unseen samples)"
+    larger = names[0] in LARGER_IS_BETTER
+    label = "mean log-likelihood (unseen samples)" if larger else "criterion (smaller is better)"
     ax.set(xlabel="number of components", ylabel=label)
     ax.margins(y=0.08)
     ax.grid(axis="y", color="#EEEEEE")
     ax.set_axisbelow(True)
     if len(types) > len(COLORS):
         values = [row[name] for name in names for row in rows[name]]
-        ax.set_ylim(drawing.near_best(values, names[0] in LARGER_IS_BETTER))
+        ax.set_ylim(drawing.near_best(values, larger))
     ax.set_ylim(ax.get_ylim())
     return drawing.finish(ax)
 

@@ -167,7 +167,8 @@ def select_mixture(
         messages = [f"{r['n_components']} {r['covariance_type']}: {r['error']}" for r in table if r["error"]]
         parallel.warn(f"{len(failures)} of {len(table)} fits failed: {'; '.join(messages)}", UserWarning)
     if all(row["spurious"] for row in table if row["error"] is None):
-        parallel.warn("every fit ended at a spurious optimum of the likelihood; fewer components avoid this", UserWarning)
+        message = "every fit ended at a spurious optimum of the likelihood; fewer components avoid this"
+        parallel.warn(message, UserWarning)
     if folds:
         _add_cross_validation(table, tasks, n_folds)
     return SelectionResult(criterion, table, candidates)
