@@ -7,6 +7,7 @@ from bench.memory import MemoryCase
 from bench.mixtures import EMCase, FitCase
 from bench.predictions import METHODS, PredictionCase
 from bench.scaling import Curve
+from bench.selection import SelectionCase
 from bench.threads import ThreadsCase
 
 EM = [
@@ -27,6 +28,7 @@ GRID = [EMCase(200_000, 2, 256, spacing=spacing) for spacing in (20.0, 1.0)]
 PREDICTION = [PredictionCase(n, d, K, method) for n, d, K in ((1_000_000, 2, 8), (200_000, 10, 16))
               for method in METHODS]
 FIT = [FitCase(4_600, 1, 4), FitCase(1_000_000, 2, 8)]
+SELECTION = [SelectionCase()]
 KDE = [
     KDECase(20_000, 20_000, 1, 0.15),
     KDECase(20_000, 20_000, 2, 0.2),
@@ -34,9 +36,9 @@ KDE = [
 ]
 THREADS = [ThreadsCase(case) for case in EM[1:]]
 OTHERS = [BuildsCase([*EM, KDE[0], KDE[2]]), LimitsCase(EM), MemoryCase(1_000_000, 2, 8)]
-CASES = [*EM, *SIMPLER, *SINGLE, *GRID, *PREDICTION, *FIT, *KDE, *THREADS, *OTHERS]
+CASES = [*EM, *SIMPLER, *SINGLE, *GRID, *PREDICTION, *FIT, *SELECTION, *KDE, *THREADS, *OTHERS]
 QUICK = [EM[0], EM[2], EM[4], EM[6], SIMPLER[0], SINGLE[0], GRID[0], *PREDICTION[:3]]
-QUICK += [*FIT, *KDE[::2], THREADS[1], *OTHERS]
+QUICK += [*FIT, *SELECTION, *KDE[::2], THREADS[1], *OTHERS]
 
 THIRDS = [10**exponent * digit for exponent in range(3, 7) for digit in (1, 3)]
 CURVES = [

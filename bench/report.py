@@ -229,9 +229,11 @@ def text(results):
         elif group == "scaling":
             parts += [f"{result.case}\n\n{scaling_table(result)}" for result in members if result.notes]
         else:
-            parts.append(times_table(members, differences=group != "whole fit"))
+            parts.append(times_table(members, differences=group not in ("whole fit", "selection")))
             if losses := losses_table(members):
                 parts.append(losses)
+            if group == "selection":
+                parts.append(notes_table(members, "chosen", "components chosen", "{}"))
             if group == "whole fit":
                 parts.append(notes_table(members, "mean_log_likelihood", "mean log-likelihood", "{:.6f}"))
                 if any("initialisation_share" in note for result in members for note in result.notes.values()):

@@ -19,7 +19,7 @@ pytestmark = [
 def bench(monkeypatch):
     monkeypatch.syspath_prepend(ROOT)
     names = ("mixtures", "predictions", "kernel_density", "threads", "limits", "scaling", "picture", "cases", "builds")
-    names += ("timing", "report", "solvers", "reference", "__main__")
+    names += ("selection", "timing", "report", "solvers", "reference", "__main__")
     modules = {name.strip("_"): importlib.import_module(f"bench.{name}") for name in names}
     return SimpleNamespace(**modules)
 
@@ -38,6 +38,7 @@ def small(bench, monkeypatch):
         bench.predictions.PredictionCase(500, 2, 3, "predict_proba"),
         bench.threads.ThreadsCase(bench.mixtures.EMCase(500, 2, 3)),
         bench.mixtures.FitCase(500, 1, 2),
+        bench.selection.SelectionCase(patient=False),
         bench.kernel_density.KDECase(300, 200, 1, 0.2),
         bench.kernel_density.KDECase(300, 200, 3, 0.4),
     ]

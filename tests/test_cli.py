@@ -192,6 +192,15 @@ def test_bad_rules_for_outliers(data, run, options, word):
     refused(run("outliers", "data.csv", "--columns", "a,b", *options), word)
 
 
+def test_select_by_cross_validation(data, run):
+    arguments = ["select", "data.csv", "--columns", "a,b", "--n-init", 1, "--max-components", 3]
+    status, out, _ = run(*arguments, "--covariance-types", "all", "--criterion", "cv", "--cv", 3, "--output", "s.json")
+    assert status == 0 and "cv prefers" in out
+    with open("s.json") as file:
+        candidates = json.load(file)["candidates"]
+    assert len(candidates) >= 12 and all(row["cv"] < 0 for row in candidates)
+
+
 def test_select(data, run):
     arguments = ["select", "data.csv", "--columns", "a,b", "--n-init", 2]
     status, out, err = run(
@@ -216,7 +225,8 @@ def test_select(data, run):
         (["--components", "a"], "'a'"),
         (["--max-components", 0], "'0'"),
         (["--max-components", 200], "--max-components is 200"),
-        (["--criterion", "cv"], "criterion"),
+        (["--criterion", "dic"], "criterion"),
+        (["--cv", 1], "cv is 1"),
         (["--covariance-types", "full,round"], "covariance_type"),
     ],
 )

@@ -117,7 +117,7 @@ def test_pictures(story):
 def test_without_matplotlib(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    monkeypatch.setitem(demo.STARTS, "n_init", 1)
+    monkeypatch.setitem(demo.STARTS, "n_init", 2)
     assert cli.main(["demo", "--output", str(tmp_path / "out")]) == 0
     out, err = capsys.readouterr()
     assert "No pictures: drawing needs matplotlib" in out and err == ""

@@ -33,6 +33,6 @@ def test_everything_public_is_documented(name):
 
 def test_there_are_examples():
     finder = doctest.DocTestFinder()
-    for name in ("mixture", "kde", "outliers", "selection", "criteria", "bandwidth", "plot"):
+    for name in ("mixture", "kde", "outliers", "selection", "bootstrap", "merging", "criteria", "bandwidth", "plot"):
         tests = finder.find(importlib.import_module(f"gaussum.{name}"))
         assert any(test.examples for test in tests), name

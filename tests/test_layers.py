@@ -15,7 +15,7 @@ LAYERS = """
 kernels.lapack kernels.real kernels.lanes kernels.coordinates kernels._cpu kernels.dispatch
 kernels.vec kernels.tiles kernels.moments
 kernels.estep kernels.mstep kernels.separation kernels.gauss_sum kernels.kmeans kernels
-base validation criteria
+base validation criteria progress
 samples covariance initial_pass mixture_pass single_pass skipping_pass quasi_newton sum_pass rotations parallel
 statistics parameters orientation
 structures
@@ -24,7 +24,7 @@ initialize em
 bandwidth summation
 mixture_base
 mixture kde
-selection outliers
+selection bootstrap merging outliers
 gaussum
 drawing plot files
 output
@@ -43,7 +43,8 @@ REQUIRED = {"numpy", "scipy", "threadpoolctl"}
 OPTIONAL = {
     "matplotlib": {"drawing", "plot", "output"},
     "pyarrow": {"files"},
-    "tqdm": {"output"},
+    "tqdm": {"progress"},
+    "pandas": {"selection"},
     "sklearn": {"base"},
 }
 

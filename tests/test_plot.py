@@ -360,6 +360,68 @@ def test_criteria_of_a_selection(x):
     assert isinstance(result.plot(), matplotlib.axes.Axes)
 
 
+def test_criterion_that_should_be_large():
+    rows = [{"n_components": k, "covariance_type": "full", "cv": -5.0 - (k - 3) ** 2, "bic": 1.0} for k in (1, 2, 3, 4)]
+    ax = plot.criteria(rows, "cv")
+    assert texts(ax.get_legend())[0] == "cross-validated log-likelihood: best 3"
+    with pytest.raises(ValueError, match="'cv' has a scale of its own"):
+        plot.criteria(rows, ("bic", "cv"))
+
+
+def test_spurious_fits_are_marked():
+    rows = table()
+    rows[3] |= {"bic": 1.0, "spurious": True}
+    ax = plot.criteria(rows, "bic")
+    assert texts(ax.get_legend())[0] == "BIC: best 3"
+    assert "spurious optimum" in texts(ax.get_legend())
+    assert [c.get_xydata().tolist() for c in ax.lines if c.get_marker() == "x" and len(c.get_xdata())] == [[[4, 1]]]
+
+
+def test_selection_panels(x):
+    result = gaussum.select_mixture(x, range(1, 5), ["full", "tied"], cv=3, n_init=1, random_state=0)
+    panels = result.plot_all(n_top=3)
+    assert [ax.get_title().split(":")[0] for ax in panels] == [
+        "BIC", "AIC", "AICc", "ICL", "cross-validated log-likelihood", "best 3 by BIC",
+    ]
+    assert [t.get_text() for t in panels[-1].get_yticklabels()] == [
+        f"{row['n_components']}, {row['covariance_type']}" for row in result.top(3)
+    ]
+    for ax, name in zip(panels, result.criteria, strict=False):
+        stars = [c.get_xydata()[0] for c in ax.lines if c.get_marker() == "*" and len(c.get_xdata())]
+        best = result.models.index(result.best(name))
+        np.testing.assert_array_equal(stars, [[result.table[best]["n_components"], result.table[best][name]]])
+        low, high = ax.get_ylim()
+        assert low < result.table[best][name] < high
+    assert texts(panels[0].figure.legends[0])[:2] == ["full", "tied"]
+    # alone: five panels and no legend of types
+    alone = gaussum.select_mixture(x, range(1, 3), n_init=1, random_state=0)
+    assert len(plot.selection(alone)) == 5
+    by_cv = gaussum.select_mixture(x, range(1, 3), criterion="cv", n_init=1, random_state=0)
+    assert by_cv.plot().get_ylabel().startswith("mean log-likelihood")
+
+
+def test_bootstrap_panels(x):
+    test = gaussum.bootstrap_test(x, [1, 2, 3], n_bootstrap=19, n_init=1, random_state=0)
+    panels = test.plot()
+    assert len(panels) == len(test.table)
+    for ax, row in zip(panels, test.table, strict=True):
+        assert ax.get_title().startswith(f"{row['n_components']} against {row['n_components'] + 1}: p = ")
+        assert [c for c in ax.lines if list(c.get_xdata()) == [row["statistic"]] * 2]
+    figure, axes = plt.subplots(1, len(test.table))
+    assert (plot.bootstrap(test, axes=axes) == np.ravel(axes)).all()
+
+
+def test_entropy_of_a_merging(x):
+    mixture = GaussianMixture(5, random_state=0).fit(x)
+    merging = gaussum.merge_components(mixture, x)
+    figure, ax = plt.subplots()
+    assert merging.plot(ax=ax) is ax
+    assert any(list(c.get_ydata()) == merging.entropies.tolist() for c in ax.lines)
+    assert f"elbow: {merging.n_clusters_} clusters" in texts(ax.get_legend())
+    pair = gaussum.merge_components(GaussianMixture(2, random_state=0).fit(x), x)
+    assert plot.entropy(pair).get_ylabel().startswith("entropy")
+
+
 # ---- outliers ----------------------------------------------------------------------------------------------
 
 
@@ -489,6 +551,9 @@ def test_legends_cover_no_curve(mixture, kde, x):
         (lambda m, x, p: plot.criteria(table(), "aicc"), ValueError, "result holds no finite 'aicc'"),
         (lambda m, x, p: plot.criteria(table(), "icl"), ValueError, "result holds no finite 'icl'"),
         (lambda m, x, p: plot.criteria(m), TypeError, "result is GaussianMixture"),
+        (lambda m, x, p: plot.selection(table()), TypeError, "result is list; expected a SelectionResult"),
+        (lambda m, x, p: plot.bootstrap(m), TypeError, "test is GaussianMixture"),
+        (lambda m, x, p: plot.entropy(m), TypeError, "merging is GaussianMixture"),
         (lambda m, x, p: plot.outliers(m, x), ValueError, "threshold is None"),
         (lambda m, x, p: plot.outliers(m, x, threshold=np.nan), ValueError, "threshold is nan"),
         (lambda m, x, p: plot.compare({}, x), ValueError, "estimators is empty"),

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import multivariate_normal
 
 from gaussum import GaussianMixture, criteria, select_mixture
 from gaussum import selection as selection_module
-from gaussum.selection import CRITERIA, SelectionResult
+from gaussum.mixture_base import TrainingData
+from gaussum.selection import CRITERIA, SelectionResult, distinct_types
 
 COLUMNS = [
     "n_components",
@@ -23,6 +25,7 @@ COLUMNS = [
     "aicc",
     "icl",
     "converged",
+    "spurious",
     "n_iter",
     "error",
 ]
@@ -137,7 +140,9 @@ def test_a_candidate_does_not_depend_on_the_others(X):
     alone = select_mixture(X, 3, "full", **params)
     assert many.table[6] == few.table[1] == alone.table[0]
     np.testing.assert_array_equal(many.models[6].means_, alone.best_.means_)
-    assert len({m.random_state for m in many.models}) == 8
+    # structures begin with the same partitions, so that they differ in their covariances alone
+    assert [m.random_state for m in many.models[:4]] == [m.random_state for m in many.models[4:]]
+    assert len({m.random_state for m in many.models}) == 4
 
 
 def test_random_state(X):
@@ -188,6 +193,151 @@ def test_univariate_and_layouts(X):
         assert row["log_likelihood"] == pytest.approx(expected["log_likelihood"], rel=1e-9)
     single = select_mixture(x.astype(np.float32), 2, random_state=0).table[0]
     assert single["log_likelihood"] == pytest.approx(expected["log_likelihood"], rel=1e-5)
+
+
+# Cross-validation ------------------------------------------------------------------------------------
+
+
+def test_cross_validation(X):
+    result = select_mixture(X, [1, 3, 6], ["full", "tied"], criterion="cv", random_state=0, n_init=2)
+    assert result.criteria == (*CRITERIA, "cv")
+    assert result.best_.n_components == 3
+    rows = result.table
+    assert list(rows[0]) == [*COLUMNS[:8], "cv", "cv_error", *COLUMNS[8:]]
+    assert result.best_index_ == np.argmax([row["cv"] for row in rows])
+    assert result.best("bic") is result.models[np.argmin([row["bic"] for row in rows])]
+    # unseen samples are less likely than those that were fitted
+    assert all(row["cv"] < row["log_likelihood"] / len(X) for row in rows)
+    assert all(0 < row["cv_error"] < 1 for row in rows)
+    assert "CV" in repr(result).splitlines()[1]
+    # the same numbers beside another criterion, and for a candidate alone
+    beside = select_mixture(X, 3, "tied", cv=5, random_state=0, n_init=2)
+    assert beside.criterion == "bic" and beside.table[0] == rows[4]
+
+
+def test_cross_validation_by_hand(X):
+    """One Gaussian: each fold is scored by the mean and covariance of the others."""
+    result = select_mixture(X, 1, cv=4, random_state=0, reg_covar=0.0)
+    # the folds, as the seed draws them
+    root = np.random.default_rng(0).integers(2**32, size=4).tolist()
+    order = np.random.default_rng(np.random.SeedSequence(root, spawn_key=(0,))).permutation(len(X))
+    totals = []
+    for part in np.array_split(order, 4):
+        rest = np.delete(X, part, axis=0)
+        fitted = multivariate_normal(rest.mean(axis=0), np.cov(rest.T, bias=True))
+        totals.append(fitted.logpdf(X[part]))
+    assert result.table[0]["cv"] == pytest.approx(np.concatenate(totals).mean(), rel=1e-9)
+    error = np.std([part.mean() for part in totals], ddof=1) / 2
+    assert result.table[0]["cv_error"] == pytest.approx(error, rel=1e-6)
+
+
+def test_cross_validation_of_weighted_samples(X):
+    """Samples of weight zero count for nothing, and a common factor changes nothing."""
+    w = np.ones(len(X))
+    w[::3] = 0
+    far = X.copy()
+    far[::3] = 1e6
+    rows = [
+        select_mixture(far, 2, cv=3, sample_weight=w, random_state=0).table[0],
+        select_mixture(far, 2, cv=3, sample_weight=8 * w, random_state=0).table[0],
+    ]
+    assert rows[0]["cv"] > -10
+    assert rows[1]["cv"] == pytest.approx(rows[0]["cv"], rel=1e-12)
+
+
+@pytest.mark.parametrize("n_threads", [2, 3, 7])
+def test_cross_validation_gives_the_same_bits(X, n_threads, always_threads):
+    params = {"n_components": [1, 2, 3], "covariance_type": ["full", "diag"], "cv": 3, "random_state": 0, "n_init": 2}
+    assert select_mixture(X, n_threads=n_threads, **params).table == select_mixture(X, n_threads=1, **params).table
+
+
+def test_a_fold_too_small_is_told():
+    x = np.arange(6.0)
+    with pytest.warns(UserWarning, match="the cross-validation of 1 of 2 candidates failed: 5 full: n_components is 5"):
+        result = select_mixture(x, [1, 5], cv=3, random_state=0, n_init=1)
+    assert math.isnan(result.table[1]["cv"]) and result.table[1]["error"] is None
+    assert result.best("cv").n_components == 1
+
+
+def test_cross_validation_that_was_not_asked_for(result):
+    with pytest.raises(ValueError, match="criterion is 'cv', which was not computed; .* cv=5"):
+        result.best("cv")
+    assert "cv" not in result.table[0]
+
+
+# All structures, the best few, frames ----------------------------------------------------------------
+
+
+def test_all_structures(X):
+    types = distinct_types(2)
+    result = select_mixture(X, [1, 3], "all", random_state=0, n_init=1)
+    assert [row["covariance_type"] for row in result.table] == [name for name in types for _ in range(2)]
+    assert len(types) == len(set(types)) >= 4
+    flat = select_mixture(X[:, 0], 2, "all", random_state=0, n_init=1)
+    assert [row["n_parameters"] for row in flat.table] == [4, 5]  # one variance, or two
+
+
+def test_what_structures_share_changes_nothing(X, monkeypatch):
+    params = {"n_components": range(1, 5), "covariance_type": "all", "random_state": 0, "n_init": 3}
+    made = []
+    shared = TrainingData.shared
+
+    def counted(self, key, make):
+        return shared(self, key, lambda: (made.append(key), make())[1])
+
+    monkeypatch.setattr(TrainingData, "shared", counted)
+    once = select_mixture(X, **params).table
+    assert len(made) == len(set(made)) == 1 + 4 * 3
+    monkeypatch.setattr(TrainingData, "shared", lambda self, key, make: make())
+    assert select_mixture(X, **params).table == once
+
+
+def test_top(result):
+    rows = result.top(3)
+    values = sorted(row["bic"] for row in result.table)
+    assert [row["bic"] for row in rows] == values[:3]
+    assert [row["difference"] for row in rows] == [v - values[0] for v in values[:3]]
+    assert len(result.top(100)) == 8
+    assert result.top(1, "icl")[0]["icl"] == min(row["icl"] for row in result.table)
+    for bad, message in ((0, "n is 0"), (2.0, "n is 2.0")):
+        with pytest.raises((ValueError, TypeError), match=message):
+            result.top(bad)
+    with pytest.raises(ValueError, match="criterion is 'dic'"):
+        result.top(2, "dic")
+
+
+def test_top_by_cross_validation(X):
+    result = select_mixture(X, [1, 2, 3], cv=3, random_state=0, n_init=1)
+    rows = result.top(3, "cv")
+    assert [row["cv"] for row in rows] == sorted((row["cv"] for row in result.table), reverse=True)
+    assert rows[0]["difference"] == 0 < rows[1]["difference"] < rows[2]["difference"]
+
+
+def test_frame(result):
+    pytest.importorskip("pandas")
+    frame = result.to_frame()
+    assert list(frame.columns) == COLUMNS and len(frame) == 8
+    assert frame["bic"].idxmin() == result.best_index_
+
+
+class Shrunk(GaussianMixture):
+    """With three components a fit that is called spurious."""
+
+    @property
+    def spurious_(self):
+        return self.n_components == 3
+
+
+def test_spurious_optima_are_not_preferred(X, monkeypatch):
+    monkeypatch.setattr(selection_module, "GaussianMixture", Shrunk)
+    result = select_mixture(X, range(1, 5), random_state=0, n_init=2)
+    row = result.table[2]
+    assert row["spurious"] is True and row["bic"] == min(r["bic"] for r in result.table)
+    assert result.best_.n_components != 3
+    assert all(r["n_components"] != 3 for r in result.top(10))
+    assert repr(result).splitlines()[4].endswith("spurious")
+    with pytest.warns(UserWarning, match="every fit ended at a spurious optimum"):
+        assert select_mixture(X, 3, random_state=0, n_init=1).best_.n_components == 3
 
 
 # Weights ---------------------------------------------------------------------------------------------
@@ -297,6 +447,7 @@ def test_aicc_of_few_samples():
         ({"n_components": "3"}, TypeError, "n_components is '3'"),
         ({"n_components": None}, TypeError, "n_components is None"),
         ({"n_components": []}, ValueError, "n_components is empty"),
+        ({"n_components": range(1, 10**9)}, ValueError, "n_components is 999999999"),
         ({"n_components": [1, 7]}, ValueError, "n_components is 7; .* number of samples, 6"),
         ({"n_components": 2, "sample_weight": [1, 0, 0, 0, 0, 0]}, ValueError, "n_components is 2; .* 1"),
         ({"covariance_type": []}, ValueError, "covariance_type is empty"),
@@ -310,6 +461,10 @@ def test_aicc_of_few_samples():
         ({"sample_weight": [-1.0] * 6}, ValueError, "sample_weight holds a negative value"),
         ({"random_state": "x"}, TypeError, "random_state is 'x'"),
         ({"n_init": 0}, ValueError, "n_init is 0"),
+        ({"cv": 1}, ValueError, "cv is 1; expected an integer >= 2"),
+        ({"cv": 7}, ValueError, "cv is 7; expected at most the number of samples, 6"),
+        ({"cv": True}, TypeError, "cv is True"),
+        ({"covariance_type": ["all"]}, ValueError, "covariance_type is 'all'"),
         ({"tol": -1.0}, ValueError, "tol is -1"),
         ({"colour": "red"}, TypeError, "colour"),
     ],

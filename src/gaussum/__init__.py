@@ -4,10 +4,12 @@ import importlib
 from importlib.metadata import version as _version
 
 from gaussum.base import NotFittedError
+from gaussum.bootstrap import BootstrapTest, bootstrap_test
 from gaussum.em import ConvergenceWarning
 from gaussum.kde import KernelDensity
 from gaussum.kernels import build_info
 from gaussum.likelihood import CollapsedComponentWarning
+from gaussum.merging import ComponentMerging, MergedMixture, merge_components
 from gaussum.mixture import GaussianMixture
 from gaussum.outliers import OutlierDetector
 from gaussum.selection import SelectionResult, select_mixture
@@ -15,17 +17,22 @@ from gaussum.selection import SelectionResult, select_mixture
 __version__ = _version("gaussum")
 
 __all__ = [
+    "BootstrapTest",
     "CollapsedComponentWarning",
+    "ComponentMerging",
     "ConvergenceWarning",
     "GaussianMixture",
     "KernelDensity",
+    "MergedMixture",
     "NotFittedError",
     "OutlierDetector",
     "SelectionResult",
     "bandwidth",
+    "bootstrap_test",
     "build_info",
     "criteria",
     "kernels",
+    "merge_components",
     "plot",
     "select_mixture",
 ]

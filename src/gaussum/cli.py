@@ -118,10 +118,12 @@ def _parser():
     number = select.add_mutually_exclusive_group()
     number.add_argument("--max-components", type=_count, metavar="K", help="try 1 to K (default: 9)")
     number.add_argument("-k", "--components", type=_counts, metavar="LIST", help="to try, as in 1-4,6")
-    text = "types to try, as of fit, separated by commas (default: full)"
+    text = "types to try, as of fit, separated by commas, or all (default: full)"
     select.add_argument("--covariance-types", default="full", metavar="LIST", help=text)
-    text = "bic (default), aic, aicc or icl"
+    text = "bic (default), aic, aicc, icl, or cv, the log-likelihood of unseen samples"
     select.add_argument("--criterion", default="bic", metavar="NAME", help=text)
+    text = "folds of a cross-validation (default: 5 for --criterion cv, else none)"
+    select.add_argument("--cv", type=_count, metavar="K", help=text)
     _add_em(select)
     _add_common(select)
 

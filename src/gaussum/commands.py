@@ -284,6 +284,7 @@ def outliers(options):
 
 def select(options):
     types = [name.strip() for name in options.covariance_types.split(",")]
+    types = "all" if types == ["all"] else types
     table, say, progress = _prepare(options)
     most = options.max_components or min(9, len(table.values))
     numbers = options.components or range(1, most + 1)
@@ -295,6 +296,7 @@ def select(options):
         numbers,
         types,
         options.criterion,
+        cv=options.cv,
         sample_weight=table.weights,
         n_init=options.n_init,
         random_state=options.seed,

@@ -15,7 +15,9 @@ DASHES = ("-", "--", "-.", ":")
 INK, PALE, GREY = "#222222", "#DADADA", "#8A8A8A"
 REGIONS = (0.5, 0.8, 0.95)
 BLUES, GREYS = ("#5B9BC8", "#97C0DE", "#CFE2F0"), ("#A9A9A9", "#C9C9C9", "#E6E6E6")
-TITLES = {"bic": "BIC", "aic": "AIC", "aicc": "AICc", "icl": "ICL"}
+TITLES = {"bic": "BIC", "aic": "AIC", "aicc": "AICc", "icl": "ICL", "cv": "cross-validated log-likelihood"}
+LARGER_IS_BETTER = ("cv",)
+MARKERS = "osD^vP"
 ELLIPSES = "ellipses: 1 and 2 standard deviations"
 MANY = 20_000  # points of a scatter; above it a two-dimensional histogram, or a subsample
 
@@ -108,6 +110,30 @@ def draw_samples(ax, X, colors, label=None):
     ax.scatter(*X.T, s=point_size(len(X)), c=colors, alpha=0.6, lw=0, rasterized=len(X) > 2000)
 
 
+def draw_criterion(ax, rows, name, types, styles):
+    """A criterion against the number of components, a line a covariance type; returns the best row.
+
+    Hollow points had not converged; crosses are spurious, and never the best.
+    """
+    sound = [row for row in rows if not row.get("spurious")] or rows
+    best = (max if name in LARGER_IS_BETTER else min)(sound, key=lambda row: row[name])
+    for covariance_type in types:
+        line = [row for row in rows if row["covariance_type"] == covariance_type]
+        line.sort(key=lambda row: row["n_components"])
+        k, y = [row["n_components"] for row in line], [row[name] for row in line]
+        style = styles[covariance_type]
+        ax.plot(k, y, **style)
+        for pending, mark in (
+            ([not row.get("converged", True) for row in line], {"marker": style["marker"], "mfc": "white"}),
+            ([bool(row.get("spurious")) for row in line], {"marker": "x", "ms": 9, "mew": 1.8, "color": INK}),
+        ):
+            ax.plot(np.array(k)[pending], np.array(y)[pending], ls="", zorder=3,
+                    **{"ms": style["ms"], "color": style["color"]} | mark)
+        if best in line:
+            ax.plot(best["n_components"], best[name], marker="*", ms=17, color=style["color"], mec=INK, zorder=4)
+    return best
+
+
 # ---- numbers behind the drawing ----------------------------------------------------------------------------
 
 
@@ -155,6 +181,16 @@ def evaluate_plane(estimator, window, n_points=150):
     gx, gy = (np.linspace(*limits, n_points) for limits in window)
     points = np.column_stack([axis.ravel() for axis in np.meshgrid(gx, gy)])
     return gx, gy, np.asarray(estimator.score_samples(points)).reshape(n_points, n_points)
+
+
+def near_best(values, larger_is_better):
+    """Limits about the better values: a few hopeless ones must not flatten the rest."""
+    values = np.sort(-np.asarray(values) if larger_is_better else values)
+    best, middle = values[0], np.median(values)
+    worst = min(values[-1], best + 2.5 * (middle - best)) if middle > best else values[-1]
+    pad = 0.08 * (worst - best) or 0.5
+    low, high = best - pad, worst + pad
+    return (-high, -low) if larger_is_better else (low, high)
 
 
 def _window(values, weights=None, reach=0.0):

@@ -53,7 +53,7 @@ def variances(X, sample_weight=None, *, n_threads=None):
 
 def initial_parameters(
     X, covariance_type, n_components, method, rng, *, scale, sample_weight=None, ridge=None, centers=None,
-    n_threads=None,
+    n_threads=None, shared=None,
 ):
     """Parameters from a first partition of at most a few ten thousand samples.
 
@@ -72,6 +72,9 @@ def initial_parameters(
         Centres to use instead of the method's.
     n_threads : int, optional
         The result does not depend on it.
+    shared : callable, optional
+        Takes a key and a function that makes a partition; a partition is the same for all covariance types, so it need
+        be made only once for each generator, which has to be fresh.
     """
     index = _subsample(*X.shape, n_components, sample_weight, rng)
     # a subsample is drawn in proportion to the weights, so it has none itself
@@ -96,22 +99,28 @@ def initial_parameters(
             return resp / resp.sum(axis=0)
 
         return maximize(origins, draw)
-    center = variances(chosen, weight, n_threads=n_threads)[0]
-    kmeans = _KMeans(chosen, center, scale, weight, n_components, n_threads)
-    iterations = 1
-    if centers is not None:
-        with np.errstate(over="ignore"):
-            centers = (centers - center) / scale
-    elif method == "random_from_data":
-        centers = kmeans.samples(rng.choice(len(chosen), n_components, replace=False))
-    else:
-        centers = kmeans.seeds(rng)
-        iterations = _LLOYD_ITERATIONS if method == "kmeans" else 1
-    kmeans.lloyd(centers, iterations)
-    origins = kmeans.means * scale + center
-    # cluster by cluster, a block of samples adds to few components
-    order = np.argsort(kmeans.labels, kind="stable")
-    return maximize(origins, kmeans.labels[order], order)
+
+    def partition():
+        center = variances(chosen, weight, n_threads=n_threads)[0]
+        kmeans = _KMeans(chosen, center, scale, weight, n_components, n_threads)
+        iterations = 1
+        if centers is not None:
+            with np.errstate(over="ignore"):
+                first = (centers - center) / scale
+        elif method == "random_from_data":
+            first = kmeans.samples(rng.choice(len(chosen), n_components, replace=False))
+        else:
+            first = kmeans.seeds(rng)
+            iterations = _LLOYD_ITERATIONS if method == "kmeans" else 1
+        kmeans.lloyd(first, iterations)
+        # cluster by cluster, a block of samples adds to few components
+        order = np.argsort(kmeans.labels, kind="stable")
+        return kmeans.means * scale + center, kmeans.labels[order], order
+
+    if shared is None or centers is not None:
+        return maximize(*partition())
+    seed = rng.bit_generator.seed_seq
+    return maximize(*shared((n_components, method, str(seed.entropy), seed.spawn_key), partition))
 
 
 def _subsample(n, d, n_components, sample_weight, rng):

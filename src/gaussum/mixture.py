@@ -8,7 +8,7 @@ import numpy as np
 from gaussum import covariance, criteria, em, parallel
 from gaussum.initialize import INIT_PARAMS, initial_parameters
 from gaussum.likelihood import MixtureLikelihood
-from gaussum.mixture_base import BaseMixture
+from gaussum.mixture_base import BaseMixture, TrainingData
 from gaussum.parameters import MixtureParameters
 from gaussum.structures import structured_m_step
 from gaussum.validation import (
@@ -149,11 +149,13 @@ class GaussianMixture(BaseMixture):
         ValueError, TypeError
             Data or parameters that make no sense, or no start led to a mixture.
         """
-        X, weight = self._check_data(X, sample_weight)
+        shared = X.shared if isinstance(X, TrainingData) else None
+        data = TrainingData(*self._check_data(X, sample_weight)) if shared is None else X
+        X, weight = data.X, data.weight
         n_positive = X.shape[0] if weight is None else np.count_nonzero(weight)
         self.check_parameters(n_positive, weight is not None)
         rng = check_random_state(self.random_state)
-        mean, variance = self._reference_moments(X, weight)
+        mean, variance = data.shared("moments", partial(self._reference_moments, X, weight))
         mean_weight = 1.0 if weight is None else weight.sum() / n_positive
         ridge = max(self.reg_covar, _ROUNDING_MASS) * mean_weight * variance
         m_step = structured_m_step(self.covariance_type, self.n_components, X.shape[1], ridge)
@@ -167,7 +169,7 @@ class GaussianMixture(BaseMixture):
         else:
             scale = np.sqrt(variance)
             starts = [
-                partial(self._start, X, weight, method, start_rng, scale, ridge)
+                partial(self._start, X, weight, method, start_rng, scale, ridge, shared)
                 for method, start_rng in zip(self._methods(), rng.spawn(self.n_init), strict=True)
             ]
         if m_step is not None:
@@ -213,7 +215,7 @@ class GaussianMixture(BaseMixture):
         K = self.n_components
         return self.means_.shape == (K, n_features) and self._letters() == covariance.letters(self.covariance_type)
 
-    def _start(self, X, weight, method, rng, scale, ridge):
+    def _start(self, X, weight, method, rng, scale, ridge, shared=None):
         K, d, kind = self.n_components, X.shape[1], covariance.kernel_type(self.covariance_type)
         given = [a is not None for a in (self.weights_init, self.means_init, self.precisions_init)]
         weights = means = chol = None
@@ -233,7 +235,7 @@ class GaussianMixture(BaseMixture):
         if not all(given):
             first = initial_parameters(
                 X, kind, K, method, rng, scale=scale, sample_weight=weight, ridge=ridge, centers=means,
-                n_threads=self.n_threads,
+                n_threads=self.n_threads, shared=shared,
             )
             weights = first.weights if weights is None else weights
             means = first.means if means is None else means

@@ -1,5 +1,7 @@
 """What the mixtures share: the data they are fitted to, and all that a fitted one can do."""
 
+import threading
+
 import numpy as np
 
 from gaussum import covariance
@@ -11,6 +13,33 @@ from gaussum.validation import check_integer, check_random_state, check_samples,
 
 # Below this, squares of differences lose digits to underflow.
 _SMALLEST_VARIANCE = 1e-280
+
+
+class TrainingData:
+    """Samples that have been checked, and what the fits to them can share.
+
+    `fit` takes it in place of samples and weights, so that many fits check and prepare them once.
+
+    Parameters
+    ----------
+    X : ndarray of float32 or float64, shape (n_samples, n_features)
+    weight : ndarray of float64, shape (n_samples,), or None
+    """
+
+    def __init__(self, X, weight):
+        self.X = X
+        self.weight = weight
+        self._lock = threading.Lock()
+        self._made = {}
+
+    def shared(self, key, make):
+        """What `make()` gives, made once a key: it must depend on the samples and the key alone."""
+        with self._lock:
+            lock, made = self._made.setdefault(key, (threading.Lock(), []))
+        with lock:
+            if not made:
+                made.append(make())
+            return made[0]
 
 
 class BaseMixture(Estimator):

@@ -11,7 +11,9 @@ import numpy as np
 
 from gaussum import drawing
 from gaussum.base import shape_name
-from gaussum.drawing import BLUES, COLORS, DASHES, ELLIPSES, GREY, GREYS, INK, MANY, TITLES
+from gaussum.drawing import (
+    BLUES, COLORS, DASHES, ELLIPSES, GREY, GREYS, INK, LARGER_IS_BETTER, MANY, MARKERS, PALE, TITLES,
+)
 from gaussum.validation import check_choice, check_integer, check_number
 
 
@@ -217,13 +219,14 @@ def criteria(result, criteria=("bic", "aic"), ax=None):
     Parameters
     ----------
     result : SelectionResult, or its table (a list of dicts)
-    criteria : sequence of "bic", "aic", "aicc", "icl", or one of them
+    criteria : sequence of "bic", "aic", "aicc", "icl", or one of them, or "cv"
     ax : matplotlib.axes.Axes, optional
 
     Returns
     -------
     matplotlib.axes.Axes
-        One line a criterion and covariance type; hollow points are fits that had not converged.
+        One line a criterion and covariance type; hollow points are fits that had not converged, crosses spurious
+        optima. With many covariance types, values far from the best are left out.
 
     Raises
     ------
@@ -244,45 +247,249 @@ def criteria(result, criteria=("bic", "aic"), ax=None):
     for name in names:
         check_choice(name, "criteria", tuple(TITLES))
     if not names:
-        raise ValueError("criteria is empty; expected at least one of 'bic', 'aic', 'aicc', 'icl'")
-    table = getattr(result, "table", result)
-    if not isinstance(table, (list, tuple)) or not all(isinstance(row, dict) for row in table):
-        raise TypeError(f"result is {shape_name(result)}; expected a SelectionResult or its table")
-    rows = {name: [row for row in table if math.isfinite(row.get(name, math.nan))] for name in names}
-    for name in names:
-        if not rows[name]:
-            raise ValueError(f"result holds no finite {name!r}; expected at least one fit that has it")
-    types = list(dict.fromkeys(row["covariance_type"] for row in table))
+        raise ValueError("criteria is empty; expected at least one of 'bic', 'aic', 'aicc', 'icl', 'cv'")
+    if len(set(names) - set(LARGER_IS_BETTER)) not in (0, len(names)):
+        raise ValueError(f"criteria is {names}; 'cv' has a scale of its own, so expected it alone")
+    rows = _rows(result, names)
+    types = list(dict.fromkeys(row["covariance_type"] for row in _table(result)))
     ax = drawing.own_axes(ax)
+    several = len(types) > 1
     for i, name in enumerate(names):
-        style = dict(ls=DASHES[i], marker="osD^"[i], ms=5.5, lw=1.6)
-        best = min(rows[name], key=lambda row: row[name])
-        chosen = f"{best['n_components']}" + (f", {best['covariance_type']}" if len(types) > 1 else "")
-        color = INK if len(types) > 1 else COLORS[i]
-        ax.plot([], [], color=color, label=f"{TITLES[name]}: best {chosen}", **style)
-        for t, covariance_type in enumerate(types):
-            line = [r for r in rows[name] if r["covariance_type"] == covariance_type]
-            line.sort(key=lambda row: row["n_components"])
-            k, y = [r["n_components"] for r in line], [r[name] for r in line]
-            color = COLORS[(t if len(types) > 1 else i) % len(COLORS)]
-            ax.plot(k, y, color=color, **style)
-            pending = [j for j, r in enumerate(line) if not r.get("converged", True)]
-            ax.plot([k[j] for j in pending], [y[j] for j in pending], ls="", marker=style["marker"], ms=5.5,
-                    color=color, mfc="white", zorder=3)
-            if best in line:
-                ax.plot(best["n_components"], best[name], marker="*", ms=17, color=color, mec=INK, zorder=4)
-    for t, covariance_type in enumerate(types if len(types) > 1 else ()):
-        ax.plot([], [], color=COLORS[t % len(COLORS)], lw=4, label=covariance_type)
-    ax.plot([], [], ls="", marker="*", ms=11, color="white", mec=INK, label="best (smallest)")
-    if not all(row.get("converged", True) for name in names for row in rows[name]):
-        ax.plot([], [], ls="", marker="o", ms=5.5, color=INK, mfc="white", label="not converged")
+        styles = {}
+        for t, kind in enumerate(types):
+            style = i if len(names) > 1 else t // len(COLORS)
+            styles[kind] = dict(ls=DASHES[style % len(DASHES)], marker=MARKERS[style % len(MARKERS)], ms=5.5, lw=1.6,
+                                color=COLORS[(t if several else i) % len(COLORS)])
+        key, = ax.plot([], [], **styles[types[0]] | ({"color": INK} if several else {}))
+        best = drawing.draw_criterion(ax, rows[name], name, types, styles)
+        chosen = f"{best['n_components']}" + (f", {best['covariance_type']}" if several else "")
+        key.set_label(f"{TITLES[name]}: best {chosen}")
+    for kind in types if several else ():
+        look = styles[kind] if len(names) == 1 else {"color": styles[kind]["color"], "lw": 4}
+        ax.plot([], [], label=kind, **look)
+    _explain_marks(ax, rows, names)
     ax.xaxis.get_major_locator().set_params(integer=True)
-    ax.set(xlabel="number of components", ylabel="criterion (smaller is better)")
+    larger = names[0] in LARGER_IS_BETTER
+    label = "mean log-likelihood (unseen samples)" if larger else "criterion (smaller is better)"
+    ax.set(xlabel="number of components", ylabel=label)
     ax.margins(y=0.08)
     ax.grid(axis="y", color="#EEEEEE")
     ax.set_axisbelow(True)
+    if len(types) > len(COLORS):
+        values = [row[name] for name in names for row in rows[name]]
+        ax.set_ylim(drawing.near_best(values, larger))
     ax.set_ylim(ax.get_ylim())
     return drawing.finish(ax)
+
+
+def selection(result, *, n_top=8):
+    """Draw every criterion of a selection in a panel of its own, and the best few candidates.
+
+    In each panel the criterion against the number of components, a line a covariance type, with the best marked; values
+    far from the best are left out. In the last one, how much worse than the best the best few candidates are, by the
+    criterion that chose.
+
+    Parameters
+    ----------
+    result : SelectionResult
+    n_top : int
+        Candidates in the last panel, at most.
+
+    Returns
+    -------
+    ndarray of matplotlib.axes.Axes, shape (n_criteria + 1,)
+        Of a new figure.
+
+    Raises
+    ------
+    TypeError, ValueError
+        `result` is no SelectionResult; a bad number.
+    ImportError
+        matplotlib is missing.
+
+    Examples
+    --------
+    >>> import gaussum
+    >>> x = [0.0, 0.1, 0.3, 4.8, 5.0, 5.1, 5.2]
+    >>> result = gaussum.select_mixture(x, [1, 2], ["full", "tied"], random_state=0)
+    >>> [ax.get_title() for ax in gaussum.plot.selection(result)]
+    ['BIC: 2, tied', 'AIC: 2, tied', 'AICc: 2, tied', 'ICL: 2, tied', 'best 4 by BIC']
+    """
+    if not hasattr(result, "top"):
+        raise TypeError(f"result is {shape_name(result)}; expected a SelectionResult")
+    top = result.top(n_top)
+    types = list(dict.fromkeys(row["covariance_type"] for row in result.table))
+    finite = [name for name in result.criteria if any(math.isfinite(row[name]) for row in result.table)]
+    rows = _rows(result, finite)
+    styles = {
+        kind: dict(color=COLORS[t % len(COLORS)], ls=DASHES[t // len(COLORS) % 4],
+                   marker=MARKERS[t // len(COLORS) % len(MARKERS)], ms=4.5, lw=1.5)
+        for t, kind in enumerate(types)
+    }
+    n_panels = len(finite) + 1
+    n_columns = 3 if n_panels > 4 else 2
+    n_rows = -(-n_panels // n_columns)
+    size = (4.2 * n_columns, 3.4 * n_rows + 0.5)
+    figure, grid = drawing.pyplot().subplots(n_rows, n_columns, figsize=size, squeeze=False, layout="constrained")
+    panels = grid.ravel()
+    for ax in panels[n_panels:]:
+        ax.remove()
+    panels = panels[:n_panels]
+    for ax, name in zip(panels, finite, strict=False):
+        best = drawing.draw_criterion(ax, rows[name], name, types, styles)
+        chosen = f"{best['n_components']}" + (f", {best['covariance_type']}" if len(types) > 1 else "")
+        ax.set_title(f"{TITLES[name]}: {chosen}", fontsize="medium")
+        ax.set_ylim(drawing.near_best([row[name] for row in rows[name]], name in LARGER_IS_BETTER))
+        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.set_xlabel("number of components")
+        ax.grid(axis="y", color="#EEEEEE")
+    ax = panels[-1]
+    for i, row in enumerate(top):
+        style = styles[row["covariance_type"]]
+        ax.plot([0, row["difference"]], [i, i], color=style["color"], lw=1.5, ls=style["ls"])
+        ax.plot(row["difference"], i, ls="", marker="*" if i == 0 else style["marker"], ms=14 if i == 0 else 7,
+                color=style["color"], mec=INK)
+    ax.set_yticks(range(len(top)), [f"{row['n_components']}, {row['covariance_type']}" for row in top])
+    ax.invert_yaxis()
+    ax.set_title(f"best {len(top)} by {TITLES[result.criterion]}", fontsize="medium")
+    ax.set_xlabel("worse than the best by")
+    ax.grid(axis="x", color="#EEEEEE")
+    for ax in panels:
+        ax.set_axisbelow(True)
+        ax.spines[["top", "right"]].set_visible(False)
+    for kind in types if len(types) > 1 else ():
+        panels[0].plot([], [], label=kind, **styles[kind])
+    _explain_marks(panels[0], rows, finite)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=8, frameon=False,
+                  fontsize="small")
+    return panels
+
+
+def bootstrap(test, *, axes=None):
+    """Draw the bootstrap tests for the number of components: replicates of the statistic, and that of the data.
+
+    Parameters
+    ----------
+    test : BootstrapTest
+    axes : sequence of matplotlib.axes.Axes, optional
+        One a hypothesis; by default of a new figure.
+
+    Returns
+    -------
+    ndarray of matplotlib.axes.Axes, shape (n_hypotheses,)
+
+    Raises
+    ------
+    TypeError, ValueError
+        `test` is no BootstrapTest; too few axes.
+    ImportError
+        matplotlib is missing.
+
+    Examples
+    --------
+    >>> import gaussum
+    >>> x = [0.0, 0.1, 0.3, 0.7, 4.8, 5.0, 5.1, 5.3]
+    >>> test = gaussum.bootstrap_test(x, 2, n_bootstrap=19, n_init=1, random_state=0)
+    >>> len(gaussum.plot.bootstrap(test))
+    1
+    """
+    if not hasattr(test, "replicates"):
+        raise TypeError(f"test is {shape_name(test)}; expected a BootstrapTest")
+    n = len(test.table)
+    if axes is None:
+        n_columns = min(n, 3)
+        size = (4.2 * n_columns, 3.2 * -(-n // n_columns))
+        grid = drawing.pyplot().subplots(-(-n // n_columns), n_columns, figsize=size, squeeze=False,
+                                         layout="constrained")[1].ravel()
+        for ax in grid[n:]:
+            ax.remove()
+        axes = grid[:n]
+    axes = np.ravel(axes)
+    if len(axes) != n:
+        raise ValueError(f"axes holds {len(axes)}; expected {n}, one a hypothesis")
+    for ax, row, replicates in zip(axes, test.table, test.replicates, strict=True):
+        found = replicates[np.isfinite(replicates)]
+        color = COLORS[4] if row["p_value"] <= test.level else COLORS[0]
+        ax.hist(found, bins=max(5, min(40, round(2 * math.sqrt(len(found) + 1)))), color=PALE,
+                label=f"replicates ({len(found)})")
+        ax.axvline(row["statistic"], color=color, lw=2, label=f"data: {row['statistic']:.4g}")
+        k = row["n_components"]
+        verdict = "rejected" if row["p_value"] <= test.level else "not rejected"
+        ax.set_title(f"{k} against {k + 1}: p = {row['p_value']:.3g}, {verdict}", fontsize="medium")
+        ax.set_xlabel("likelihood-ratio statistic")
+        drawing.finish(ax)
+    return axes
+
+
+def entropy(merging, *, ax=None):
+    """Draw the entropy of the classification against the number of clusters, with the elbow's two lines.
+
+    Parameters
+    ----------
+    merging : ComponentMerging
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    TypeError
+        `merging` is no ComponentMerging.
+    ImportError
+        matplotlib is missing.
+
+    Examples
+    --------
+    >>> import gaussum
+    >>> x = [0.0, 0.1, 0.3, 0.7, 4.8, 5.0, 5.1, 5.3]
+    >>> mixture = gaussum.GaussianMixture(3, random_state=0).fit(x)
+    >>> gaussum.plot.entropy(gaussum.merge_components(mixture, x)).get_xlabel()
+    'number of clusters'
+    """
+    if not hasattr(merging, "entropies"):
+        raise TypeError(f"merging is {shape_name(merging)}; expected a ComponentMerging")
+    values, K, elbow = merging.entropies, merging.n_components, merging.n_clusters_
+    ax = drawing.own_axes(ax)
+    n = np.arange(1, K + 1)
+    if K > 2:
+        for part in (slice(0, elbow), slice(elbow - 1, K)):
+            line = np.polyfit(n[part], values[part], 1) if len(n[part]) > 1 else [0.0, values[elbow - 1]]
+            ax.plot(n[part], np.polyval(line, n[part]), color=GREY, ls="--", lw=1.2)
+    ax.plot(n, values, color=COLORS[0], marker="o", ms=5.5, lw=1.6, label="entropy")
+    ax.plot(elbow, values[elbow - 1], marker="*", ms=17, ls="", color=COLORS[0], mec=INK, zorder=4,
+            label=f"elbow: {elbow} clusters")
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.set(xlabel="number of clusters", ylabel="entropy of the classification (nats)")
+    ax.grid(axis="y", color="#EEEEEE")
+    ax.set_axisbelow(True)
+    return drawing.finish(ax)
+
+
+def _table(result):
+    table = getattr(result, "table", result)
+    if not isinstance(table, (list, tuple)) or not all(isinstance(row, dict) for row in table):
+        raise TypeError(f"result is {shape_name(result)}; expected a SelectionResult or its table")
+    return table
+
+
+def _rows(result, names):
+    """The rows of a table that have a finite value, by criterion."""
+    rows = {name: [row for row in _table(result) if math.isfinite(row.get(name, math.nan))] for name in names}
+    for name in names:
+        if not rows[name]:
+            raise ValueError(f"result holds no finite {name!r}; expected at least one fit that has it")
+    return rows
+
+
+def _explain_marks(ax, rows, names):
+    ax.plot([], [], ls="", marker="*", ms=11, color="white", mec=INK, label="best")
+    shown = [row for name in names for row in rows[name]]
+    if not all(row.get("converged", True) for row in shown):
+        ax.plot([], [], ls="", marker="o", ms=5.5, color=INK, mfc="white", label="not converged")
+    if any(row.get("spurious") for row in shown):
+        ax.plot([], [], ls="", marker="x", ms=9, mew=1.8, color=INK, label="spurious optimum")
 
 
 def outliers(estimator, X, *, threshold=None, true_outliers=None, ax=None):
