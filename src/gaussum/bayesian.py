@@ -17,8 +17,8 @@ from gaussum.variational import Posterior, VariationalMStep
 
 WEIGHT_CONCENTRATION_PRIOR_TYPES = ("dirichlet_process", "dirichlet_distribution")
 
-# Even reg_covar=0 keeps the prior's covariance above the rounding of its sums.
-_ROUNDING_MASS = 1e-13
+# The smallest eigenvalue of the prior's correlations; with less, rounding decides where the bound ends.
+_THINNEST = 1e-10
 
 
 class BayesianGaussianMixture(BaseMixture):
@@ -126,7 +126,7 @@ class BayesianGaussianMixture(BaseMixture):
     >>> rng = np.random.default_rng(0)
     >>> x = np.concatenate([rng.normal(-4, 1, 500), rng.normal(4, 1, 500)])
     >>> mixture = BayesianGaussianMixture(5, weight_concentration_prior=1e-3, random_state=0).fit(x)
-    >>> (mixture.weights_ > 0.01).sum()
+    >>> int((mixture.weights_ > 0.01).sum())
     2
     """
 
@@ -183,14 +183,13 @@ class BayesianGaussianMixture(BaseMixture):
         rng = check_random_state(self.random_state)
         mean, variance = self._reference_moments(X, weight)
         prior = self._prior(X, weight, mean, variance)
-        ridge = max(self.reg_covar, _ROUNDING_MASS) * variance
         sticks = self.weight_concentration_prior_type == "dirichlet_process"
         likelihood = MixtureLikelihood(
             X, self.covariance_type, self.n_components, sample_weight=weight, n_threads=self.n_threads,
             spread=(mean, variance),
             m_step=VariationalMStep(
                 self.covariance_type, self.n_components, sticks,
-                **prior | {"covariance": self._regularized(prior["covariance"], ridge)},
+                **prior | {"covariance": self._regularized(prior["covariance"], variance)},
             ),
         )
         if self.warm_start and hasattr(self, "means_") and self._fits(X.shape[1], sticks):
@@ -245,11 +244,7 @@ class BayesianGaussianMixture(BaseMixture):
     def _prior(self, X, weight, mean, variance):
         """The prior as given or by default, under VariationalStep's names; the covariance is not regularised yet."""
         d = X.shape[1]
-        given = self.weight_concentration_prior, self.mean_precision_prior, self.degrees_of_freedom_prior
-        concentration, mean_precision, degrees_of_freedom = (
-            float(default if value is None else value)
-            for value, default in zip(given, (1.0 / self.n_components, 1.0, d), strict=True)
-        )
+        degrees_of_freedom = self._given("degrees_of_freedom_prior", d)
         check_number(degrees_of_freedom, "degrees_of_freedom_prior", minimum=d - 1, open_minimum=True)
         center = mean
         if self.mean_prior is not None:
@@ -260,9 +255,15 @@ class BayesianGaussianMixture(BaseMixture):
                 j = int(np.argmax(far))
                 raise ValueError(f"mean_prior is {center[j]:g} for column {j}; expected a number nearer to the data")
         return {
-            "concentration": concentration, "mean_precision": mean_precision, "mean": center,
-            "degrees_of_freedom": degrees_of_freedom, "covariance": self._prior_covariance(X, weight, mean, variance),
+            "concentration": float(self._given("weight_concentration_prior", 1.0 / self.n_components)),
+            "mean_precision": float(self._given("mean_precision_prior", 1.0)), "mean": center,
+            "degrees_of_freedom": float(degrees_of_freedom),
+            "covariance": self._prior_covariance(X, weight, mean, variance),
         }
+
+    def _given(self, name, default):
+        value = getattr(self, name)
+        return default if value is None else value
 
     def _prior_covariance(self, X, weight, mean, variance):
         """As given, or the data's, of the shape that VariationalStep expects."""
@@ -279,23 +280,25 @@ class BayesianGaussianMixture(BaseMixture):
         if not matrix:
             return unbiased * (variance if self.covariance_type == "diag" else variance.mean(keepdims=True))
         one = MixtureLikelihood(X, "full", 1, sample_weight=weight, n_threads=self.n_threads)
-        sd = np.sqrt(variance)
-        scatter = one.statistics(MixtureParameters.from_precisions_chol("full", np.ones(1), mean[None], np.diag(1 / sd)[None]))
-        upper = np.triu(scatter.second[0], 1)
-        diagonal = np.maximum(np.diagonal(scatter.second[0]), 0.0)
-        return (upper + upper.T + np.diag(diagonal)) * (unbiased / scatter.total_weight)
+        chol = np.diag(variance**-0.5)[np.newaxis]
+        statistics = one.statistics(MixtureParameters.from_precisions_chol("full", np.ones(1), mean[np.newaxis], chol))
+        upper = np.triu(statistics.second[0]) / statistics.total_weight
+        diagonal = np.diagonal(upper)
+        # the yardstick of a constant feature takes the place of its variance
+        diagonal = np.where(diagonal > 0, diagonal, variance)
+        return unbiased * (np.triu(upper, 1) + np.triu(upper, 1).T + np.diag(diagonal))
 
-    def _regularized(self, matrix, ridge):
-        """The prior's covariance with reg_covar's scatter: more of it, where rounding asks for that."""
+    def _regularized(self, matrix, variance):
+        """The prior's covariance with reg_covar's scatter, and more of it where it is too thin for doubles."""
+        mass = self.reg_covar
         if self.covariance_type not in ("full", "tied"):
-            return matrix + (ridge if self.covariance_type == "diag" else ridge.mean())
+            return matrix + mass * (variance if self.covariance_type == "diag" else variance.mean())
         while True:
-            sum_ = matrix + np.diag(ridge)
-            try:
-                np.linalg.cholesky(sum_)
-                return sum_
-            except np.linalg.LinAlgError:
-                ridge = 10.0 * ridge
+            total = matrix + mass * np.diag(variance)
+            sd = np.sqrt(np.diagonal(total))
+            if np.linalg.eigvalsh(total / sd / sd[:, np.newaxis])[0] > _THINNEST:
+                return total
+            mass = max(10.0 * mass, _THINNEST)
 
     def _start(self, likelihood, method, rng, mean, variance):
         """The posterior given the responsibilities of a first mixture, whose components hold the data's scatter too."""

@@ -60,8 +60,12 @@ class VariationalMStep:
         _, K, d = self._shape
         covariances, hyper = np.empty(self._second_shape), np.empty((4, K))
         buffer = np.empty(2 * K + K * d + covariances.size)
-        self._step.update(statistics.buffer, statistics.origins, buffer, covariances.reshape(-1), hyper)
-        return Posterior(*self._shape, buffer, covariances, hyper)
+        sound = self._step.update(statistics.buffer, statistics.origins, buffer, covariances.reshape(-1), hyper)
+        posterior = Posterior(*self._shape, buffer, covariances, hyper)
+        if not sound:
+            # numbers have overflown: there is nothing to go on from
+            posterior.log_det[:] = np.nan
+        return posterior
 
     def penalty(self, posterior):
         """The divergence of the posterior from the prior."""
