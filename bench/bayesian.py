@@ -168,10 +168,9 @@ class BayesCase:
     def contenders(self, names, threads=None):
         """gaussum, scikit-learn and NumPy, all from the same start."""
         X, start, prior = self.data()
-        runs, trials = self._runs(names, X, start, prior, threads), None
-        if self.n >= MANY:
-            trials = self._runs(names, X[: self.n // 10], start, prior, threads)
-        return {name: iteration_contender(run, name in OWN_THREADS, (trials or runs)[name]) for name, run in runs.items()}
+        runs = self._runs(names, X, start, prior, threads)
+        trials = self._runs(names, X[: self.n // 10], start, prior, threads) if self.n >= MANY else runs
+        return {name: iteration_contender(run, name in OWN_THREADS, trials[name]) for name, run in runs.items()}
 
     def _runs(self, names, X, start, prior, threads):
         runs = {}

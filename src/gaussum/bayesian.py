@@ -112,12 +112,12 @@ class BayesianGaussianMixture(BaseMixture):
     -----
     The covariance types share one model, precisions Lambda_k ~ Wishart, and differ in the posteriors q(Lambda_k) they
     allow: Wishart distributions, the same for all components ("tied"), or with a scale matrix that is diagonal
-    ("diag") or a multiple of the identity ("spherical"). So `lower_bound_` bounds the same evidence, for priors that
-    allow it, and the iterations are scikit-learn's, whose updates are the best within these families.
+    ("diag") or a multiple of the identity ("spherical"). Within these families the iterations, which are
+    scikit-learn's, take the best posterior each time, so the bound never falls.
 
     `predict_proba` gives the responsibilities of the last E-step, and `score_samples` its log density, that of
     expected logarithms, both as scikit-learn's. That density is a little below the mixture of the expected parameters
-    and adds up to a little less than 1: by some d / (2 n_k) for a component of n_k samples.
+    and adds up to a little less than 1: by some (d + 1)(d + 2) / (4 n_k) for a component of n_k samples.
 
     Examples
     --------

@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
-"""The arithmetic of variational Bayes for mixtures: statistics -> posterior -> what the E-step reads, and the divergence.
+"""The arithmetic of variational Bayes for mixtures: statistics -> posterior -> what the E-step reads; the divergence.
 
 The prior, and the posterior q, which has the same form (Bishop 2006, section 10.2; Blei and Jordan 2006):
 
