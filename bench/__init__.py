@@ -8,6 +8,7 @@ WRONG, shows no time, and makes the exit status 1. Peers that are not installed 
     solvers.py         the data, and each library's EM
     mixtures.py        EM iterations, whole fits
     selection.py       the number of components chosen by BIC
+    bayesian.py        iterations of variational Bayes
     predictions.py     log densities, labels and responsibilities under a mixture
     kernel_density.py  direct Gaussian sums
     threads.py         EM iterations on one thread and on more

@@ -1,5 +1,6 @@
 """Which cases `python -m bench` runs, in this order."""
 
+from bench.bayesian import BayesCase
 from bench.builds import BuildsCase
 from bench.kernel_density import KDECase
 from bench.limits import LimitsCase
@@ -25,6 +26,8 @@ SIMPLER = [EMCase(n, d, K, structure) for n, d, K in ((200_000, 10, 16), (50_000
            for structure in ("tied", "spherical")]
 SINGLE = [EMCase(case.n, case.d, case.K, dtype="float32") for case in (EM[2], EM[4], EM[6])]
 GRID = [EMCase(200_000, 2, 256, spacing=spacing) for spacing in (20.0, 1.0)]
+BAYES = [BayesCase(4_600, 1, 4), BayesCase(1_000_000, 2, 8)]
+BAYES += [BayesCase(200_000, 10, 16, structure) for structure in ("full", "tied", "diag", "spherical")]
 PREDICTION = [PredictionCase(n, d, K, method) for n, d, K in ((1_000_000, 2, 8), (200_000, 10, 16))
               for method in METHODS]
 FIT = [FitCase(4_600, 1, 4), FitCase(1_000_000, 2, 8)]
@@ -36,8 +39,8 @@ KDE = [
 ]
 THREADS = [ThreadsCase(case) for case in EM[1:]]
 OTHERS = [BuildsCase([*EM, KDE[0], KDE[2]]), LimitsCase(EM), MemoryCase(1_000_000, 2, 8)]
-CASES = [*EM, *SIMPLER, *SINGLE, *GRID, *PREDICTION, *FIT, *SELECTION, *KDE, *THREADS, *OTHERS]
-QUICK = [EM[0], EM[2], EM[4], EM[6], SIMPLER[0], SINGLE[0], GRID[0], *PREDICTION[:3]]
+CASES = [*EM, *SIMPLER, *SINGLE, *GRID, *BAYES, *PREDICTION, *FIT, *SELECTION, *KDE, *THREADS, *OTHERS]
+QUICK = [EM[0], EM[2], EM[4], EM[6], SIMPLER[0], SINGLE[0], GRID[0], *BAYES[:3], *PREDICTION[:3]]
 QUICK += [*FIT, *SELECTION, *KDE[::2], THREADS[1], *OTHERS]
 
 THIRDS = [10**exponent * digit for exponent in range(3, 7) for digit in (1, 3)]

@@ -19,7 +19,7 @@ pytestmark = [
 def bench(monkeypatch):
     monkeypatch.syspath_prepend(ROOT)
     names = ("mixtures", "predictions", "kernel_density", "threads", "limits", "scaling", "picture", "cases", "builds")
-    names += ("selection", "timing", "report", "solvers", "reference", "__main__")
+    names += ("selection", "bayesian", "timing", "report", "solvers", "reference", "__main__")
     modules = {name.strip("_"): importlib.import_module(f"bench.{name}") for name in names}
     return SimpleNamespace(**modules)
 
@@ -33,6 +33,10 @@ def small(bench, monkeypatch):
         bench.mixtures.EMCase(500, 2, 2, "spherical"),
         bench.mixtures.EMCase(500, 2, 3, dtype="float32"),
         bench.mixtures.EMCase(500, 2, 9, spacing=20.0),
+        bench.bayesian.BayesCase(500, 2, 3),
+        bench.bayesian.BayesCase(500, 3, 2, "tied"),
+        bench.bayesian.BayesCase(500, 3, 2, "diag"),
+        bench.bayesian.BayesCase(500, 1, 2, "spherical"),
         bench.predictions.PredictionCase(500, 2, 3),
         bench.predictions.PredictionCase(500, 2, 3, "predict"),
         bench.predictions.PredictionCase(500, 2, 3, "predict_proba"),

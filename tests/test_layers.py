@@ -16,14 +16,15 @@ kernels.lapack kernels.real kernels.lanes kernels.coordinates kernels._cpu kerne
 kernels.vec kernels.tiles kernels.moments
 kernels.estep kernels.mstep kernels.separation kernels.gauss_sum kernels.kmeans kernels
 base validation criteria progress
-samples covariance initial_pass mixture_pass single_pass skipping_pass quasi_newton sum_pass rotations parallel
+samples covariance initial_pass mixture_pass single_pass skipping_pass quasi_newton sum_pass rotations variational_step
+parallel
 statistics parameters orientation
 structures
-skipping likelihood acceleration
+variational skipping likelihood acceleration
 initialize em
 bandwidth summation
 mixture_base
-mixture kde
+mixture kde bayesian
 selection bootstrap merging outliers
 gaussum
 drawing plot files

@@ -4,6 +4,7 @@ import importlib
 from importlib.metadata import version as _version
 
 from gaussum.base import NotFittedError
+from gaussum.bayesian import BayesianGaussianMixture
 from gaussum.bootstrap import BootstrapTest, bootstrap_test
 from gaussum.em import ConvergenceWarning
 from gaussum.kde import KernelDensity
@@ -17,6 +18,7 @@ from gaussum.selection import SelectionResult, select_mixture
 __version__ = _version("gaussum")
 
 __all__ = [
+    "BayesianGaussianMixture",
     "BootstrapTest",
     "CollapsedComponentWarning",
     "ComponentMerging",

@@ -56,7 +56,7 @@ class EMResult:
     remaining: float
 
 
-def best_of(likelihood, starts, *, report=None, callback=None, **options):
+def best_of(likelihood, starts, *, report=None, callback=None, objective=None, **options):
     """Run EM from several starts and return the EMResult with the highest objective.
 
     Small problems run side by side, with the same results.
@@ -70,6 +70,8 @@ def best_of(likelihood, starts, *, report=None, callback=None, **options):
         Takes a line of text a start, in their order.
     callback : callable, optional
         Called with (iteration, objective); the starts then run one after the other.
+    objective : str, optional
+        What messages call the objective, where it is no mean log-likelihood.
     **options
         Of `maximize`.
 
@@ -96,7 +98,9 @@ def best_of(likelihood, starts, *, report=None, callback=None, **options):
             return
         if report is not None:
             state = "converged" if result.converged else "not converged"
-            reached = f"mean log-likelihood {result.log_likelihood:.9g}"
+            reached = f"{objective} {result.objectives[-1]:.9g}"
+            if objective is None:
+                reached = f"mean log-likelihood {result.log_likelihood:.9g}"
             report(f"start {number}: {result.n_iter} iterations, {state}, {reached}")
         if best is None or result.objectives[-1] > best.objectives[-1]:
             best = result
@@ -107,7 +111,8 @@ def best_of(likelihood, starts, *, report=None, callback=None, **options):
     if not best.converged:
         gain = f"an estimated {best.remaining:.2g}" if math.isfinite(best.remaining) else "an unknown amount"
         parallel.warn(
-            f"the fit did not converge in max_iter={options['max_iter']} iterations; {gain} of mean log-likelihood is "
+            f"the fit did not converge in max_iter={options['max_iter']} iterations; {gain} of "
+            f"{objective or 'mean log-likelihood'} is "
             f"still to gain (tol={options['tol']:g}): raise max_iter or tol, or try another start",
             ConvergenceWarning,
         )

@@ -1,0 +1,72 @@
+"""Variational Bayes for mixtures, as an M-step of `MixtureLikelihood`: posteriors in the place of parameters."""
+
+import numpy as np
+
+from gaussum.covariance import second_shape
+from gaussum.parameters import MixtureParameters
+from gaussum.variational_step import VariationalStep, expected_parameters
+
+
+class Posterior(MixtureParameters):
+    """A posterior of a mixture's parameters, and the parameters under which the E-step is that of variational Bayes.
+
+    Attributes
+    ----------
+    hyper : ndarray, shape (4, n_components)
+        a_k and b_k, of the weights; beta_k, the samples behind each mean; nu_k, the degrees of freedom. See
+        gaussum.variational_step.
+    weights, means, covariances, precisions_chol : ndarray
+        Expected weights and means; the inverses of expected precisions, and their factors.
+    log_det : ndarray, shape (n_components,)
+        What makes log p_ik the expectation of log(pi_k N(x_i; mu_k, Lambda_k^-1)).
+    """
+
+    __slots__ = ("hyper",)
+
+    def __init__(self, covariance_type, n_components, n_features, buffer, covariances, hyper):
+        super().__init__(covariance_type, n_components, n_features, buffer, covariances)
+        self.hyper = hyper
+
+    @classmethod
+    def from_hyper(cls, covariance_type, sticks, hyper, means, precisions_chol):
+        """The posterior with these means and factors; `sticks` says that of a Dirichlet process."""
+        buffer = np.concatenate([np.empty(2 * len(means)), means.ravel(), precisions_chol.ravel()])
+        expected_parameters(covariance_type, means.shape[1], sticks, hyper, buffer)
+        return cls(covariance_type, *means.shape, buffer, None, hyper)
+
+
+class VariationalMStep:
+    """The M-step, and what the lower bound lacks of the E-step's log-likelihood.
+
+    Parameters
+    ----------
+    covariance_type : {"full", "tied", "diag", "spherical"}
+    n_components : int
+    sticks : bool
+        Whether the weights have a Dirichlet process prior.
+    **prior
+        Of gaussum.variational_step.VariationalStep.
+    """
+
+    def __init__(self, covariance_type, n_components, sticks, **prior):
+        d = len(prior["mean"])
+        self._shape = covariance_type, n_components, d
+        self._second_shape = second_shape(*self._shape)
+        self._step = VariationalStep(covariance_type, n_components, sticks, **prior)
+        self._scratch_size = d
+
+    def maximize(self, statistics):
+        """The posterior, given responsibilities."""
+        _, K, d = self._shape
+        covariances, hyper = np.empty(self._second_shape), np.empty((4, K))
+        buffer = np.empty(2 * K + K * d + covariances.size)
+        sound = self._step.update(statistics.buffer, statistics.origins, buffer, covariances.reshape(-1), hyper)
+        posterior = Posterior(*self._shape, buffer, covariances, hyper)
+        if not sound:
+            # numbers have overflown: there is nothing to go on from
+            posterior.log_det[:] = np.nan
+        return posterior
+
+    def penalty(self, posterior):
+        """The divergence of the posterior from the prior."""
+        return self._step.divergence(posterior.buffer, posterior.hyper, np.empty(self._scratch_size))
