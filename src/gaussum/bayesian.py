@@ -19,6 +19,8 @@ WEIGHT_CONCENTRATION_PRIOR_TYPES = ("dirichlet_process", "dirichlet_distribution
 
 # The smallest eigenvalue of the prior's correlations; with less, rounding decides where the bound ends.
 _THINNEST = 1e-10
+# A better order of the sticks that brings no more than this is a matter of rounding.
+_LEAST_GAIN = 1e-12
 
 
 class BayesianGaussianMixture(BaseMixture):
@@ -206,11 +208,13 @@ class BayesianGaussianMixture(BaseMixture):
             # in a better order of the sticks the same components have a higher bound, and there is more to gain
             start = partial(self._reordered, likelihood, result.parameters)
             after = self._best_of(likelihood, [start], callback and _later(callback, result.n_iter))
-            if not after.objectives[-1] > result.objectives[-1]:
+            gain = after.objectives[-1] - result.objectives[-1]
+            if gain > 0:
+                after.objectives[:0] = result.objectives
+                after.n_iter += result.n_iter
+                result = after
+            if not gain > max(self.tol, _LEAST_GAIN):
                 break
-            after.objectives[:0] = result.objectives
-            after.n_iter += result.n_iter
-            result = after
         self._store(result, prior, sticks, X.shape[1])
         return self
 
