@@ -1,6 +1,7 @@
 """BayesianGaussianMixture: the bound, scikit-learn's iterations, a twin in NumPy, and scikit-learn's conventions."""
 
 import copy
+import itertools
 import pickle
 import warnings
 
@@ -14,13 +15,13 @@ from scipy.special import betaln, digamma, gammaln, logsumexp, multigammaln
 
 from gaussum import (
     BayesianGaussianMixture, CollapsedComponentWarning, ConvergenceWarning, GaussianMixture, NotFittedError,
-    OutlierDetector, plot,
+    OutlierDetector, bayesian, plot,
 )
 from gaussum.bayesian import WEIGHT_CONCENTRATION_PRIOR_TYPES
 from gaussum.covariance import COVARIANCE_TYPES
 from gaussum.initialize import INIT_PARAMS
 from gaussum.likelihood import MixtureLikelihood
-from gaussum.variational import VariationalMStep
+from gaussum.variational import VariationalMStep, by_size
 from gaussum.variational_step import VariationalStep
 from test_mixture_input import ODD
 
@@ -274,6 +275,45 @@ def test_components_that_are_not_needed_vanish():
         assert (mixture.weights_ > 1e-2).sum() == 2
     spread = fitted(X, 8, weight_concentration_prior_type=prior_type, weight_concentration_prior=1e4)
     assert (spread.weights_ > 1e-2).sum() == 8
+
+
+@each_structure
+def test_sticks_end_in_their_best_order(covariance_type, faithful, monkeypatch):
+    params = {"covariance_type": covariance_type, "init_params": "k-means++"}
+    bounds, seen = [], []
+    for seed in range(6):
+        seen.clear()
+        mixture = BayesianGaussianMixture(6, random_state=seed, **params).fit(
+            faithful, callback=lambda *a: seen.append(a)
+        )
+        assert [i for i, _ in seen] == list(range(1, mixture.n_iter_ + 1))
+        assert [bound for _, bound in seen] == mixture.lower_bounds_
+        assert (np.diff(mixture.weight_concentration_[0]) <= 1e-6 * len(faithful)).all()
+        assert (np.diff(mixture.lower_bounds_) >= -1e-12 * np.abs(mixture.lower_bounds_[1:])).all()
+        assert mixture.converged_
+        bounds.append(mixture.lower_bound_)
+    monkeypatch.setattr(bayesian, "by_size", lambda statistics: statistics)
+    without = [BayesianGaussianMixture(6, random_state=seed, **params).fit(faithful).lower_bound_ for seed in range(6)]
+    assert np.mean(bounds) > np.mean(without)
+
+
+def test_no_order_of_the_sticks_is_better(faithful):
+    mixture = fitted(faithful, 4, max_iter=2000, tol=1e-10)
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, len(faithful)) + (rng.random(len(faithful)) < 0.3)
+    prior = {"concentration": 0.25, "mean_precision": 1.0, "mean": mixture.mean_prior_, "degrees_of_freedom": 2.0}
+    step = VariationalMStep("full", 4, True, covariance=mixture.covariance_prior_, **prior)
+    likelihood = MixtureLikelihood(faithful, "full", 4, m_step=step)
+    statistics = likelihood.partition_statistics(np.tile(faithful.mean(axis=0), (4, 1)), labels)
+    # of the bound, only the normaliser of the weights' posterior depends on the order, while labels stay
+    def normaliser(posterior):
+        a, b = posterior.hyper[:2]
+        return betaln(a, b).sum()
+
+    best = normaliser(step.maximize(by_size(statistics)))
+    for order in itertools.permutations(range(4)):
+        permuted = likelihood.partition_statistics(statistics.origins, np.array(order)[labels])
+        assert normaliser(step.maximize(permuted)) <= best + 1e-9
 
 
 def test_the_bound_chooses():

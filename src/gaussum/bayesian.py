@@ -13,12 +13,14 @@ from gaussum.validation import (
     check_array, check_choice, check_flag, check_integer, check_number, check_random_state, check_samples,
     check_weights,
 )
-from gaussum.variational import Posterior, VariationalMStep
+from gaussum.variational import Posterior, VariationalMStep, by_size
 
 WEIGHT_CONCENTRATION_PRIOR_TYPES = ("dirichlet_process", "dirichlet_distribution")
 
 # The smallest eigenvalue of the prior's correlations; with less, rounding decides where the bound ends.
 _THINNEST = 1e-10
+# A better order of the sticks that brings no more than this is a matter of rounding.
+_LEAST_GAIN = 1e-12
 
 
 class BayesianGaussianMixture(BaseMixture):
@@ -42,7 +44,8 @@ class BayesianGaussianMixture(BaseMixture):
         The mass, in samples, of a scatter with the data's own variances that is added to `covariance_prior`; so it
         scales with the data, and the fit is finite where they are collinear or constant.
     max_iter : int
-        Iterations before a fit is given up, with a ConvergenceWarning.
+        Iterations before a fit is given up, with a ConvergenceWarning. (The best start goes on, when it has converged,
+        with the sticks of a Dirichlet process in the order of their masses, which has the highest bound.)
     n_init : int
         Starts; the one with the highest lower bound is kept.
     init_params : {"kmeans", "k-means++", "random", "random_from_data"}
@@ -196,15 +199,30 @@ class BayesianGaussianMixture(BaseMixture):
             starts = [self._parameters]
         else:
             starts = [
-                partial(self._start, likelihood, method, start_rng, mean, variance)
+                partial(self._start, likelihood, method, start_rng, mean, variance, sticks)
                 for method, start_rng in zip(self._methods(), rng.spawn(self.n_init), strict=True)
             ]
-        result = em.best_of(
-            likelihood, starts, tol=self.tol, max_iter=self.max_iter, accelerate=False,
-            callback=self._reporter(callback), report=print if self.verbose else None, objective="mean lower bound",
-        )
+        callback = self._reporter(callback)
+        result = self._best_of(likelihood, starts, callback, print if self.verbose else None)
+        while sticks and result.converged and (np.diff(result.parameters.hyper[0]) > 0).any():
+            # in a better order of the sticks the same components have a higher bound, and there is more to gain
+            start = partial(self._reordered, likelihood, result.parameters)
+            after = self._best_of(likelihood, [start], callback and _later(callback, result.n_iter))
+            gain = after.objectives[-1] - result.objectives[-1]
+            if gain > 0:
+                after.objectives[:0] = result.objectives
+                after.n_iter += result.n_iter
+                result = after
+            if not gain > max(self.tol, _LEAST_GAIN):
+                break
         self._store(result, prior, sticks, X.shape[1])
         return self
+
+    def _best_of(self, likelihood, starts, callback, report=None):
+        return em.best_of(
+            likelihood, starts, tol=self.tol, max_iter=self.max_iter, accelerate=False, callback=callback, report=report,
+            objective="mean lower bound",
+        )
 
     def score_samples(self, X):
         """The log density of every sample under the last E-step, shape (n_samples,), in nats.
@@ -300,14 +318,18 @@ class BayesianGaussianMixture(BaseMixture):
                 return total
             mass = max(10.0 * mass, _THINNEST)
 
-    def _start(self, likelihood, method, rng, mean, variance):
+    def _start(self, likelihood, method, rng, mean, variance, sticks):
         """The posterior given the responsibilities of a first mixture, whose components hold the data's scatter too."""
         first = initial_parameters(
             likelihood.X, self.covariance_type, self.n_components, method, rng, scale=np.sqrt(variance),
             sample_weight=likelihood.sample_weight, ridge=variance, n_threads=self.n_threads,
         )
         likelihood = likelihood.alone()
-        return likelihood.maximize(likelihood.statistics(first))
+        statistics = likelihood.statistics(first)
+        return likelihood.maximize(by_size(statistics) if sticks else statistics)
+
+    def _reordered(self, likelihood, posterior):
+        return likelihood.maximize(by_size(likelihood.statistics(posterior)))
 
     def _methods(self):
         """How each start is made: k-means ends in the same few partitions again and again, so others follow it."""
@@ -358,3 +380,8 @@ class BayesianGaussianMixture(BaseMixture):
         self.lower_bounds_ = result.objectives
         self.remaining_ = result.remaining
         self.n_features_in_ = n_features
+
+
+def _later(callback, n_iter):
+    """The callback, with so many iterations before."""
+    return lambda iteration, objective: callback(n_iter + iteration, objective)

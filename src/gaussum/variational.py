@@ -4,6 +4,7 @@ import numpy as np
 
 from gaussum.covariance import second_shape
 from gaussum.parameters import MixtureParameters
+from gaussum.statistics import SufficientStatistics
 from gaussum.variational_step import VariationalStep, expected_parameters
 
 
@@ -33,6 +34,20 @@ class Posterior(MixtureParameters):
         buffer = np.concatenate([np.empty(2 * len(means)), means.ravel(), precisions_chol.ravel()])
         expected_parameters(covariance_type, means.shape[1], sticks, hyper, buffer)
         return cls(covariance_type, *means.shape, buffer, None, hyper)
+
+
+def by_size(statistics):
+    """The same statistics with the components in the order of their masses, the largest first.
+
+    No order of the sticks gives a higher bound: of neighbours a and b, b the later, the bound has a term
+    -log(a_0 + n_b + n_after), a_0 being the prior's concentration (Kurihara, Welling and Teh 2007).
+    """
+    order = np.argsort(-statistics.nk, kind="stable")
+    ordered = SufficientStatistics(statistics.covariance_type, statistics.origins[order])
+    ordered.buffer[:2] = statistics.buffer[:2]
+    ordered.nk[:], ordered.first[:] = statistics.nk[order], statistics.first[order]
+    ordered.second[:] = statistics.second if statistics.covariance_type == "tied" else statistics.second[order]
+    return ordered
 
 
 class VariationalMStep:
