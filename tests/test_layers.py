@@ -18,6 +18,7 @@ kernels.estep kernels.mstep kernels.separation kernels.gauss_sum kernels.kmeans 
 base validation criteria
 samples covariance initial_pass mixture_pass single_pass skipping_pass quasi_newton sum_pass parallel
 statistics parameters
+rescue spurious
 skipping likelihood acceleration
 initialize em
 bandwidth summation

@@ -7,9 +7,9 @@ from gaussum.base import NotFittedError
 from gaussum.em import ConvergenceWarning
 from gaussum.kde import KernelDensity
 from gaussum.kernels import build_info
-from gaussum.likelihood import CollapsedComponentWarning
 from gaussum.mixture import GaussianMixture
 from gaussum.outliers import OutlierDetector
+from gaussum.rescue import CollapsedComponentWarning, SpuriousOptimumWarning
 from gaussum.selection import SelectionResult, select_mixture
 
 __version__ = _version("gaussum")
@@ -22,6 +22,7 @@ __all__ = [
     "NotFittedError",
     "OutlierDetector",
     "SelectionResult",
+    "SpuriousOptimumWarning",
     "bandwidth",
     "build_info",
     "criteria",

@@ -38,7 +38,7 @@ class GaussianMixture(BaseMixture):
     max_iter : int
         Iterations before a fit is given up, with a ConvergenceWarning.
     n_init : int
-        Starts; the one with the highest penalised log-likelihood is kept.
+        Starts; the one with the highest penalised log-likelihood that is not spurious is kept.
     init_params : {"kmeans", "k-means++", "random", "random_from_data"}
         The first partition: k-means in whitened coordinates (which often ends where it ended before, so starts after
         the first use "k-means++" and "random_from_data" in turn); its seeds alone; random responsibilities; random
@@ -77,6 +77,12 @@ class GaussianMixture(BaseMixture):
         when a component collapses and is rescued.
     remaining_ : float
         The estimate of what is left to gain in mean log-likelihood.
+    spurious_ : tuple of int
+        The components that make the fit a spurious optimum, empty for a fit to be trusted: the likelihood is
+        unbounded where a component shrinks onto few samples, and such a fit is high for nothing. A component of mass
+        m = weight n_samples is spurious if along some axis its standard deviation is less than some
+        1 / (4 max(1, m - q, exp((m - q) / 5))) of the others', q being d for "full" and 1 otherwise (see
+        gaussum.spurious). Starts that end in one are only kept, with a SpuriousOptimumWarning, if all do.
     n_features_in_ : int
     n_parameters_ : int
         Free parameters.
@@ -245,6 +251,7 @@ class GaussianMixture(BaseMixture):
         self.lower_bound_ = result.log_likelihood
         self.lower_bounds_ = result.objectives
         self.remaining_ = result.remaining
+        self.spurious_ = result.spurious
         self.n_features_in_ = n_features
         self.n_parameters_ = self._n_parameters()
 

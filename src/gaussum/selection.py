@@ -8,6 +8,7 @@ import numpy as np
 from gaussum import criteria, likelihood, parallel
 from gaussum.covariance import COVARIANCE_TYPES
 from gaussum.mixture import GaussianMixture
+from gaussum.rescue import SpuriousOptimumWarning
 from gaussum.validation import check_choice, check_integer, check_random_state, check_samples, check_weights
 
 CRITERIA = ("bic", "aic", "aicc", "icl")
@@ -113,6 +114,8 @@ def select_mixture(
     table, failures = [], []
     for i, (model, outcome) in enumerate(zip(candidates, outcomes, strict=True)):
         row = {"n_components": model.n_components, "covariance_type": model.covariance_type}
+        # told of all together, below
+        outcome.warnings = [given for given in outcome.warnings if given[1] is not SpuriousOptimumWarning]
         try:
             row |= outcome.result()
         except Exception as error:
@@ -127,7 +130,14 @@ def select_mixture(
     if failures:
         messages = [f"{r['n_components']} {r['covariance_type']}: {r['error']}" for r in table if r["error"]]
         parallel.warn(f"{len(failures)} of {len(table)} fits failed: {'; '.join(messages)}", UserWarning)
-    return SelectionResult(criterion, table, candidates)
+    result = SelectionResult(criterion, table, candidates)
+    if result.best_.spurious_:
+        parallel.warn(
+            "every candidate ended in a spurious optimum, where a component shrank onto few samples; try fewer "
+            "components, a larger n_init, a prior or a larger reg_covar",
+            SpuriousOptimumWarning,
+        )
+    return result
 
 
 class SelectionResult:
@@ -136,7 +146,8 @@ class SelectionResult:
     Attributes
     ----------
     best_ : GaussianMixture
-        The fitted mixture with the smallest `criterion`; the first of equals.
+        The fitted mixture with the smallest `criterion`, the first of equals; a spurious one (see
+        `GaussianMixture.spurious_`) only if there is no other.
     best_index_ : int
         Its place in `table` and `models`.
     criterion : str
@@ -171,7 +182,9 @@ class SelectionResult:
 
     def _best_index(self, criterion):
         values = [row[criterion] if math.isfinite(row[criterion]) else math.inf for row in self.table]
-        best = min(values)
+        sound = [v for v, model in zip(values, self.models, strict=True) if model is not None and not model.spurious_]
+        best = min(sound, default=math.inf)
+        best = min(values) if best == math.inf else best
         if best == math.inf:
             raise ValueError(f"criterion {criterion!r} is finite for no candidate; expected more samples")
         return values.index(best)

@@ -1,0 +1,90 @@
+"""What becomes of components that collapse: they are put back in play, or lose their weight."""
+
+import numpy as np
+
+# How far apart the halves of a split component are set, in standard deviations along its longest axis.
+_APART = 1.0
+# A component with less than this mass, in samples, has starved: EM would take it to zero.
+_LEAST_MASS = 1e-8
+
+
+class CollapseError(ArithmeticError):
+    """A run of EM came to nothing: other starts may still do better."""
+
+
+class CollapsedComponentWarning(UserWarning):
+    """A component lost its samples or its covariance became singular; it was put back in play, or dropped."""
+
+
+class SpuriousOptimumWarning(CollapsedComponentWarning):
+    """Every start ended where a component shrank onto few samples: the fit's likelihood is high for nothing."""
+
+
+def collapsed(parameters, n_samples):
+    """The components that hold next to nothing or whose covariance is singular: indices, shape (n_lost,)."""
+    return np.flatnonzero(~(np.isfinite(parameters.log_det) & (parameters.weights > _LEAST_MASS / n_samples)))
+
+
+def revive(parameters, lost, unit):
+    """Put collapsed components back in play: each takes half of what the heaviest of the others holds.
+
+    The halves have the covariance of the whole and are set apart along its longest axis (a split as in Ueda et al.
+    2000), so all that EM may find is within the data, and shifts and scales with them.
+
+    Parameters
+    ----------
+    parameters : MixtureParameters
+        Changed in place.
+    lost : ndarray of int
+    unit : ndarray, shape (n_features,)
+        The scale of every feature, by which axes are compared.
+
+    Raises
+    ------
+    CollapseError
+        No component is left.
+    """
+    means, weights = parameters.means, parameters.weights
+    for k in _without(parameters, lost):
+        donor = int(np.argmax(weights))
+        weights[[k, donor]] = 0.5 * weights[donor]
+        half = 0.5 * _APART * _longest_axis(parameters, donor, unit)
+        means[k], means[donor] = means[donor] + half, means[donor] - half
+
+
+def drop(parameters, lost):
+    """Leave collapsed components without weight; arguments as those of `revive`."""
+    _without(parameters, lost)
+
+
+def _without(parameters, lost):
+    """Take the weight of the lost and give them the covariance of the heaviest of the others, so that all is finite."""
+    weights, log_det = parameters.weights, parameters.log_det
+    weights[lost] = 0.0
+    if not weights.sum() > 0.0:
+        raise CollapseError("no component holds any sample, or the covariance they share is singular")
+    weights /= weights.sum()
+    donor = int(np.argmax(weights))
+    parameters.means[lost], log_det[lost] = parameters.means[donor], log_det[donor]
+    if parameters.covariance_type != "tied":
+        parameters.covariances[lost] = parameters.covariances[donor]
+        parameters.precisions_chol[lost] = parameters.precisions_chol[donor]
+    return lost
+
+
+def _longest_axis(parameters, k, unit):
+    """The axis along which a component has the largest variance in these units, one standard deviation long."""
+    covariance = parameters.covariances
+    if parameters.covariance_type != "tied":
+        covariance = covariance[k]
+    if covariance.ndim == 2:
+        variances, axes = np.linalg.eigh(covariance / np.outer(unit, unit))
+        axis = axes[:, -1]
+        # the same axis for the same data: of its two signs, the one that points up
+        axis *= np.sign(axis[np.argmax(np.abs(axis))])
+        return np.sqrt(max(variances[-1], 0.0)) * axis * unit
+    deviations = np.sqrt(np.broadcast_to(covariance, unit.shape))
+    axis = np.zeros_like(unit)
+    j = int(np.argmax(deviations / unit))
+    axis[j] = deviations[j]
+    return axis
