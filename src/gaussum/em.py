@@ -173,6 +173,8 @@ def maximize(likelihood, parameters, *, tol, max_iter, accelerate=True, callback
 def _maximize(likelihood, parameters, tol, max_iter, accelerate, callback):
     statistics, objective = likelihood.evaluate(parameters)
     objectives = []
+    # the quasi-Newton model knows the plain M-step alone
+    accelerate = accelerate and likelihood.plain
     model = QuasiNewton(likelihood) if accelerate else None
     remaining, held, converged, n_iter, plain = math.inf, 0, False, 0, _WARM_UP
     changes, lost, polishing = [], 0.0, _POLISHING

@@ -11,7 +11,7 @@ from gaussum import parallel
 from gaussum.covariance import second_shape
 from gaussum.mixture_pass import MixturePass
 from gaussum.parameters import MixtureParameters
-from gaussum.rescue import CollapsedComponentWarning, collapsed, drop, revive
+from gaussum.rescue import CollapsedComponentWarning, collapsed, drop, mend, revive
 from gaussum.samples import Samples
 from gaussum.single_pass import SinglePass
 from gaussum.skipping import Skipping
@@ -98,6 +98,11 @@ class MixtureLikelihood:
         # errors of samples are random
         return 0.0 if self._single is None or self.exact else 2.0**-23 / math.sqrt(self.X.shape[0])
 
+    @property
+    def plain(self):
+        """Whether the M-step is the plain one."""
+        return self._m_step is None
+
     def threads_beside(self, n_runs):
         """The threads on which to run EM so many times side by side; 1 for one run after the other."""
         work = seconds(*self.X.shape, self.n_components, self.covariance_type)
@@ -178,6 +183,9 @@ class MixtureLikelihood:
                 self._scratch[0],
             )
         lost = collapsed(parameters, self.X.shape[0])
+        if lost.size:
+            mend(parameters, lost)
+            lost = collapsed(parameters, self.X.shape[0])
         if lost.size:
             self._rescue(parameters, lost)
         return parameters

@@ -10,6 +10,7 @@ from gaussum.initialize import INIT_PARAMS, initial_parameters
 from gaussum.likelihood import MixtureLikelihood
 from gaussum.mixture_base import BaseMixture
 from gaussum.parameters import MixtureParameters
+from gaussum.prior import PRIOR_PARAMS, PosteriorStep, check_prior, conjugate_prior
 from gaussum.validation import (
     check_array, check_choice, check_flag, check_integer, check_number, check_random_state,
 )
@@ -58,6 +59,19 @@ class GaussianMixture(BaseMixture):
     n_threads : int, optional
         None means all processors. The result is the same to the last bit for any number. Large problems are divided
         among the threads; the starts of small ones run side by side.
+    prior : {"default"}, optional
+        Maximise the posterior under a conjugate prior (Fraley and Raftery 2007), which keeps components from
+        collapsing. Its strength is that of a few samples, and all follows from the data's moments, unless it is given
+        by one of the next four, each of which asks for a prior too (see gaussum.prior for the formulas).
+    mean_prior : array_like, shape (n_features,), optional
+        Where the means are expected; by default the data's mean.
+    mean_precision_prior : float, optional
+        How many samples' worth of certainty that has; by default 0.01.
+    covariance_prior : array_like, optional
+        The scatter that is added to each covariance's; shape (d, d) for "full" and "tied", (d,) for "diag", a number
+        for "spherical". By default the data's covariance, its diagonal or the mean of that, over K^(2 / d).
+    degrees_of_freedom_prior : float, optional
+        Of the inverse Wishart or gamma distribution; by default d + 2.
 
     Attributes
     ----------
@@ -77,6 +91,8 @@ class GaussianMixture(BaseMixture):
         when a component collapses and is rescued.
     remaining_ : float
         The estimate of what is left to gain in mean log-likelihood.
+    prior_ : gaussum.prior.ConjugatePrior or None
+        The prior's numbers.
     spurious_ : tuple of int
         The components that make the fit a spurious optimum, empty for a fit to be trusted: the likelihood is
         unbounded where a component shrinks onto few samples, and such a fit is high for nothing. A component of mass
@@ -108,7 +124,8 @@ class GaussianMixture(BaseMixture):
     def __init__(
         self, n_components=1, *, covariance_type="full", tol=1e-8, reg_covar=1e-6, max_iter=10_000, n_init=1,
         init_params="kmeans", weights_init=None, means_init=None, precisions_init=None, random_state=None,
-        warm_start=False, verbose=0, verbose_interval=10, accelerate=True, n_threads=None,
+        warm_start=False, verbose=0, verbose_interval=10, accelerate=True, n_threads=None, prior=None,
+        mean_prior=None, mean_precision_prior=None, covariance_prior=None, degrees_of_freedom_prior=None,
     ):
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -126,6 +143,11 @@ class GaussianMixture(BaseMixture):
         self.verbose_interval = verbose_interval
         self.accelerate = accelerate
         self.n_threads = n_threads
+        self.prior = prior
+        self.mean_prior = mean_prior
+        self.mean_precision_prior = mean_precision_prior
+        self.covariance_prior = covariance_prior
+        self.degrees_of_freedom_prior = degrees_of_freedom_prior
 
     def fit(self, X, y=None, sample_weight=None, *, callback=None):
         """Fit the mixture.
@@ -157,9 +179,12 @@ class GaussianMixture(BaseMixture):
         mean, variance = self._reference_moments(X, weight)
         mean_weight = 1.0 if weight is None else weight.sum() / n_positive
         ridge = max(self.reg_covar, _ROUNDING_MASS) * mean_weight * variance
+        shape = self.covariance_type, self.n_components
+        prior = conjugate_prior(self.prior, self._prior_values(), *shape, X, weight, mean, variance, self.n_threads)
+        m_step = prior and PosteriorStep(prior, *shape, ridge=ridge, variance=variance, unit=mean_weight)
         likelihood = MixtureLikelihood(
-            X, self.covariance_type, self.n_components, sample_weight=weight, ridge=ridge, n_threads=self.n_threads,
-            spread=(mean, variance),
+            X, *shape, sample_weight=weight, ridge=ridge, n_threads=self.n_threads, spread=(mean, variance),
+            m_step=m_step,
         )
 
         if self.warm_start and hasattr(self, "means_") and self._fits(X.shape[1]):
@@ -175,7 +200,11 @@ class GaussianMixture(BaseMixture):
             callback=self._reporter(callback), report=print if self.verbose else None,
         )
         self._store(result, X.shape[1])
+        self.prior_ = prior
         return self
+
+    def _prior_values(self):
+        return {name: getattr(self, name) for name in PRIOR_PARAMS}
 
     def _methods(self):
         """How each start is made: k-means ends in the same few partitions again and again, so others follow it."""
@@ -202,6 +231,7 @@ class GaussianMixture(BaseMixture):
         check_integer(self.verbose_interval, "verbose_interval", minimum=1)
         check_flag(self.warm_start, "warm_start")
         check_flag(self.accelerate, "accelerate")
+        check_prior(self.prior, self._prior_values())
         parallel.resolve_threads(self.n_threads)
         if K > n_samples:
             of = "samples of positive weight" if weighted else "samples"

@@ -1,11 +1,15 @@
 """What becomes of components that collapse: they are put back in play, or lose their weight."""
 
+import contextlib
+
 import numpy as np
 
 # How far apart the halves of a split component are set, in standard deviations along its longest axis.
 _APART = 1.0
 # A component with less than this mass, in samples, has starved: EM would take it to zero.
 _LEAST_MASS = 1e-8
+# What is added to the diagonal of a correlation matrix that only rounding made singular.
+_MORE = tuple(10.0**power for power in range(-14, -1))
 
 
 class CollapseError(ArithmeticError):
@@ -23,6 +27,34 @@ class SpuriousOptimumWarning(CollapsedComponentWarning):
 def collapsed(parameters, n_samples):
     """The components that hold next to nothing or whose covariance is singular: indices, shape (n_lost,)."""
     return np.flatnonzero(~(np.isfinite(parameters.log_det) & (parameters.weights > _LEAST_MASS / n_samples)))
+
+
+def mend(parameters, lost):
+    """Make matrices positive definite that are so but for rounding."""
+    if parameters.covariance_type not in ("full", "tied"):
+        return
+    tied = parameters.covariance_type == "tied"
+    covariances, chol = (a[np.newaxis] if tied else a for a in (parameters.covariances, parameters.precisions_chol))
+    for k in lost[:1] if tied else lost:
+        if parameters.weights[k] > 0.0 and np.isnan(parameters.log_det[k]):
+            mended = _mended(covariances[k])
+            if mended is not None:
+                covariances[k], chol[k] = mended
+                parameters.log_det[slice(None) if tied else k] = np.log(np.diagonal(chol[k])).sum()
+
+
+def _mended(covariance):
+    """A covariance with a little more on its diagonal, and its factor U; None if that does not help."""
+    diagonal = np.diagonal(covariance)
+    if not (np.isfinite(covariance).all() and (diagonal > 0.0).all()):
+        return None
+    unit = np.sqrt(diagonal)
+    for more in _MORE:
+        with contextlib.suppress(np.linalg.LinAlgError):
+            factor = np.linalg.cholesky(covariance / np.outer(unit, unit) + more * np.eye(len(unit)))
+            upper = np.triu(np.linalg.inv(factor).T) / unit[:, np.newaxis]
+            return covariance + more * np.diag(diagonal), upper
+    return None
 
 
 def revive(parameters, lost, unit):

@@ -68,8 +68,9 @@ def spurious_components(parameters, n_samples):
     if full:
         thin = mass > d
         allowed[thin] /= 1.0 - np.sqrt(d / mass[thin])
-    # the mean of variances is at least half the median of the others' times their weight
-    screen = 2.0 * weights.sum() / (weights.sum() - weights) / allowed**2
+    # the mean of all is at least half the median of the others, times their weight
+    others = np.maximum(weights.sum() - weights, weights.min())
+    screen = 2.0 * weights.sum() / others / allowed**2
     ratios = _ratios_of_matrices if full else _ratios_of_axes
     if not full:
         covariances = covariances.reshape(held.size, -1)
