@@ -19,7 +19,7 @@ base validation criteria
 samples covariance initial_pass mixture_pass single_pass skipping_pass quasi_newton sum_pass parallel
 statistics parameters
 rescue spurious
-skipping likelihood acceleration prior
+flat skipping likelihood acceleration moments prior
 initialize em
 bandwidth summation
 mixture_base

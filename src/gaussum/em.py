@@ -24,8 +24,9 @@ _IN_A_ROW = 3
 # Plain iterations before the quasi-Newton model starts: EM is fast and safe far from the optimum.
 _WARM_UP = 5
 # Accelerated runs go on for so many steps, while more than this is predicted to be left: an error in the parameters is
-# of the order of the root of what is left, and fits of the same data in other units should agree.
-_POLISHING, _POLISHED = 20, 1e-17
+# of the order of the root of what is left, and fits of the same data in other units should agree. With a `tol` above
+# `_LOOSE` that is not asked for.
+_POLISHING, _POLISHED, _LOOSE = 20, 1e-17, 1e-6
 # Starts whose objectives differ by less ended in the same optimum, and the first is as good.
 _TIE = 1e-9
 
@@ -95,7 +96,7 @@ def best_of(likelihood, starts, *, report=None, callback=None, **options):
     def run(start):
         own = likelihood if n_threads == 1 else likelihood.alone()
         result = maximize(own, start(), callback=callback, **options)
-        result.spurious = spurious_components(result.parameters, n_effective)
+        result.spurious = spurious_components(result.parameters, n_effective, likelihood.prior_mass)
         return result
 
     def receive(outcome):
@@ -177,7 +178,7 @@ def _maximize(likelihood, parameters, tol, max_iter, accelerate, callback):
     accelerate = accelerate and likelihood.plain
     model = QuasiNewton(likelihood) if accelerate else None
     remaining, held, converged, n_iter, plain = math.inf, 0, False, 0, _WARM_UP
-    changes, lost, polishing = [], 0.0, _POLISHING
+    changes, lost, polishing = [], 0.0, _POLISHING if tol <= _LOOSE else 0
     while n_iter < max_iter:
         n_iter += 1
         step = None
@@ -207,6 +208,7 @@ def _maximize(likelihood, parameters, tol, max_iter, accelerate, callback):
             callback(n_iter, objective)
         if abs(change) <= rounding:
             remaining = 0.0
+        converged = converged and change < tol
         held = held + 1 if remaining == 0.0 or remaining < tol and change < tol else 0
         # steps that lose show that rounding is larger than it was taken for
         blind = likelihood.noise > 0.0 and change < -rounding
@@ -219,15 +221,18 @@ def _maximize(likelihood, parameters, tol, max_iter, accelerate, callback):
             # as far as float32 can see
             statistics, objective = _exactly(likelihood, parameters, objectives)
         elif step is None:
-            converged = True
-            break
+            if model is None or polishing < _POLISHING or remaining <= _POLISHED:
+                converged = True
+                break
+            converged, plain, polishing = True, 0, polishing - 1
+            continue
         # plain steps have to confirm: at a saddle they grow, which the quasi-Newton model does not see
         held, plain, model = 0, _IN_A_ROW + 2, QuasiNewton(likelihood) if accelerate else None
         changes.clear()
     if likelihood.noise > 0.0:
         statistics, objective = _exactly(likelihood, parameters, objectives)
     return EMResult(
-        parameters, statistics.log_likelihood / statistics.total_weight, objectives, converged, n_iter,
+        parameters, likelihood.log_likelihood(parameters, statistics), objectives, converged, n_iter,
         likelihood.n_passes, float(remaining),
     )
 

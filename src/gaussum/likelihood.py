@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from gaussum import parallel
+from gaussum import flat, parallel
 from gaussum.covariance import second_shape
 from gaussum.mixture_pass import MixturePass
 from gaussum.parameters import MixtureParameters
@@ -53,12 +53,15 @@ class MixtureLikelihood:
     m_step : object, optional
         An M-step other than the plain one, for constrained covariances or priors: its `maximize(statistics)` gives the
         MixtureParameters, log_det being NaN for a component whose covariance is singular, and its `penalty(parameters)`
-        what is taken off the log-likelihood beyond the ridge's penalty.
+        what is taken off the log-likelihood beyond the ridge's penalty. A prior has a `mass`, what it adds to that of
+        a component, in samples.
+    blur : ndarray, shape (n_features, n_flat), optional
+        Of gaussum.flat, where the data do not vary in all directions: objectives are then those of blurred samples.
     """
 
     def __init__(
         self, X, covariance_type, n_components, *, sample_weight=None, ridge=None, n_threads=None, spread=None,
-        m_step=None,
+        m_step=None, blur=None,
     ):
         self.X = X
         self.covariance_type = covariance_type
@@ -71,6 +74,7 @@ class MixtureLikelihood:
         shape = samples, covariance_type, n_components, sample_weight, parallel.n_parts(X.shape[0], work), self.ridge
         self._pass = MixturePass(*shape)
         self._m_step = m_step
+        self._blur = blur
         self._single = None
         if spread is not None and X.dtype == np.float32:
             self._single = SinglePass(*shape, spread[0], np.sqrt(spread[1]))
@@ -97,6 +101,11 @@ class MixtureLikelihood:
         """The rounding error of objectives, relative to their size or 1; 0 in float64, where it is negligible."""
         # errors of samples are random
         return 0.0 if self._single is None or self.exact else 2.0**-23 / math.sqrt(self.X.shape[0])
+
+    @property
+    def prior_mass(self):
+        """What a prior adds to the mass of every component, in samples."""
+        return getattr(self._m_step, "mass", 0.0)
 
     @property
     def plain(self):
@@ -130,6 +139,13 @@ class MixtureLikelihood:
     def statistics(self, parameters):
         """The sufficient statistics under these parameters, about their means."""
         parallel.check()
+        if self._blur is None:
+            return self._statistics(parameters)
+        statistics = self._statistics(flat.blurred(parameters, self._blur))
+        flat.widen(statistics, self._blur)
+        return statistics
+
+    def _statistics(self, parameters):
         if self._new_skipping is not None and self.n_passes == 0:
             if self._skipping is None:
                 self._skipping = self._new_skipping(self._n_threads)
@@ -211,6 +227,12 @@ class MixtureLikelihood:
         else:
             unit = np.sqrt(self.ridge)
             revive(parameters, lost, np.where(unit > 0.0, unit, 1.0))
+
+    def log_likelihood(self, parameters, statistics):
+        """The mean log-likelihood of the samples as they are, without penalties; `statistics` are of `parameters`."""
+        if self._blur is not None:
+            statistics = self._statistics(parameters)
+        return statistics.log_likelihood / statistics.total_weight
 
     def exclusive_blas(self):
         """The context in which to call `maximize` again and again: K small factorisations are faster on one thread."""

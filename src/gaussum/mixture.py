@@ -5,10 +5,11 @@ from functools import partial
 
 import numpy as np
 
-from gaussum import covariance, criteria, em, parallel
+from gaussum import covariance, criteria, em, flat, parallel
 from gaussum.initialize import INIT_PARAMS, initial_parameters
 from gaussum.likelihood import MixtureLikelihood
 from gaussum.mixture_base import BaseMixture
+from gaussum.moments import data_covariance
 from gaussum.parameters import MixtureParameters
 from gaussum.prior import PRIOR_PARAMS, PosteriorStep, check_prior, conjugate_prior
 from gaussum.validation import (
@@ -97,7 +98,7 @@ class GaussianMixture(BaseMixture):
         The components that make the fit a spurious optimum, empty for a fit to be trusted: the likelihood is
         unbounded where a component shrinks onto few samples, and such a fit is high for nothing. A component of mass
         m = weight n_samples is spurious if along some axis its standard deviation is less than some
-        1 / (4 max(1, m - q, exp((m - q) / 5))) of the others', q being d for "full" and 1 otherwise (see
+        1 / (4 max(1, m - q, exp((m - q - 1) / 5))) of the others', q being d for "full" and 1 otherwise (see
         gaussum.spurious). Starts that end in one are only kept, with a SpuriousOptimumWarning, if all do.
     n_features_in_ : int
     n_parameters_ : int
@@ -178,21 +179,25 @@ class GaussianMixture(BaseMixture):
         rng = check_random_state(self.random_state)
         mean, variance = self._reference_moments(X, weight)
         mean_weight = 1.0 if weight is None else weight.sum() / n_positive
-        ridge = max(self.reg_covar, _ROUNDING_MASS) * mean_weight * variance
+        scale, mass = np.sqrt(variance), max(self.reg_covar, _ROUNDING_MASS)
+        ridge = mass * mean_weight * variance
         shape = self.covariance_type, self.n_components
         prior = conjugate_prior(self.prior, self._prior_values(), *shape, X, weight, mean, variance, self.n_threads)
+        blur = flat.blur(
+            *shape, X, weight, variance, mass,
+            lambda: data_covariance(X, weight, mean, variance, self.n_threads) / np.outer(scale, scale),
+        )
         m_step = prior and PosteriorStep(prior, *shape, ridge=ridge, variance=variance, unit=mean_weight)
         likelihood = MixtureLikelihood(
             X, *shape, sample_weight=weight, ridge=ridge, n_threads=self.n_threads, spread=(mean, variance),
-            m_step=m_step,
+            m_step=m_step, blur=blur,
         )
 
         if self.warm_start and hasattr(self, "means_") and self._fits(X.shape[1]):
             starts = [self._parameters]
         else:
-            scale = np.sqrt(variance)
             starts = [
-                partial(self._start, X, weight, method, start_rng, scale, ridge)
+                partial(self._start, X, weight, method, start_rng, scale, ridge, blur)
                 for method, start_rng in zip(self._methods(), rng.spawn(self.n_init), strict=True)
             ]
         result = em.best_of(
@@ -241,7 +246,7 @@ class GaussianMixture(BaseMixture):
         K = self.n_components
         return self.means_.shape == (K, n_features) and self._structure() == self.covariance_type
 
-    def _start(self, X, weight, method, rng, scale, ridge):
+    def _start(self, X, weight, method, rng, scale, ridge, blur):
         K, d = self.n_components, X.shape[1]
         given = [a is not None for a in (self.weights_init, self.means_init, self.precisions_init)]
         weights = means = chol = None
@@ -266,7 +271,8 @@ class GaussianMixture(BaseMixture):
             weights = first.weights if weights is None else weights
             means = first.means if means is None else means
             chol = first.precisions_chol if chol is None else chol
-        return MixtureParameters.from_precisions_chol(self.covariance_type, weights, means, chol)
+        parameters = MixtureParameters.from_precisions_chol(self.covariance_type, weights, means, chol)
+        return parameters if blur is None else flat.widened(parameters, blur)
 
     def _store(self, result, n_features):
         parameters = result.parameters

@@ -20,8 +20,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from gaussum.covariance import second_shape
-from gaussum.likelihood import MixtureLikelihood
 from gaussum.mixture_pass import MixturePass
+from gaussum.moments import data_covariance
 from gaussum.parameters import MixtureParameters
 from gaussum.samples import Samples
 from gaussum.validation import check_array, check_choice, check_number
@@ -93,7 +93,7 @@ def conjugate_prior(prior, values, covariance_type, n_components, X, sample_weig
     least = -_constant(covariance_type, n_components, d)
     freedom = d + 2.0 if freedom is None else check_number(freedom, "degrees_of_freedom_prior", minimum=least)
     precision = _MEAN_PRECISION if precision is None else float(precision)
-    center = mean if center is None else check_array(_spread_out(center, (d,)), "mean_prior", (d,))
+    center = mean if center is None else check_array(_shaped(center, (d,)), "mean_prior", (d,))
     if scatter is not None:
         scatter = _check_covariance(scatter, covariance_type, d)
     else:
@@ -102,7 +102,7 @@ def conjugate_prior(prior, values, covariance_type, n_components, X, sample_weig
         elif covariance_type == "spherical":
             scatter = variance.mean()
         else:
-            scatter = _covariance(X, sample_weight, mean, variance, n_threads)
+            scatter = data_covariance(X, sample_weight, mean, variance, n_threads)
         scatter = np.asarray(scatter / n_components ** (2.0 / d))
     return ConjugatePrior(center, precision, scatter, freedom)
 
@@ -121,6 +121,11 @@ class PosteriorStep:
         The units in which determinants are measured, so that the penalty does not depend on those of the data.
     unit : float
         The weight of one sample.
+
+    Attributes
+    ----------
+    mass : float
+        What the prior adds to the mass of a component, in samples.
     """
 
     def __init__(self, prior, covariance_type, n_components, *, ridge, variance, unit=1.0):
@@ -128,7 +133,8 @@ class PosteriorStep:
         self._structure, self._n_components = covariance_type, n_components
         self._mean, self._precision = prior.mean, unit * prior.mean_precision
         self._scatter = unit * prior.covariance
-        self._mass = unit * (prior.degrees_of_freedom + _constant(covariance_type, n_components, d))
+        self.mass = prior.degrees_of_freedom + _constant(covariance_type, n_components, d)
+        self._mass = unit * self.mass
         self._units = np.log(variance) if covariance_type == "diag" else np.log(variance).sum()
         if covariance_type == "spherical":
             self._units /= d
@@ -188,14 +194,14 @@ def _constant(covariance_type, K, d):
     return {"full": d + 2, "tied": d + 1 + K, "diag": 3, "spherical": d + 2}[covariance_type]
 
 
-def _spread_out(value, shape):
-    """A single number where one is all that is needed, as an array of that shape."""
-    return np.full(shape, value) if np.ndim(value) == 0 and np.prod(shape) == 1 and value is not None else value
+def _shaped(value, shape):
+    """A number, where an array of that shape holds but one."""
+    return np.reshape(value, shape) if np.ndim(value) == 0 and np.prod(shape) == 1 else value
 
 
 def _check_covariance(value, covariance_type, d):
     name, shape = "covariance_prior", {"diag": (d,), "spherical": ()}.get(covariance_type, (d, d))
-    scatter = check_array(_spread_out(value, shape), name, shape)
+    scatter = check_array(_shaped(value, shape), name, shape)
     if len(shape) < 2:
         if (scatter < 0).any():
             raise ValueError(f"{name} holds {scatter.min():g}; expected numbers >= 0")
@@ -208,12 +214,3 @@ def _check_covariance(value, covariance_type, d):
             f"{name} has the eigenvalue {eigenvalues[0]:g}; expected a symmetric positive semi-definite matrix"
         )
     return scatter
-
-
-def _covariance(X, sample_weight, mean, variance, n_threads):
-    """The covariance matrix of the data, shape (d, d), with the given diagonal."""
-    single = MixtureParameters.from_precisions_chol("tied", np.ones(1), mean[np.newaxis], np.diag(variance**-0.5))
-    data = MixtureLikelihood(X, "tied", 1, sample_weight=sample_weight, n_threads=n_threads)
-    statistics = data.statistics(single)
-    upper = np.triu(statistics.second, 1) / statistics.total_weight
-    return upper + upper.T + np.diag(variance)

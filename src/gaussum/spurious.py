@@ -10,7 +10,7 @@ cluster may be as tight as it likes if it has the samples to show for it.
 Component k, of effective mass m_k = w_k n (n is (sum w)^2 / sum w^2 for weighted samples), is called spurious if along
 some axis its standard deviation is less than
 
-    f_k / (4 max(1, m_k - q, exp((m_k - q) / 5)))
+    f_k / (4 max(1, m_k - q, exp((m_k - q - 1) / 5)))
 
 of that of the others, their median weighted by mass. q samples are what a component can shrink onto without limit: d
 for full covariances, otherwise 1. f_k = 1 - sqrt(d / m_k) for full covariances of m_k > d samples in more than one
@@ -30,7 +30,7 @@ _RATIO = 4.0
 _E_FOLDING = 5.0
 
 
-def spurious_components(parameters, n_samples):
+def spurious_components(parameters, n_samples, prior_mass=0.0):
     """The components that make an optimum spurious; see the module's text.
 
     Parameters
@@ -38,6 +38,8 @@ def spurious_components(parameters, n_samples):
     parameters : MixtureParameters
     n_samples : float
         The effective number of samples.
+    prior_mass : float
+        What a prior adds to the mass of every component, in samples.
 
     Returns
     -------
@@ -61,10 +63,10 @@ def spurious_components(parameters, n_samples):
     if structure == "tied" or held.size < 2:
         return ()
     weights, covariances = parameters.weights[held], parameters.covariances[held]
-    mass = weights * n_samples
+    mass = weights * n_samples + prior_mass
     full = structure == "full" and d > 1
     beyond = np.minimum(mass - (d if full else 1), 500.0)
-    allowed = _RATIO * np.maximum(np.maximum(1.0, beyond), np.exp(beyond / _E_FOLDING))
+    allowed = _RATIO * np.maximum(np.maximum(1.0, beyond), np.exp((beyond - 1.0) / _E_FOLDING))
     if full:
         thin = mass > d
         allowed[thin] /= 1.0 - np.sqrt(d / mass[thin])
