@@ -8,6 +8,9 @@ from hypothesis import strategies as st
 from gaussum import GaussianMixture
 from gaussum.covariance import COVARIANCE_TYPES
 
+# spurious optima are followed as faithfully as others
+pytestmark = pytest.mark.filterwarnings("ignore::gaussum.CollapsedComponentWarning")
+
 
 def clusters(n, d, K, seed):
     """Samples with ten bits behind the point, so that shifts by whole numbers up to 1e8 are exact."""
@@ -25,7 +28,7 @@ def differences(X, moved, scale, weight=None, **params):
     return np.abs(fits[1].score_samples(moved) - fits[0].score_samples(X) + np.sum(np.log(scale))).max()
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, derandomize=True)
 @given(
     st.sampled_from(COVARIANCE_TYPES),
     st.integers(1, 4),
@@ -43,7 +46,7 @@ def test_scale_and_offset(covariance_type, d, K, log_scale, offset, weighted, se
     assert differences(X, moved, [s] * d, weight, n_components=K, covariance_type=covariance_type) < 1e-6
 
 
-@settings(max_examples=15)
+@settings(max_examples=15, derandomize=True)
 @given(st.sampled_from(["full", "diag"]), st.lists(st.floats(-6, 6), min_size=2, max_size=4), st.integers(0, 50))
 def test_scales_of_single_features(covariance_type, log_scales, seed):
     s = 10.0 ** np.array(log_scales)

@@ -36,7 +36,7 @@ def mend(parameters, lost):
     tied = parameters.covariance_type == "tied"
     covariances, chol = (a[np.newaxis] if tied else a for a in (parameters.covariances, parameters.precisions_chol))
     for k in lost[:1] if tied else lost:
-        if parameters.weights[k] > 0.0 and np.isnan(parameters.log_det[k]):
+        if (tied or parameters.weights[k] > 0.0) and np.isnan(parameters.log_det[k]):
             mended = _mended(covariances[k])
             if mended is not None:
                 covariances[k], chol[k] = mended
