@@ -287,6 +287,7 @@ def test_the_same_bits_for_any_number_of_threads(covariance_type, n, d, weighted
             np.testing.assert_array_equal(getattr(fit, method)(X), getattr(fits[0], method)(X))
 
 
+@pytest.mark.filterwarnings("ignore::gaussum.SpuriousOptimumWarning")
 @pytest.mark.parametrize("K", [5, 8])
 def test_a_component_on_a_single_outlier_keeps_the_acceleration(K, x):
     mixture = GaussianMixture(K, random_state=0).fit(np.append(x, 60.0))

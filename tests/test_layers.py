@@ -19,8 +19,8 @@ base validation criteria progress
 samples covariance initial_pass mixture_pass single_pass skipping_pass quasi_newton sum_pass rotations variational_step
 parallel
 statistics parameters orientation
-structures
-variational skipping likelihood acceleration
+structures rescue spurious
+flat variational skipping likelihood acceleration moments prior
 initialize em
 bandwidth summation
 mixture_base

@@ -87,6 +87,7 @@ def test_layouts(layout, dtype):
         np.testing.assert_array_equal(getattr(same, method)(given_X), getattr(same, method)(X))
 
 
+@pytest.mark.filterwarnings("ignore::gaussum.CollapsedComponentWarning")
 @pytest.mark.parametrize("dtype", [np.int64, np.int8, np.uint16, np.float16, bool])
 def test_other_numbers(dtype):
     X = (np.abs(samples()) * 2).astype(dtype)

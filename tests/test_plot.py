@@ -279,6 +279,7 @@ def test_points_have_the_colour_of_their_component(plane, X3):
     assert [matplotlib.colors.to_hex(c) for c in scatter.get_facecolors()] == expected
 
 
+@pytest.mark.filterwarnings("ignore::gaussum.SpuriousOptimumWarning")
 def test_one_component_and_more_than_there_are_colours(x, X3):
     assert len(plot.components(GaussianMixture(1).fit(x), x).collections) == 1
     assert len(ellipses(plot.components(GaussianMixture(1).fit(X3[:, :2])))) == 2
@@ -512,6 +513,7 @@ def test_compare(mixture, kde, x):
 # ---- legends -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore::gaussum.SpuriousOptimumWarning")
 def test_legends_cover_no_curve(mixture, kde, x):
     many = GaussianMixture(8, random_state=0).fit(x)
     for ax in (plot.density(mixture, x), plot.density(many, x, components=True),

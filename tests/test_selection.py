@@ -145,6 +145,7 @@ def test_a_candidate_does_not_depend_on_the_others(X):
     assert len({m.random_state for m in many.models}) == 4
 
 
+@pytest.mark.filterwarnings("ignore::gaussum.SpuriousOptimumWarning")
 def test_random_state(X):
     def likelihood(seed):
         result = select_mixture(X, 4, random_state=seed, n_init=1, init_params="random")

@@ -18,6 +18,7 @@ from gaussum import (
     em,
     likelihood,
     parallel,
+    rescue,
     select_mixture,
 )
 from gaussum.covariance import COVARIANCE_TYPES
@@ -232,7 +233,7 @@ def test_warnings_come_in_the_order_of_the_starts(n_threads, monkeypatch):
         time.sleep(0.02 * (5 - number))
         parallel.warn(f"of start {number}", CollapsedComponentWarning)
         if number in (2, 4):
-            raise likelihood.CollapseError(f"number {number}")
+            raise rescue.CollapseError(f"number {number}")
         return maximize(own, parameters, **kwargs)
 
     numbers = {}
@@ -268,7 +269,7 @@ def test_warnings_come_in_the_order_of_the_starts(n_threads, monkeypatch):
 @pytest.mark.parametrize("n_threads", THREADS)
 def test_all_starts_failing(X, n_threads, monkeypatch):
     def fail(*args, **kwargs):
-        raise likelihood.CollapseError("gone")
+        raise rescue.CollapseError("gone")
 
     monkeypatch.setattr(em, "maximize", fail)
     with pytest.warns(ConvergenceWarning) as caught, pytest.raises(ValueError, match=r"no start led .*\(gone\)"):

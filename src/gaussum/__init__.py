@@ -9,10 +9,10 @@ from gaussum.bootstrap import BootstrapTest, bootstrap_test
 from gaussum.em import ConvergenceWarning
 from gaussum.kde import KernelDensity
 from gaussum.kernels import build_info
-from gaussum.likelihood import CollapsedComponentWarning
 from gaussum.merging import ComponentMerging, MergedMixture, merge_components
 from gaussum.mixture import GaussianMixture
 from gaussum.outliers import OutlierDetector
+from gaussum.rescue import CollapsedComponentWarning, SpuriousOptimumWarning
 from gaussum.selection import SelectionResult, select_mixture
 
 __version__ = _version("gaussum")
@@ -29,6 +29,7 @@ __all__ = [
     "NotFittedError",
     "OutlierDetector",
     "SelectionResult",
+    "SpuriousOptimumWarning",
     "bandwidth",
     "bootstrap_test",
     "build_info",

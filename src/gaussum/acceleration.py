@@ -15,6 +15,7 @@ the caller then takes an EM step, and a new reference is set.
 """
 
 import math
+import sys
 from dataclasses import dataclass
 
 from gaussum.parameters import MixtureParameters
@@ -23,6 +24,8 @@ from gaussum.statistics import SufficientStatistics
 
 # Armijo's constant: the part of the predicted gain that a step must bring.
 _SUFFICIENT = 1e-4
+# What is lost to rounding, relative to the size of the objective or 1, is no loss.
+_ROUNDING = 16 * sys.float_info.epsilon
 # No logarithm of a scale or a weight moves further than this in one step.
 _LONGEST_LOG = 1.0
 # No step takes a component below this mass, in samples, unless it was there and loses less than half: where the model
@@ -72,7 +75,7 @@ class QuasiNewton:
             if lightest * total < min(_LEAST_MASS, 0.5 * self._lightest * total):
                 return self._refuse()
             after_statistics, after_objective = self._likelihood.evaluate(after)
-            noise = self._likelihood.noise * max(1.0, abs(objective))
+            noise = max(self._likelihood.noise, _ROUNDING) * max(1.0, abs(objective))
             if after_objective >= objective + _SUFFICIENT * length * slope / total - noise:
                 self._lightest = lightest
                 remaining = model.accept(after.buffer, after_statistics.buffer) / total

@@ -220,8 +220,8 @@ class BayesianGaussianMixture(BaseMixture):
 
     def _best_of(self, likelihood, starts, callback, report=None):
         return em.best_of(
-            likelihood, starts, tol=self.tol, max_iter=self.max_iter, accelerate=False, callback=callback, report=report,
-            objective="mean lower bound",
+            likelihood, starts, tol=self.tol, max_iter=self.max_iter, accelerate=False, callback=callback,
+            report=report, objective="mean lower bound",
         )
 
     def score_samples(self, X):

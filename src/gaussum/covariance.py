@@ -125,8 +125,8 @@ def log_determinants(covariance_type, precisions_chol, n_components, n_features)
     return n_features * np.log(precisions_chol)
 
 
-def cholesky_of_covariances(covariance_type, covariances):
-    """Lower triangular L with L L^T = Sigma, or standard deviations: what sampling needs."""
+def factors_of_covariances(covariance_type, precisions_chol):
+    """Lower triangular L = U^-T, L L^T = Sigma, or standard deviations: what sampling needs."""
     if covariance_type in ("full", "tied"):
-        return np.linalg.cholesky(covariances)
-    return np.sqrt(covariances)
+        return np.swapaxes(np.linalg.inv(precisions_chol), -1, -2)
+    return 1.0 / precisions_chol

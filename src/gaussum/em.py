@@ -13,8 +13,9 @@ from functools import partial
 
 from gaussum import parallel
 from gaussum.acceleration import QuasiNewton
-from gaussum.likelihood import CollapseError
 from gaussum.parameters import MixtureParameters
+from gaussum.rescue import CollapseError, SpuriousOptimumWarning
+from gaussum.spurious import effective_samples, spurious_components
 
 # Changes below this many units in the last place are rounding.
 _ROUNDING = 8 * sys.float_info.epsilon
@@ -22,6 +23,12 @@ _ROUNDING = 8 * sys.float_info.epsilon
 _IN_A_ROW = 3
 # Plain iterations before the quasi-Newton model starts: EM is fast and safe far from the optimum.
 _WARM_UP = 5
+# Accelerated runs go on for so many steps, while more than this is predicted to be left: an error in the parameters is
+# of the order of the root of what is left, and fits of the same data in other units should agree. With a `tol` above
+# `_LOOSE` that is not asked for.
+_POLISHING, _POLISHED, _LOOSE = 20, 1e-17, 1e-6
+# Starts whose objectives differ by less ended in the same optimum, and the first is as good.
+_TIE = 1e-9
 
 
 class ConvergenceWarning(UserWarning):
@@ -45,6 +52,8 @@ class EMResult:
         Passes over the data: one E-step and one accumulation each.
     remaining : float
         The estimate of what is left to gain.
+    spurious : tuple of int
+        The components that make the optimum spurious; `best_of` fills it in.
     """
 
     parameters: MixtureParameters
@@ -54,12 +63,14 @@ class EMResult:
     n_iter: int
     n_passes: int
     remaining: float
+    spurious: tuple = ()
 
 
 def best_of(likelihood, starts, *, report=None, callback=None, objective=None, **options):
-    """Run EM from several starts and return the EMResult with the highest objective.
+    """Run EM from several starts and return the EMResult with the highest objective that is not spurious.
 
-    Small problems run side by side, with the same results.
+    Of objectives that differ by rounding the first counts, and if all are spurious, the highest of all, with a
+    SpuriousOptimumWarning (see gaussum.spurious). Small problems run side by side, with the same results.
 
     Parameters
     ----------
@@ -82,10 +93,13 @@ def best_of(likelihood, starts, *, report=None, callback=None, objective=None, *
     """
     n_threads = 1 if callback else likelihood.threads_beside(len(starts))
     best, failure, number = None, None, 0
+    n_effective = effective_samples(likelihood.sample_weight, likelihood.X.shape[0])
 
     def run(start):
         own = likelihood if n_threads == 1 else likelihood.alone()
-        return maximize(own, start(), callback=callback, **options)
+        result = maximize(own, start(), callback=callback, **options)
+        result.spurious = spurious_components(result.parameters, n_effective, likelihood.prior_mass)
+        return result
 
     def receive(outcome):
         nonlocal best, failure, number
@@ -101,8 +115,9 @@ def best_of(likelihood, starts, *, report=None, callback=None, objective=None, *
             reached = f"{objective} {result.objectives[-1]:.9g}"
             if objective is None:
                 reached = f"mean log-likelihood {result.log_likelihood:.9g}"
-            report(f"start {number}: {result.n_iter} iterations, {state}, {reached}")
-        if best is None or result.objectives[-1] > best.objectives[-1]:
+            spurious = ", spurious" if result.spurious else ""
+            report(f"start {number}: {result.n_iter} iterations, {state}, {reached}{spurious}")
+        if best is None or _better(result, best):
             best = result
 
     parallel.side_by_side([partial(run, start) for start in starts], n_threads, parallel.in_order(receive))
@@ -116,7 +131,20 @@ def best_of(likelihood, starts, *, report=None, callback=None, objective=None, *
             f"still to gain (tol={options['tol']:g}): raise max_iter or tol, or try another start",
             ConvergenceWarning,
         )
+    elif best.spurious:
+        parallel.warn(
+            f"{'the fit' if number == 1 else f'each of the {number} starts'} ended in a spurious optimum: component(s) "
+            f"{', '.join(map(str, best.spurious))} shrank onto few samples, which raises the likelihood without bound; "
+            "fewer components, more starts (n_init), a prior or a larger reg_covar avoid this",
+            SpuriousOptimumWarning,
+        )
     return best
+
+
+def _better(result, best):
+    if bool(result.spurious) != bool(best.spurious):
+        return not result.spurious
+    return result.objectives[-1] > best.objectives[-1] + _TIE
 
 
 def maximize(likelihood, parameters, *, tol, max_iter, accelerate=True, callback=None):
@@ -151,9 +179,11 @@ def maximize(likelihood, parameters, *, tol, max_iter, accelerate=True, callback
 def _maximize(likelihood, parameters, tol, max_iter, accelerate, callback):
     statistics, objective = likelihood.evaluate(parameters)
     objectives = []
+    # the quasi-Newton model knows the plain M-step alone
+    accelerate = accelerate and likelihood.plain
     model = QuasiNewton(likelihood) if accelerate else None
     remaining, held, converged, n_iter, plain = math.inf, 0, False, 0, _WARM_UP
-    changes, lost = [], 0.0
+    changes, lost, polishing = [], 0.0, _POLISHING if tol <= _LOOSE else 0
     while n_iter < max_iter:
         n_iter += 1
         step = None
@@ -183,24 +213,31 @@ def _maximize(likelihood, parameters, tol, max_iter, accelerate, callback):
             callback(n_iter, objective)
         if abs(change) <= rounding:
             remaining = 0.0
+        converged = converged and change < tol
         held = held + 1 if remaining == 0.0 or remaining < tol and change < tol else 0
         # steps that lose show that rounding is larger than it was taken for
         blind = likelihood.noise > 0.0 and change < -rounding
         if held < _IN_A_ROW and not blind:
             continue
+        if step is not None and likelihood.noise == 0.0 and step.remaining > _POLISHED and polishing > 0:
+            polishing -= 1
+            continue
         if likelihood.noise > 0.0:
             # as far as float32 can see
             statistics, objective = _exactly(likelihood, parameters, objectives)
         elif step is None:
-            converged = True
-            break
+            if model is None or polishing < _POLISHING or remaining <= _POLISHED:
+                converged = True
+                break
+            converged, plain, polishing = True, 0, polishing - 1
+            continue
         # plain steps have to confirm: at a saddle they grow, which the quasi-Newton model does not see
         held, plain, model = 0, _IN_A_ROW + 2, QuasiNewton(likelihood) if accelerate else None
         changes.clear()
     if likelihood.noise > 0.0:
         statistics, objective = _exactly(likelihood, parameters, objectives)
     return EMResult(
-        parameters, statistics.log_likelihood / statistics.total_weight, objectives, converged, n_iter,
+        parameters, likelihood.log_likelihood(parameters, statistics), objectives, converged, n_iter,
         likelihood.n_passes, float(remaining),
     )
 

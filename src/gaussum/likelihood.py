@@ -7,10 +7,11 @@ from functools import partial
 
 import numpy as np
 
-from gaussum import parallel
+from gaussum import flat, parallel
 from gaussum.covariance import second_shape
 from gaussum.mixture_pass import MixturePass
 from gaussum.parameters import MixtureParameters
+from gaussum.rescue import CollapsedComponentWarning, collapsed, drop, mend, revive
 from gaussum.samples import Samples
 from gaussum.single_pass import SinglePass
 from gaussum.skipping import Skipping
@@ -18,15 +19,8 @@ from gaussum.statistics import SufficientStatistics
 
 # From so many features on, LAPACK's factorisations in `maximize` would start threads of their own.
 _BLAS_FEATURES = 32
-_MOST_RESCUES = 10
-
-
-class CollapseError(ArithmeticError):
-    """A run of EM came to nothing: other starts may still do better."""
-
-
-class CollapsedComponentWarning(UserWarning):
-    """A component lost its samples or its covariance became singular; it was put back in play, or dropped."""
+# A component that goes on collapsing is one too many.
+_MOST_RESCUES = 3
 
 
 def seconds(n_samples, n_features, n_components, covariance_type):
@@ -59,12 +53,15 @@ class MixtureLikelihood:
     m_step : object, optional
         An M-step other than the plain one, for constrained covariances or priors: its `maximize(statistics)` gives the
         MixtureParameters, log_det being NaN for a component whose covariance is singular, and its `penalty(parameters)`
-        what is taken off the log-likelihood beyond the ridge's penalty.
+        what is taken off the log-likelihood beyond the ridge's penalty. A prior has a `mass`, what it adds to that of
+        a component, in samples.
+    blur : ndarray, shape (n_features, n_flat), optional
+        Of gaussum.flat, where the data do not vary in all directions: objectives are then those of blurred samples.
     """
 
     def __init__(
         self, X, covariance_type, n_components, *, sample_weight=None, ridge=None, n_threads=None, spread=None,
-        m_step=None,
+        m_step=None, blur=None,
     ):
         self.X = X
         self.covariance_type = covariance_type
@@ -77,6 +74,7 @@ class MixtureLikelihood:
         shape = samples, covariance_type, n_components, sample_weight, parallel.n_parts(X.shape[0], work), self.ridge
         self._pass = MixturePass(*shape)
         self._m_step = m_step
+        self._blur = blur
         self._single = None
         if spread is not None and X.dtype == np.float32:
             self._single = SinglePass(*shape, spread[0], np.sqrt(spread[1]))
@@ -103,6 +101,16 @@ class MixtureLikelihood:
         """The rounding error of objectives, relative to their size or 1; 0 in float64, where it is negligible."""
         # errors of samples are random
         return 0.0 if self._single is None or self.exact else 2.0**-23 / math.sqrt(self.X.shape[0])
+
+    @property
+    def prior_mass(self):
+        """What a prior adds to the mass of every component, in samples."""
+        return getattr(self._m_step, "mass", 0.0)
+
+    @property
+    def plain(self):
+        """Whether the M-step is the plain one."""
+        return self._m_step is None
 
     def threads_beside(self, n_runs):
         """The threads on which to run EM so many times side by side; 1 for one run after the other."""
@@ -131,6 +139,13 @@ class MixtureLikelihood:
     def statistics(self, parameters):
         """The sufficient statistics under these parameters, about their means."""
         parallel.check()
+        if self._blur is None:
+            return self._statistics(parameters)
+        statistics = self._statistics(flat.blurred(parameters, self._blur))
+        flat.widen(statistics, self._blur)
+        return statistics
+
+    def _statistics(self, parameters):
         if self._new_skipping is not None and self.n_passes == 0:
             if self._skipping is None:
                 self._skipping = self._new_skipping(self._n_threads)
@@ -166,9 +181,9 @@ class MixtureLikelihood:
     def maximize(self, statistics):
         """The M-step: the parameters that maximise the expected complete log-likelihood less the penalty.
 
-        Components that hold nothing, or whose covariance is singular, are spread over the whole data again, with
-        the mass of one sample, and a CollapsedComponentWarning is given; when that has happened often since
-        `n_rescues` was set to 0, they are left without weight.
+        Components that hold nothing, or whose covariance is singular, take half of what the heaviest of the others
+        holds, and a CollapsedComponentWarning is given; when that has happened often since `restart`, they are left
+        without weight.
 
         Raises
         ------
@@ -177,16 +192,20 @@ class MixtureLikelihood:
         """
         if self._m_step is not None:
             parameters = self._m_step.maximize(statistics)
-            if not np.isfinite(parameters.log_det).all():
-                self._rescue(parameters, statistics)
-            return parameters
-        parameters = self.blank_parameters(np.empty(self._second_shape))
-        sound = self._pass.maximize(
-            statistics.buffer, statistics.origins, parameters.buffer, parameters.covariances.reshape(-1),
-            self._scratch[0],
-        )
-        if not sound:
-            self._rescue(parameters, statistics)
+        else:
+            parameters = self.blank_parameters(np.empty(self._second_shape))
+            self._pass.maximize(
+                statistics.buffer, statistics.origins, parameters.buffer, parameters.covariances.reshape(-1),
+                self._scratch[0],
+            )
+        # a prior of unbounded mass keeps components that hold nothing
+        may_starve = self.prior_mass == math.inf
+        lost = collapsed(parameters, self.X.shape[0], may_starve)
+        if lost.size:
+            mend(parameters, lost)
+            lost = collapsed(parameters, self.X.shape[0], may_starve)
+        if lost.size:
+            self._rescue(parameters, lost)
         return parameters
 
     def blank_parameters(self, covariances=None):
@@ -195,47 +214,27 @@ class MixtureLikelihood:
             self.covariance_type, self.n_components, self.X.shape[1], np.empty(self._pass.parameters_size), covariances
         )
 
-    def _rescue(self, parameters, statistics):
-        weights, means, covariances = parameters.weights, parameters.means, parameters.covariances
-        chol, log_det = parameters.precisions_chol, parameters.log_det
-        lost = np.flatnonzero(~np.isfinite(log_det))
-        alive = np.setdiff1d(np.arange(len(weights)), lost)
-        mass = weights[alive].sum()
-        if not mass > 0.0:
-            raise CollapseError("no component holds any sample, or the covariance they share is singular")
+    def _rescue(self, parameters, lost):
         self.n_rescues += 1
-        drop = self.n_rescues > _MOST_RESCUES
-        if self.n_rescues <= _MOST_RESCUES + 1:
+        dropping = self.n_rescues > _MOST_RESCUES
+        if self.n_rescues in (1, _MOST_RESCUES + 1):
             parallel.warn(
                 f"component(s) {', '.join(map(str, lost))} collapsed (no samples left, or a singular covariance) and "
-                f"{'lost their weight' if drop else 'were spread over the whole data again'}; "
+                f"{'lost their weight' if dropping else 'took half of what the heaviest of the others held'}; "
                 "fewer components or a larger reg_covar avoid this",
                 CollapsedComponentWarning,
             )
-        # the spread of the others about their mean; the lost are set down at different places within it
-        center = weights[alive] @ means[alive] / mass
-        variance = weights[alive] @ (means[alive] - center) ** 2 / mass
-        second = statistics.second if self.covariance_type == "tied" else statistics.second[alive]
-        variance += _diagonal_mass(self.covariance_type, second, means.shape[1]) / statistics.total_weight
-        variance += self.ridge / statistics.total_weight
-        variance[variance <= 0] = variance[variance > 0].min(initial=1.0)
-        if self.covariance_type != "tied":
-            means[lost] = center + np.linspace(-1, 1, len(lost) + 2)[1:-1, np.newaxis] * np.sqrt(variance)
-        for k in lost:
-            if self.covariance_type == "full":
-                covariances[k], chol[k] = np.diag(variance), np.diag(variance**-0.5)
-            elif self.covariance_type == "tied":
-                covariances[:], chol[:] = np.diag(variance), np.diag(variance**-0.5)
-            elif self.covariance_type == "diag":
-                covariances[k], chol[k] = variance, variance**-0.5
-            else:
-                covariances[k], chol[k] = variance.mean(), variance.mean() ** -0.5
-            if self.covariance_type == "spherical":
-                log_det[k] = -0.5 * means.shape[1] * np.log(variance.mean())
-            else:
-                log_det[k] = -0.5 * np.log(variance).sum()
-        weights[lost] = 0.0 if drop else np.maximum(weights[lost], 1.0 / self.X.shape[0])
-        weights /= weights.sum()
+        if dropping:
+            drop(parameters, lost)
+        else:
+            unit = np.sqrt(self.ridge)
+            revive(parameters, lost, np.where(unit > 0.0, unit, 1.0))
+
+    def log_likelihood(self, parameters, statistics):
+        """The mean log-likelihood of the samples as they are, without penalties; `statistics` are of `parameters`."""
+        if self._blur is not None:
+            statistics = self._statistics(parameters)
+        return statistics.log_likelihood / statistics.total_weight
 
     def exclusive_blas(self):
         """The context in which to call `maximize` again and again: K small factorisations are faster on one thread."""
@@ -250,12 +249,3 @@ class MixtureLikelihood:
             )
 
         parallel.run(self._pass.n_parts, self._n_threads, work)
-
-
-def _diagonal_mass(covariance_type, second, d):
-    """The diagonal of the second moments, summed over the components."""
-    if covariance_type in ("full", "tied"):
-        return np.einsum("kjj->j", second.reshape(-1, d, d))
-    if covariance_type == "diag":
-        return second.sum(axis=0)
-    return np.full(d, second.sum() / d)

@@ -5,11 +5,13 @@ from functools import partial
 
 import numpy as np
 
-from gaussum import covariance, criteria, em, parallel
+from gaussum import covariance, criteria, em, flat, parallel
 from gaussum.initialize import INIT_PARAMS, initial_parameters
 from gaussum.likelihood import MixtureLikelihood
 from gaussum.mixture_base import BaseMixture, TrainingData
+from gaussum.moments import data_covariance
 from gaussum.parameters import MixtureParameters
+from gaussum.prior import PRIOR_PARAMS, PosteriorStep, check_prior, conjugate_prior
 from gaussum.structures import structured_m_step
 from gaussum.validation import (
     check_array, check_choice, check_flag, check_integer, check_number, check_random_state,
@@ -42,7 +44,7 @@ class GaussianMixture(BaseMixture):
     max_iter : int
         Iterations before a fit is given up, with a ConvergenceWarning.
     n_init : int
-        Starts; the one with the highest penalised log-likelihood is kept.
+        Starts; the one with the highest penalised log-likelihood that is not spurious is kept.
     init_params : {"kmeans", "k-means++", "random", "random_from_data"}
         The first partition: k-means in whitened coordinates (which often ends where it ended before, so starts after
         the first use "k-means++" and "random_from_data" in turn); its seeds alone; random responsibilities; random
@@ -62,6 +64,19 @@ class GaussianMixture(BaseMixture):
     n_threads : int, optional
         None means all processors. The result is the same to the last bit for any number. Large problems are divided
         among the threads; the starts of small ones run side by side.
+    prior : {"default"}, optional
+        Maximise the posterior under a conjugate prior (Fraley and Raftery 2007), which keeps components from
+        collapsing. Its strength is that of a few samples, and all follows from the data's moments, unless it is given
+        by one of the next four, each of which asks for a prior too (see gaussum.prior for the formulas).
+    mean_prior : array_like, shape (n_features,), optional
+        Where the means are expected; by default the data's mean.
+    mean_precision_prior : float, optional
+        How many samples' worth of certainty that has; by default 0.01.
+    covariance_prior : array_like, optional
+        The scatter that is added to each covariance's; shape (d, d) for "full" and "tied", (d,) for "diag", a number
+        for "spherical". By default the data's covariance, its diagonal or the mean of that, over K^(2 / d).
+    degrees_of_freedom_prior : float, optional
+        Of the inverse Wishart or gamma distribution; by default d + 2.
 
     Attributes
     ----------
@@ -82,6 +97,14 @@ class GaussianMixture(BaseMixture):
         when a component collapses and is rescued.
     remaining_ : float
         The estimate of what is left to gain in mean log-likelihood.
+    prior_ : gaussum.prior.ConjugatePrior or None
+        The prior's numbers.
+    spurious_ : tuple of int
+        The components that make the fit a spurious optimum, empty for a fit to be trusted: the likelihood is
+        unbounded where a component shrinks onto few samples, and such a fit is high for nothing. A component of mass
+        m = weight n_samples is spurious if along some axis its standard deviation is less than some
+        1 / (4 max(1, m - q, exp((m - q - 1) / 5))) of the others', q being d for "full" and 1 otherwise (see
+        gaussum.spurious). Starts that end in one are only kept, with a SpuriousOptimumWarning, if all do.
     n_features_in_ : int
     n_parameters_ : int
         Free parameters.
@@ -107,7 +130,8 @@ class GaussianMixture(BaseMixture):
     def __init__(
         self, n_components=1, *, covariance_type="full", tol=1e-8, reg_covar=1e-6, max_iter=10_000, n_init=1,
         init_params="kmeans", weights_init=None, means_init=None, precisions_init=None, random_state=None,
-        warm_start=False, verbose=0, verbose_interval=10, accelerate=True, n_threads=None,
+        warm_start=False, verbose=0, verbose_interval=10, accelerate=True, n_threads=None, prior=None,
+        mean_prior=None, mean_precision_prior=None, covariance_prior=None, degrees_of_freedom_prior=None,
     ):
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -125,6 +149,11 @@ class GaussianMixture(BaseMixture):
         self.verbose_interval = verbose_interval
         self.accelerate = accelerate
         self.n_threads = n_threads
+        self.prior = prior
+        self.mean_prior = mean_prior
+        self.mean_precision_prior = mean_precision_prior
+        self.covariance_prior = covariance_prior
+        self.degrees_of_freedom_prior = degrees_of_freedom_prior
 
     def fit(self, X, y=None, sample_weight=None, *, callback=None):
         """Fit the mixture.
@@ -157,29 +186,46 @@ class GaussianMixture(BaseMixture):
         rng = check_random_state(self.random_state)
         mean, variance = data.shared("moments", partial(self._reference_moments, X, weight))
         mean_weight = 1.0 if weight is None else weight.sum() / n_positive
-        ridge = max(self.reg_covar, _ROUNDING_MASS) * mean_weight * variance
+        scale, mass = np.sqrt(variance), max(self.reg_covar, _ROUNDING_MASS)
+        ridge = mass * mean_weight * variance
+        shape = covariance.kernel_type(self.covariance_type), self.n_components
+        prior = conjugate_prior(self.prior, self._prior_values(), *shape, X, weight, mean, variance, self.n_threads)
+        blur = flat.blur(
+            covariance.letters(self.covariance_type), self.n_components, X, weight, variance, mass,
+            lambda: data_covariance(X, weight, mean, variance, self.n_threads) / np.outer(scale, scale),
+        )
         m_step = structured_m_step(self.covariance_type, self.n_components, X.shape[1], ridge)
+        if prior is not None:
+            if m_step is not None:
+                raise ValueError(
+                    f"covariance_type is {self.covariance_type!r}, for which there is no prior; "
+                    "expected VVV, EEE, VVI or VII (full, tied, diag, spherical)"
+                )
+            m_step = PosteriorStep(prior, *shape, ridge=ridge, variance=variance, unit=mean_weight)
         likelihood = MixtureLikelihood(
-            X, covariance.kernel_type(self.covariance_type), self.n_components, sample_weight=weight, ridge=ridge,
-            n_threads=self.n_threads, spread=(mean, variance), m_step=m_step,
+            X, *shape, sample_weight=weight, ridge=ridge, n_threads=self.n_threads, spread=(mean, variance),
+            m_step=m_step, blur=blur,
         )
 
         if self.warm_start and hasattr(self, "means_") and self._fits(X.shape[1]):
             starts = [self._parameters]
         else:
-            scale = np.sqrt(variance)
             starts = [
-                partial(self._start, X, weight, method, start_rng, scale, ridge, shared)
+                partial(self._start, X, weight, method, start_rng, scale, ridge, blur, shared)
                 for method, start_rng in zip(self._methods(), rng.spawn(self.n_init), strict=True)
             ]
-        if m_step is not None:
+        if hasattr(m_step, "project"):
             starts = [partial(_within, m_step, start) for start in starts]
         result = em.best_of(
             likelihood, starts, tol=self.tol, max_iter=self.max_iter, accelerate=self.accelerate and m_step is None,
             callback=self._reporter(callback), report=print if self.verbose else None,
         )
         self._store(result, X.shape[1])
+        self.prior_ = prior
         return self
+
+    def _prior_values(self):
+        return {name: getattr(self, name) for name in PRIOR_PARAMS}
 
     def _methods(self):
         """How each start is made: k-means ends in the same few partitions again and again, so others follow it."""
@@ -206,6 +252,7 @@ class GaussianMixture(BaseMixture):
         check_integer(self.verbose_interval, "verbose_interval", minimum=1)
         check_flag(self.warm_start, "warm_start")
         check_flag(self.accelerate, "accelerate")
+        check_prior(self.prior, self._prior_values())
         parallel.resolve_threads(self.n_threads)
         if K > n_samples:
             of = "samples of positive weight" if weighted else "samples"
@@ -215,7 +262,7 @@ class GaussianMixture(BaseMixture):
         K = self.n_components
         return self.means_.shape == (K, n_features) and self._letters() == covariance.letters(self.covariance_type)
 
-    def _start(self, X, weight, method, rng, scale, ridge, shared=None):
+    def _start(self, X, weight, method, rng, scale, ridge, blur, shared=None):
         K, d, kind = self.n_components, X.shape[1], covariance.kernel_type(self.covariance_type)
         given = [a is not None for a in (self.weights_init, self.means_init, self.precisions_init)]
         weights = means = chol = None
@@ -240,7 +287,8 @@ class GaussianMixture(BaseMixture):
             weights = first.weights if weights is None else weights
             means = first.means if means is None else means
             chol = first.precisions_chol if chol is None else chol
-        return MixtureParameters.from_precisions_chol(kind, weights, means, chol)
+        parameters = MixtureParameters.from_precisions_chol(kind, weights, means, chol)
+        return parameters if blur is None else flat.widened(parameters, blur)
 
     def _store(self, result, n_features):
         parameters = result.parameters
@@ -255,6 +303,7 @@ class GaussianMixture(BaseMixture):
         self.lower_bound_ = result.log_likelihood
         self.lower_bounds_ = result.objectives
         self.remaining_ = result.remaining
+        self.spurious_ = result.spurious
         self.n_features_in_ = n_features
         self.n_parameters_ = self._n_parameters()
 

@@ -13,6 +13,8 @@ from gaussum.validation import check_integer, check_random_state, check_samples,
 
 # Below this, squares of differences lose digits to underflow.
 _SMALLEST_VARIANCE = 1e-280
+# No feature varies on a scale as small as this, relative to its mean.
+_COARSEST = 1e-12
 
 
 class TrainingData:
@@ -99,8 +101,8 @@ class BaseMixture(Estimator):
         counts = rng.multinomial(n_samples, self.weights_ / self.weights_.sum())
         labels = np.repeat(np.arange(K), counts)
         noise = rng.standard_normal((n_samples, d))
-        structure, covariances = self._structure(), self._parameters().covariances
-        factor = covariance.cholesky_of_covariances(structure, covariances)
+        structure = self._structure()
+        factor = covariance.factors_of_covariances(structure, self._parameters().precisions_chol)
         if structure == "full":
             stops = np.cumsum(counts)
             for k in range(K):
@@ -132,9 +134,11 @@ class BaseMixture(Estimator):
             if column.min() < column.max():
                 raise ValueError(f"X is so small in column {j} that its variance underflows; expected larger numbers")
         constant = variance == 0
-        if constant.any():
-            usual = variance[~constant].mean() if not constant.all() else 1.0
-            variance[constant] = np.where(mean[constant] != 0, mean[constant] ** 2, usual)
+        if constant.all():
+            variance[:] = np.where(mean != 0, mean**2, 1.0)
+        elif constant.any():
+            # the others' scale, which shifts do not change, unless the constant's own rounding is coarser
+            variance[constant] = np.maximum(variance[~constant].mean(), (_COARSEST * mean[constant]) ** 2)
         return mean, variance
 
     def _reporter(self, callback):

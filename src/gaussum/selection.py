@@ -10,6 +10,7 @@ from gaussum.base import clone
 from gaussum.mixture import GaussianMixture
 from gaussum.mixture_base import TrainingData
 from gaussum.progress import counted
+from gaussum.rescue import SpuriousOptimumWarning
 from gaussum.validation import check_choice, check_integer, check_random_state, check_samples, check_weights
 
 CRITERIA = ("bic", "aic", "aicc", "icl")
@@ -147,6 +148,8 @@ def select_mixture(
     table, failures = [], []
     for i, (model, outcome) in enumerate(zip(candidates, outcomes, strict=True)):
         row = {"n_components": model.n_components, "covariance_type": model.covariance_type}
+        # told of all together, below
+        outcome.warnings = [given for given in outcome.warnings if given[1] is not SpuriousOptimumWarning]
         try:
             row |= outcome.result()
         except Exception as error:
@@ -162,8 +165,11 @@ def select_mixture(
         messages = [f"{r['n_components']} {r['covariance_type']}: {r['error']}" for r in table if r["error"]]
         parallel.warn(f"{len(failures)} of {len(table)} fits failed: {'; '.join(messages)}", UserWarning)
     if all(row["spurious"] for row in table if row["error"] is None):
-        message = "every fit ended at a spurious optimum of the likelihood; fewer components avoid this"
-        parallel.warn(message, UserWarning)
+        parallel.warn(
+            "every candidate ended in a spurious optimum, where a component shrank onto few samples; try fewer "
+            "components, a larger n_init, a prior or a larger reg_covar",
+            SpuriousOptimumWarning,
+        )
     if folds:
         _add_cross_validation(table, tasks, n_folds)
     return SelectionResult(criterion, table, candidates)
@@ -178,7 +184,8 @@ class SelectionResult:
     Attributes
     ----------
     best_ : GaussianMixture
-        The fitted mixture that `criterion` prefers; the first of equals.
+        The fitted mixture that `criterion` prefers, the first of equals; a spurious one (see
+        `GaussianMixture.spurious_`) only if there is no other.
     best_index_ : int
         Its place in `table` and `models`.
     criterion : str

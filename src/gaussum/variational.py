@@ -1,5 +1,7 @@
 """Variational Bayes for mixtures, as an M-step of `MixtureLikelihood`: posteriors in the place of parameters."""
 
+import math
+
 import numpy as np
 
 from gaussum.covariance import second_shape
@@ -62,6 +64,9 @@ class VariationalMStep:
     **prior
         Of gaussum.variational_step.VariationalStep.
     """
+
+    # components that hold nothing are as the prior has them: neither collapsed nor spurious
+    mass = math.inf
 
     def __init__(self, covariance_type, n_components, sticks, **prior):
         d = len(prior["mean"])

@@ -1,0 +1,216 @@
+"""Conjugate priors of mixtures, for fits that maximise the posterior (Fraley and Raftery 2007).
+
+    mu_k | Sigma_k ~ N(mu_0, Sigma_k / kappa)
+    Sigma_k        ~ inverse Wishart(nu, Lambda),  density ~ |Sigma|^(-(nu + d + 1) / 2) exp(-tr(Lambda Sigma^-1) / 2)
+
+For "diag" every variance, and for "spherical" the one of a component, has the inverse gamma distribution that this is
+in one dimension, with a scale of its own. The prior counts like kappa samples at mu_0 and the scatter Lambda. With
+m_k = (n_k xbar_k + kappa mu_0) / (n_k + kappa) and T_k the scatter of the samples and of those kappa about it,
+
+    full       Sigma_k      = (Lambda + T_k) / (n_k + nu + d + 2)
+    tied       Sigma        = (Lambda + sum_k T_k) / (n + nu + d + 1 + K)
+    diag       sigma_kj^2   = (lambda_j + T_kjj) / (n_k + nu + 3)
+    spherical  sigma_k^2    = (lambda + tr T_k) / (d n_k + nu + d + 2)
+
+Under a proper prior the posterior is bounded, so components cannot collapse. Weights have no prior.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from gaussum.covariance import second_shape
+from gaussum.mixture_pass import MixturePass
+from gaussum.moments import data_covariance
+from gaussum.parameters import MixtureParameters
+from gaussum.samples import Samples
+from gaussum.validation import check_array, check_choice, check_number
+
+# Fraley and Raftery's choice of kappa.
+_MEAN_PRECISION = 0.01
+PRIOR_PARAMS = ("mean_prior", "mean_precision_prior", "covariance_prior", "degrees_of_freedom_prior")
+
+
+@dataclass(frozen=True)
+class ConjugatePrior:
+    """The numbers of a conjugate prior; see the module's text.
+
+    Attributes
+    ----------
+    mean : ndarray, shape (n_features,)
+    mean_precision : float
+        kappa, in samples.
+    covariance : ndarray
+        Lambda: shape (d, d) for "full" and "tied", (d,) for "diag", () for "spherical".
+    degrees_of_freedom : float
+    """
+
+    mean: np.ndarray
+    mean_precision: float
+    covariance: np.ndarray = field(repr=False)
+    degrees_of_freedom: float
+
+
+def check_prior(prior, values):
+    """Refuse what makes no sense in any dimension; `values` are those of PRIOR_PARAMS.
+
+    Raises
+    ------
+    ValueError, TypeError
+        The message names the parameter.
+    """
+    if prior is not None:
+        check_choice(prior, "prior", ("default",))
+    if values["mean_precision_prior"] is not None:
+        check_number(values["mean_precision_prior"], "mean_precision_prior", minimum=0.0)
+    if values["degrees_of_freedom_prior"] is not None:
+        check_number(values["degrees_of_freedom_prior"], "degrees_of_freedom_prior")
+
+
+def conjugate_prior(prior, values, covariance_type, n_components, X, sample_weight, mean, variance, n_threads=None):
+    """The prior that is asked for, or None; what is not given follows from the data's own moments.
+
+    By default mu_0 is the data's mean, kappa 0.01, nu = d + 2, and Lambda the data's covariance, its diagonal, or the
+    mean of that, over K^(2 / d): so the fit scales and shifts with the data.
+
+    Parameters
+    ----------
+    prior : {"default"} or None
+    values : dict
+        Of PRIOR_PARAMS; any that is not None asks for a prior too.
+    mean, variance : ndarray, shape (n_features,)
+        Those of the data.
+
+    Raises
+    ------
+    ValueError, TypeError
+        A value has the wrong shape or makes no sense; the message names the parameter.
+    """
+    if prior is None and all(value is None for value in values.values()):
+        return None
+    d = X.shape[1]
+    center, precision, scatter, freedom = (values[name] for name in PRIOR_PARAMS)
+    least = -_constant(covariance_type, n_components, d)
+    freedom = d + 2.0 if freedom is None else check_number(freedom, "degrees_of_freedom_prior", minimum=least)
+    precision = _MEAN_PRECISION if precision is None else float(precision)
+    center = mean if center is None else check_array(_shaped(center, (d,)), "mean_prior", (d,))
+    if scatter is not None:
+        scatter = _check_covariance(scatter, covariance_type, d)
+    else:
+        if covariance_type == "diag":
+            scatter = variance
+        elif covariance_type == "spherical":
+            scatter = variance.mean()
+        else:
+            scatter = data_covariance(X, sample_weight, mean, variance, n_threads)
+        scatter = np.asarray(scatter / n_components ** (2.0 / d))
+    return ConjugatePrior(center, precision, scatter, freedom)
+
+
+class PosteriorStep:
+    """The M-step of mixtures under a conjugate prior, and the penalty that makes EM climb: for MixtureLikelihood.
+
+    Parameters
+    ----------
+    prior : ConjugatePrior
+    covariance_type : {"full", "tied", "diag", "spherical"}
+    n_components : int
+    ridge : ndarray, shape (n_features,)
+        Scatter that is added to every covariance's numerator beside the prior's.
+    variance : ndarray, shape (n_features,)
+        The units in which determinants are measured, so that the penalty does not depend on those of the data.
+    unit : float
+        The weight of one sample.
+
+    Attributes
+    ----------
+    mass : float
+        What the prior adds to the mass of a component, in samples.
+    """
+
+    def __init__(self, prior, covariance_type, n_components, *, ridge, variance, unit=1.0):
+        d = len(ridge)
+        self._structure, self._n_components = covariance_type, n_components
+        self._mean, self._precision = prior.mean, unit * prior.mean_precision
+        self._scatter = unit * prior.covariance
+        self.mass = prior.degrees_of_freedom + _constant(covariance_type, n_components, d)
+        self._mass = unit * self.mass
+        self._units = np.log(variance) if covariance_type == "diag" else np.log(variance).sum()
+        if covariance_type == "spherical":
+            self._units /= d
+        # only its last step is called, on statistics in which the prior is contained
+        self._pass = MixturePass(Samples(np.zeros((1, d))), covariance_type, n_components, None, 1, ridge)
+
+    def maximize(self, statistics):
+        """The parameters of the highest expected posterior; log_det is NaN where a covariance is singular."""
+        structure, K = self._structure, self._n_components
+        origins, nk, first, second = statistics.origins, statistics.nk, statistics.first, statistics.second
+        d = origins.shape[1]
+        mass = nk + self._precision
+        shift = first + self._precision * (self._mean - origins)
+        means = origins + np.divide(shift, mass[:, np.newaxis], out=np.zeros_like(shift), where=mass[:, np.newaxis] > 0)
+        moved, away = means - origins, means - self._mean
+        if structure in ("full", "tied"):
+            cross = first[:, :, np.newaxis] * moved[:, np.newaxis, :]
+            scatter = (nk[:, np.newaxis] * moved)[:, :, np.newaxis] * moved[:, np.newaxis, :] - cross
+            scatter -= np.swapaxes(cross, 1, 2)
+            scatter += self._precision * away[:, :, np.newaxis] * away[:, np.newaxis, :]
+        else:
+            scatter = (nk[:, np.newaxis] * moved - 2.0 * first) * moved + self._precision * away**2
+        scatter = {"tied": scatter.sum(axis=0), "spherical": scatter.sum(axis=-1)}.get(structure, scatter)
+        # about the new means, with the masses by which to divide
+        whole = np.zeros_like(statistics.buffer)
+        whole[2 : 2 + K] = nk + self._mass / {"tied": K, "spherical": d}.get(structure, 1)
+        whole[2 + K + K * d :] = (second + scatter + self._scatter).ravel()
+        parameters = MixtureParameters(
+            structure, K, d, np.empty(self._pass.parameters_size), np.empty(second_shape(structure, K, d))
+        )
+        self._pass.maximize(
+            whole, np.ascontiguousarray(means), parameters.buffer, parameters.covariances.reshape(-1), np.empty(d)
+        )
+        parameters.weights[:] = nk / nk.sum()
+        return parameters
+
+    def penalty(self, parameters):
+        """-log prior density, but for a constant."""
+        away, chol = parameters.means - self._mean, parameters.precisions_chol
+        if self._structure in ("full", "tied"):
+            log_dets = -2.0 * parameters.log_det
+            whitened = np.matmul(away[:, np.newaxis, :], chol)
+            spread = self._precision * (whitened**2).sum()
+            spread += (chol * (self._scatter @ chol)).sum()
+            if self._structure == "tied":
+                log_dets = log_dets[:1]
+        else:
+            log_dets = -2.0 * np.log(chol)
+            precisions = chol**2
+            squares = away**2 if self._structure == "diag" else (away**2).sum(axis=1)
+            spread = (precisions * (self._scatter + self._precision * squares)).sum()
+        return 0.5 * (self._mass * (log_dets - self._units).sum() + spread)
+
+
+def _constant(covariance_type, K, d):
+    """What the degrees of freedom are less than the mass by which the prior enlarges a covariance's denominator."""
+    return {"full": d + 2, "tied": d + 1 + K, "diag": 3, "spherical": d + 2}[covariance_type]
+
+
+def _shaped(value, shape):
+    """A number, where an array of that shape holds but one."""
+    return np.reshape(value, shape) if np.ndim(value) == 0 and np.prod(shape) == 1 else value
+
+
+def _check_covariance(value, covariance_type, d):
+    name, shape = "covariance_prior", {"diag": (d,), "spherical": ()}.get(covariance_type, (d, d))
+    scatter = check_array(_shaped(value, shape), name, shape)
+    if len(shape) < 2:
+        if (scatter < 0).any():
+            raise ValueError(f"{name} holds {scatter.min():g}; expected numbers >= 0")
+        return scatter
+    if not np.allclose(scatter, scatter.T, rtol=1e-6, atol=1e-12 * np.abs(scatter).max()):
+        raise ValueError(f"{name} is not symmetric; expected a symmetric positive semi-definite matrix")
+    eigenvalues = np.linalg.eigvalsh(scatter)
+    if eigenvalues[0] < -1e-10 * eigenvalues[-1] or eigenvalues[-1] < 0:
+        raise ValueError(
+            f"{name} has the eigenvalue {eigenvalues[0]:g}; expected a symmetric positive semi-definite matrix"
+        )
+    return scatter
