@@ -1,10 +1,13 @@
 """EM itself: the same steps as scikit-learn, acceleration, convergence that means something, weights."""
 
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
 import sklearn.mixture
+from scipy.linalg import expm
+from scipy.special import logsumexp
 
 from gaussum import ConvergenceWarning, GaussianMixture, parallel
 from gaussum.covariance import COVARIANCE_TYPES, second_shape
@@ -183,6 +186,64 @@ def test_a_saddle_is_no_convergence():
     random = GaussianMixture(2, covariance_type="tied", init_params="random", random_state=0).fit(X)
     kmeans = GaussianMixture(2, covariance_type="tied", random_state=0).fit(X)
     assert random.lower_bounds_[-1] == pytest.approx(kmeans.lower_bounds_[-1], abs=1e-6)
+
+
+def _mean_log_density(X, weights, means, chol):
+    """Of a mixture with upper triangular factors of the precisions, shape (K, d, d)."""
+    y = np.einsum("kij,nki->nkj", chol, X[:, None] - means)
+    log_det = np.log(np.diagonal(chol, axis1=1, axis2=2)).sum(axis=1)
+    return logsumexp(np.log(weights) + log_det - 0.5 * (y**2).sum(axis=2), axis=1).mean()
+
+
+@pytest.mark.parametrize("scale, shift, repeat", [(1.0, 0.0, 1), (1e-5, 3.0, 1), (1.0, 0.0, 3)])
+@pytest.mark.parametrize("accelerate", [True, False])
+@pytest.mark.parametrize("d", [1, 2, 3])
+def test_gradient_norm_is_that_of_differences(d, accelerate, scale, shift, repeat):
+    X = blobs(300, d, 3, seed=d, spread=1.0)
+    mixture = ours(
+        np.repeat(scale * X + shift, repeat, axis=0), 3, accelerate=accelerate, reg_covar=0, max_iter=4, random_state=0
+    )
+    weights, means, chol = mixture.weights_, (mixture.means_ - shift) / scale, mixture.precisions_cholesky_ * scale
+    mass, step, squares = mixture.predict_proba(scale * X + shift).mean(axis=0), 1e-5, 0.0
+
+    def derivative(move):
+        return (_mean_log_density(X, *move(step)) - _mean_log_density(X, *move(-step))) / (2 * step)
+
+    def weights_moved(k, t):
+        moved = weights * np.exp(t * (np.arange(3) == k))
+        return moved / moved.sum(), means, chol
+
+    def mean_moved(k, j, t):
+        moved = means.copy()
+        moved[k] += np.linalg.solve(chol[k].T, t * np.eye(d)[j])
+        return weights, moved, chol
+
+    def factor_moved(k, i, j, t):
+        moved = chol.copy()
+        moved[k] = chol[k] @ expm(t * np.outer(np.eye(d)[i], np.eye(d)[j]))
+        return weights, means, moved
+
+    for k in range(3):
+        squares += derivative(partial(weights_moved, k)) ** 2 / mass[k]
+        for j in range(d):
+            squares += derivative(partial(mean_moved, k, j)) ** 2 / mass[k]
+            for i in range(j + 1):
+                squares += derivative(partial(factor_moved, k, i, j)) ** 2 / (mass[k] * (1 + (i == j)))
+    assert mixture.gradient_norm_ == pytest.approx(np.sqrt(squares), rel=1e-5)
+
+
+@pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
+def test_a_fit_ends_where_the_gradient_is_nothing(covariance_type, x):
+    samples = [blobs(300, 1 + seed % 3, 3, seed, spread=1.0) for seed in range(4)] + [x[:, None]]
+    for X in samples:
+        mixture = GaussianMixture(5, covariance_type=covariance_type, random_state=0).fit(X)
+        assert mixture.converged_ and mixture.gradient_norm_ < mixture.tol
+        # one more step gains half its square, where the labels are known, up to all of it
+        loose = ours(X, 5, None, covariance_type=covariance_type, random_state=0, max_iter=20, warm_start=True)
+        reached, norm = loose.lower_bounds_[-1], loose.gradient_norm_
+        with pytest.warns(ConvergenceWarning):
+            loose.set_params(max_iter=1).fit(X)
+        assert 0.4 * norm**2 - 1e-13 < loose.lower_bounds_[0] - reached < 1.2 * norm**2 + 1e-13
 
 
 def test_max_iter_warns():

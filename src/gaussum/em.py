@@ -3,25 +3,27 @@
 Converged means that the gain in the mean log-likelihood that is still to come is estimated to be below `tol`. The last
 change says little: plain EM converges linearly, often at a rate of 0.999, and then a thousand times the last change
 is to come. Plain iterations use Aitken's extrapolation of the last three values (Boehning et al. 1994; McNicholas
-et al. 2010); accelerated ones the quasi-Newton model's own prediction, which plain iterations then have to confirm.
+et al. 2010). Accelerated ones use their model's own prediction; models are wrong on plateaus, so the gradient, scaled to
+have no units, has to be below `tol` as well, and plain iterations to confirm.
 """
 
 import math
-import sys
 from dataclasses import dataclass, field
 from functools import partial
 
 from gaussum import parallel
-from gaussum.acceleration import QuasiNewton
+from gaussum.acceleration import ROUNDING, QuasiNewton, gradient_norm
 from gaussum.likelihood import CollapseError
 from gaussum.parameters import MixtureParameters
 
-# Changes below this many units in the last place are rounding.
-_ROUNDING = 8 * sys.float_info.epsilon
 # The criterion has to hold this many times running: early on, a slow mode hides behind fast ones.
 _IN_A_ROW = 3
-# Plain iterations before the quasi-Newton model starts: EM is fast and safe far from the optimum.
-_WARM_UP = 5
+# The same for accelerated iterations, and for the plain ones that confirm them.
+_ACCELERATED, _CONFIRM = 2, 2
+# Plain iterations before the acceleration starts: EM is safe far from the optimum (measured: more only take longer).
+_WARM_UP = 2
+# Accelerated iterations without a lower gradient, where the objective tells nothing any more, that show it is rounding.
+_IDLE = 5
 
 
 class ConvergenceWarning(UserWarning):
@@ -45,6 +47,8 @@ class EMResult:
         Passes over the data: one E-step and one accumulation each.
     remaining : float
         The estimate of what is left to gain.
+    gradient_norm : float
+        Of the mean penalised log-likelihood at `parameters` (see acceleration.gradient_norm).
     """
 
     parameters: MixtureParameters
@@ -54,6 +58,7 @@ class EMResult:
     n_iter: int
     n_passes: int
     remaining: float
+    gradient_norm: float
 
 
 def best_of(likelihood, starts, *, report=None, callback=None, **options):
@@ -148,7 +153,8 @@ def _maximize(likelihood, parameters, tol, max_iter, accelerate, callback):
     objectives = []
     model = QuasiNewton(likelihood) if accelerate else None
     remaining, held, converged, n_iter, plain = math.inf, 0, False, 0, _WARM_UP
-    changes, lost = [], 0.0
+    changes, lost, needed = [], 0.0, _IN_A_ROW
+    lowest, idle = math.inf, 0
     while n_iter < max_iter:
         n_iter += 1
         step = None
@@ -169,19 +175,25 @@ def _maximize(likelihood, parameters, tol, max_iter, accelerate, callback):
             changes.append(after_objective - objective)
             remaining = _aitken(changes)
         change = after_objective - objective
-        rounding = max(lost, max(_ROUNDING, likelihood.noise) * max(1.0, abs(after_objective)))
+        rounding = max(lost, max(ROUNDING, likelihood.noise) * max(1.0, abs(after_objective)))
         if not math.isfinite(after_objective):
             raise CollapseError(f"the log-likelihood became {after_objective} at iteration {n_iter}")
         parameters, statistics, objective = after, after_statistics, after_objective
         objectives.append(objective)
         if callback is not None:
             callback(n_iter, objective)
-        if abs(change) <= rounding:
+        flat = True
+        if step is not None:
+            # the gradient still tells where the objective is rounding
+            idle = 0 if step.gradient_norm < 0.5 * lowest or abs(change) > rounding else idle + 1
+            lowest = min(lowest, step.gradient_norm)
+            flat = step.gradient_norm < tol or idle >= _IDLE or likelihood.noise > 0.0
+        if abs(change) <= rounding and flat:
             remaining = 0.0
-        held = held + 1 if remaining == 0.0 or remaining < tol and change < tol else 0
+        held = held + 1 if flat and (remaining == 0.0 or remaining < tol and change < tol) else 0
         # steps that lose show that rounding is larger than it was taken for
         blind = likelihood.noise > 0.0 and change < -rounding
-        if held < _IN_A_ROW and not blind:
+        if held < (needed if step is None else _ACCELERATED) and not blind:
             continue
         if likelihood.noise > 0.0:
             # as far as float32 can see
@@ -190,13 +202,13 @@ def _maximize(likelihood, parameters, tol, max_iter, accelerate, callback):
             converged = True
             break
         # plain steps have to confirm: at a saddle they grow, which the quasi-Newton model does not see
-        held, plain, model = 0, _IN_A_ROW + 2, QuasiNewton(likelihood) if accelerate else None
+        held, needed, plain, model = 0, _CONFIRM, _CONFIRM + 2, QuasiNewton(likelihood) if accelerate else None
         changes.clear()
     if likelihood.noise > 0.0:
         statistics, objective = _exactly(likelihood, parameters, objectives)
     return EMResult(
         parameters, statistics.log_likelihood / statistics.total_weight, objectives, converged, n_iter,
-        likelihood.n_passes, float(remaining),
+        likelihood.n_passes, float(remaining), gradient_norm(likelihood, parameters, statistics),
     )
 
 

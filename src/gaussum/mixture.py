@@ -29,7 +29,8 @@ class GaussianMixture(BaseMixture):
     covariance_type : {"full", "tied", "diag", "spherical"}
         One full matrix a component; one that all share; one variance a component and feature; one a component.
     tol : float
-        A fit has converged when the gain in the mean log-likelihood still to come is estimated to be below `tol`.
+        A fit has converged when the gain in the mean log-likelihood still to come is estimated to be below `tol`; with
+        `accelerate`, `gradient_norm_` is below it too, so the default leaves next to nothing. 0 runs until rounding.
         (Scikit-learn's `tol` bounds the last change, which may be a thousand times smaller than what is to come.)
     reg_covar : float
         The mass, in samples, of an imagined scatter with the data's own variances that is added to every component's:
@@ -77,6 +78,11 @@ class GaussianMixture(BaseMixture):
         when a component collapses and is rescued.
     remaining_ : float
         The estimate of what is left to gain in mean log-likelihood.
+    gradient_norm_ : float
+        The norm of the gradient of the mean penalised log-likelihood at the fit, in coordinates without units: log w_k,
+        U_k^T mu_k and the logarithm of U_k (its diagonal times sqrt(2)), each times the root of the component's share
+        of the samples. One more step of EM would gain between half its square and its square, to first order;
+        neither units nor the number of samples change it.
     n_features_in_ : int
     n_parameters_ : int
         Free parameters.
@@ -245,6 +251,7 @@ class GaussianMixture(BaseMixture):
         self.lower_bound_ = result.log_likelihood
         self.lower_bounds_ = result.objectives
         self.remaining_ = result.remaining
+        self.gradient_norm_ = result.gradient_norm
         self.n_features_in_ = n_features
         self.n_parameters_ = self._n_parameters()
 

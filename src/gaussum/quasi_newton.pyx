@@ -17,7 +17,9 @@ cdef enum Structure:
     FULL, TIED, DIAG, SPHERICAL
 
 cdef enum:
-    MEMORY = 20                         # pairs that are kept
+    LEAST_MEMORY = 20                   # pairs that are kept: twice the coordinates, within these bounds
+    MOST_MEMORY = 60
+    LARGE = 2000                        # coordinates from which on more pairs would cost too much memory
 
 
 cdef class QuasiNewtonModel:
@@ -35,16 +37,21 @@ cdef class QuasiNewtonModel:
         The derivative of the penalised log-likelihood along the direction in which the next step goes.
     longest : float
         The largest change along that direction of the logarithm of a weight or a scale, or of a mean in four scales.
+    distance : float
+        The same change from the reference to here.
+    gradient_norm : float
+        The norm of the gradient here, over the square root of the total weight: that of the mean in coordinates of
+        which a unit is the complete data's standard error for one sample.
     """
 
     cdef Structure structure
-    cdef Py_ssize_t K, d, size, n_pairs, newest
+    cdef Py_ssize_t K, d, size, memory, n_pairs, newest
     cdef double total
     cdef const double[::1] ridge
     cdef double[::1] reference, scale, position, gradient, direction, trial, raw, scratch
     cdef double[:, ::1] moved, bent
-    cdef double rho[MEMORY]
-    cdef readonly double slope, longest
+    cdef double[::1] rho
+    cdef readonly double slope, longest, distance, gradient_norm
 
     def __init__(self, structure, Py_ssize_t n_components, ridge):
         cdef Py_ssize_t K = n_components, d = len(ridge), triangle = d * (d + 1) // 2
@@ -55,8 +62,12 @@ cdef class QuasiNewtonModel:
         self.size = K + K * d + logs
         self.reference = np.empty(2 * K + K * d + chol_size)
         self.scale, self.position, self.gradient, self.direction, self.trial, self.raw = np.empty((6, self.size))
-        self.moved, self.bent = np.empty((2, MEMORY, self.size))
-        self.scratch = np.empty(max(d * d, MEMORY))
+        self.memory = LEAST_MEMORY
+        if self.size < LARGE:
+            self.memory = min(max(2 * self.size, LEAST_MEMORY), MOST_MEMORY)
+        self.moved, self.bent = np.empty((2, self.memory, self.size))
+        self.rho = np.empty(self.memory)
+        self.scratch = np.empty(max(d * d, self.memory))
 
     def refer(self, const double[::1] parameters, const double[::1] statistics):
         """Set the origin of the coordinates at these parameters, and forget all pairs.
@@ -216,7 +227,7 @@ cdef class QuasiNewtonModel:
 
     cdef void _learn(self, const double *parameters, const double *nk) noexcept nogil:
         """Make the trial the position; keep the pair of its move and of the change of the gradient, if it curves."""
-        cdef Py_ssize_t i, pair = (self.newest + 1) % MEMORY, size = self.size
+        cdef Py_ssize_t i, pair = (self.newest + 1) % self.memory, size = self.size
         cdef double curvature
         cdef double *gradient = &self.raw[0]
         cdef double *moved = &self.moved[pair, 0]
@@ -231,7 +242,7 @@ cdef class QuasiNewtonModel:
         if curvature > 1e-12 * dot_lanes(bent, bent, size):
             self.rho[pair] = 1.0 / curvature
             self.newest = pair
-            self.n_pairs = min(self.n_pairs + 1, MEMORY)
+            self.n_pairs = min(self.n_pairs + 1, self.memory)
 
     cdef void _newton(self) noexcept nogil:
         """direction <- H g by the two loops of L-BFGS, H starting from the inverse of the complete-data information."""
@@ -243,7 +254,7 @@ cdef class QuasiNewtonModel:
         cdef const double *moved
         memcpy(q, &self.gradient[0], size * sizeof(double))
         for number in range(self.n_pairs):
-            pair = (self.newest - number + MEMORY) % MEMORY
+            pair = (self.newest - number + self.memory) % self.memory
             bent, moved = &self.bent[pair, 0], &self.moved[pair, 0]
             factor = self.rho[pair] * dot_lanes(moved, q, size)
             for i in range(size):
@@ -255,21 +266,27 @@ cdef class QuasiNewtonModel:
             for i in range(size):
                 q[i] *= factor
         for number in range(self.n_pairs - 1, -1, -1):
-            pair = (self.newest - number + MEMORY) % MEMORY
+            pair = (self.newest - number + self.memory) % self.memory
             bent, moved = &self.bent[pair, 0], &self.moved[pair, 0]
             factor = factors[pair] - self.rho[pair] * dot_lanes(bent, q, size)
             for i in range(size):
                 q[i] += factor * moved[i]
 
     cdef void _look_along(self) noexcept nogil:
-        """The slope and the longest change along the direction."""
-        cdef Py_ssize_t i, first = self.K, last = self.K + self.K * self.d
-        cdef double change
+        """The slope and the longest change along the direction; how far and how steep it is here."""
         self.slope = dot_lanes(&self.direction[0], &self.gradient[0], self.size)
-        self.longest = 0.0
+        self.longest = self._extent(&self.direction[0])
+        self.distance = self._extent(&self.position[0])
+        self.gradient_norm = sqrt(dot_lanes(&self.gradient[0], &self.gradient[0], self.size) / self.total)
+
+    cdef double _extent(self, const double *change) noexcept nogil:
+        """The largest change of the logarithm of a weight or a scale, or of a mean in four scales."""
+        cdef Py_ssize_t i, first = self.K, last = self.K + self.K * self.d
+        cdef double largest = 0.0, size
         for i in range(self.size):
-            change = fabs(self.direction[i] / self.scale[i])
-            self.longest = fmax(self.longest, 0.25 * change if first <= i < last else change)
+            size = fabs(change[i] / self.scale[i])
+            largest = fmax(largest, 0.25 * size if first <= i < last else size)
+        return largest
 
 
 cdef inline double *_triangle_scale(Py_ssize_t d, double root, double *scale) noexcept nogil:
