@@ -243,7 +243,7 @@ def test_a_fit_ends_where_the_gradient_is_nothing(covariance_type, x):
         reached, norm = loose.lower_bounds_[-1], loose.gradient_norm_
         with pytest.warns(ConvergenceWarning):
             loose.set_params(max_iter=1).fit(X)
-        assert 0.4 * norm**2 - 1e-13 < loose.lower_bounds_[0] - reached < 1.2 * norm**2 + 1e-13
+        assert 0.4 * norm**2 - 1e-13 < loose.lower_bounds_[0] - reached < 1.5 * norm**2 + 1e-13
 
 
 def test_max_iter_warns():

@@ -62,6 +62,7 @@ class QuasiNewton:
     Parameters
     ----------
     likelihood : gaussum.likelihood.MixtureLikelihood
+        One whose M-step is the plain one; for others see gaussum.constrained.
     """
 
     def __init__(self, likelihood):
@@ -73,7 +74,7 @@ class QuasiNewton:
         """One step from `parameters`, at which `statistics` and `objective` were computed; None if none was found."""
         model, total = self._model, statistics.total_weight
         if not self._referred or model.distance > _FAR:
-            self._lightest = model.refer(parameters.buffer, statistics.buffer)
+            self._lightest = self._refer(parameters, statistics)
             self._referred = True
         slope = model.slope
         if not slope > 0.0:
@@ -85,13 +86,26 @@ class QuasiNewton:
             lightest = model.propose(length, after.buffer)
             if lightest * total < min(_LEAST_MASS, 0.5 * self._lightest * total):
                 return self._refuse()
+            after = self._admit(after, statistics)
+            if after is None:
+                return self._refuse()
             after_statistics, after_objective = self._likelihood.evaluate(after)
             if after_objective >= objective + _SUFFICIENT * length * slope / total - noise:
                 self._lightest = lightest
-                remaining = model.accept(after.buffer, after_statistics.buffer) / total
+                remaining = self._accept(after, after_statistics) / total
                 return Step(after, after_statistics, after_objective, remaining, model.gradient_norm)
             length *= shorter
         return self._refuse()
+
+    def _refer(self, parameters, statistics):
+        return self._model.refer(parameters.buffer, statistics.buffer)
+
+    def _admit(self, parameters, statistics):
+        """The parameters to try in place of those proposed from where the statistics are, or None."""
+        return parameters
+
+    def _accept(self, parameters, statistics):
+        return self._model.accept(parameters.buffer, statistics.buffer)
 
     def _refuse(self):
         self._referred = False

@@ -11,8 +11,8 @@ import math
 from dataclasses import dataclass, field
 from functools import partial
 
-from gaussum import parallel
-from gaussum.acceleration import ROUNDING, QuasiNewton, gradient_norm
+from gaussum import acceleration, constrained, parallel
+from gaussum.acceleration import ROUNDING
 from gaussum.likelihood import CollapseError
 from gaussum.parameters import MixtureParameters
 
@@ -20,8 +20,8 @@ from gaussum.parameters import MixtureParameters
 _IN_A_ROW = 3
 # The same for accelerated iterations, and for the plain ones that confirm them.
 _ACCELERATED, _CONFIRM = 2, 2
-# Plain iterations before the acceleration starts: EM is safe far from the optimum (measured: more only take longer).
-_WARM_UP = 2
+# Plain iterations before the acceleration starts: EM is fast and safe far from the optimum.
+_WARM_UP = 5
 # Accelerated iterations without a lower gradient, where the objective tells nothing any more, that show it is rounding.
 _IDLE = 5
 
@@ -151,7 +151,7 @@ def maximize(likelihood, parameters, *, tol, max_iter, accelerate=True, callback
 def _maximize(likelihood, parameters, tol, max_iter, accelerate, callback):
     statistics, objective = likelihood.evaluate(parameters)
     objectives = []
-    model = QuasiNewton(likelihood) if accelerate else None
+    model = _model(likelihood) if accelerate else None
     remaining, held, converged, n_iter, plain = math.inf, 0, False, 0, _WARM_UP
     changes, lost, needed = [], 0.0, _IN_A_ROW
     lowest, idle = math.inf, 0
@@ -202,14 +202,27 @@ def _maximize(likelihood, parameters, tol, max_iter, accelerate, callback):
             converged = True
             break
         # plain steps have to confirm: at a saddle they grow, which the quasi-Newton model does not see
-        held, needed, plain, model = 0, _CONFIRM, _CONFIRM + 2, QuasiNewton(likelihood) if accelerate else None
+        held, needed, plain, model = 0, _CONFIRM, _CONFIRM + 2, _model(likelihood) if accelerate else None
         changes.clear()
     if likelihood.noise > 0.0:
         statistics, objective = _exactly(likelihood, parameters, objectives)
     return EMResult(
         parameters, statistics.log_likelihood / statistics.total_weight, objectives, converged, n_iter,
-        likelihood.n_passes, float(remaining), gradient_norm(likelihood, parameters, statistics),
+        likelihood.n_passes, float(remaining), _gradient_norm(likelihood, parameters, statistics),
     )
+
+
+def _model(likelihood):
+    """What accelerates the iteration."""
+    if likelihood.m_step is None:
+        return acceleration.QuasiNewton(likelihood)
+    return constrained.ConstrainedQuasiNewton(likelihood)
+
+
+def _gradient_norm(likelihood, parameters, statistics):
+    """Along the constraints, if there are any."""
+    of = acceleration if likelihood.m_step is None else constrained
+    return of.gradient_norm(likelihood, parameters, statistics)
 
 
 def _exactly(likelihood, parameters, objectives):

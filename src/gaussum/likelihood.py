@@ -93,6 +93,11 @@ class MixtureLikelihood:
         if Skipping.applies(X.shape[0], n_components):
             self._new_skipping = partial(Skipping, samples, covariance_type, n_components, sample_weight, work)
 
+    @property
+    def m_step(self):
+        """The M-step that was given in place of the plain one, or None."""
+        return self._m_step
+
     def restart(self):
         """Begin a run of EM, which does not depend on those before."""
         self.n_rescues = self.n_passes = 0

@@ -10,7 +10,8 @@ from libc.string cimport memcpy, memset
 
 import numpy as np
 
-from gaussum.kernels.coordinates cimport factor_at, factor_gradient, mean_at, mean_gradient, weights_at
+from gaussum.kernels.coordinates cimport (
+    factor_at, factor_from, factor_gradient, mean_at, mean_from, mean_gradient, weights_at)
 from gaussum.kernels.lanes cimport dot_lanes
 
 cdef enum Structure:
@@ -20,6 +21,10 @@ cdef enum:
     LEAST_MEMORY = 20                   # pairs that are kept: twice the coordinates, within these bounds
     MOST_MEMORY = 60
     LARGE = 2000                        # coordinates from which on more pairs would cost too much memory
+
+
+# The least curvature, relative to the complete data's, that takes the place of one that is not positive.
+cdef double FLATTEST = 1e-3
 
 
 cdef class QuasiNewtonModel:
@@ -69,14 +74,18 @@ cdef class QuasiNewtonModel:
         self.rho = np.empty(self.memory)
         self.scratch = np.empty(max(d * d, self.memory))
 
-    def refer(self, const double[::1] parameters, const double[::1] statistics):
+    def refer(self, const double[::1] parameters, const double[::1] statistics, const double[::1] image=None):
         """Set the origin of the coordinates at these parameters, and forget all pairs.
 
         Takes the buffers of a MixtureParameters and of its SufficientStatistics. Returns the smallest weight but 0.
+        `image` is that of the parameters which the M-step makes of the statistics: with it, the way there stands for
+        the gradient, which it is to first order in these coordinates (for M-steps other than the plain one).
         """
         cdef Py_ssize_t i, k
         cdef double smallest = 1.0
         self._check(parameters, statistics)
+        if image is not None:
+            self._check(image)
         self.reference[:] = parameters
         self.total = statistics[1]
         self.n_pairs = self.newest = 0
@@ -84,7 +93,10 @@ cdef class QuasiNewtonModel:
             self._set_scale(&statistics[2])
             for i in range(self.size):
                 self.position[i] = 0.0
-            self._gradient(&parameters[0], &statistics[2], &self.gradient[0])
+            if image is None:
+                self._gradient(&parameters[0], &statistics[2], &self.gradient[0])
+            else:
+                self._locate(&image[0], &self.gradient[0])
             for i in range(self.size):
                 self.direction[i] = self.gradient[i]
             self._look_along()
@@ -105,11 +117,24 @@ cdef class QuasiNewtonModel:
             smallest = self._point(&parameters[0])
         return smallest
 
-    def accept(self, const double[::1] parameters, const double[::1] statistics):
-        """Go where `propose` was last, and learn from the gradient there; returns g^T H g / 2, the gain to come."""
+    def accept(self, const double[::1] parameters, const double[::1] statistics, const double[::1] image=None):
+        """Go where `propose` was last, and learn from the gradient there; returns g^T H g / 2, the gain to come.
+
+        With `image`, as in `refer`, the parameters need not be those proposed.
+        """
+        cdef Py_ssize_t i
         self._check(parameters, statistics)
+        if image is not None:
+            self._check(image)
         with nogil:
-            self._learn(&parameters[0], &statistics[2])
+            if image is None:
+                self._gradient(&parameters[0], &statistics[2], &self.raw[0])
+            else:
+                self._locate(&parameters[0], &self.trial[0])
+                self._locate(&image[0], &self.raw[0])
+                for i in range(self.size):
+                    self.raw[i] -= self.trial[i]
+            self._learn()
             self._newton()
             self._look_along()
         return 0.5 * self.slope
@@ -180,6 +205,32 @@ cdef class QuasiNewtonModel:
                     mean[k * d + j] = mean0[k * d + j] + z[k * d + j] / u
         return weights_at(K, &self.raw[0], &self.reference[0], parameters)
 
+    cdef void _locate(self, const double *parameters, double *where) noexcept nogil:
+        """The scaled coordinates of a mixture."""
+        cdef Py_ssize_t i, j, k, K = self.K, d = self.d
+        cdef Py_ssize_t triangle = d * (d + 1) // 2, square = d * d if self.structure == FULL else 0
+        cdef double *z = where + K
+        cdef double *e = z + K * d
+        cdef const double *mean = parameters + 2 * K
+        cdef const double *chol = mean + K * d
+        cdef const double *mean0 = &self.reference[2 * K]
+        cdef const double *chol0 = mean0 + K * d
+        for k in range(K):
+            where[k] = log(parameters[k] / self.reference[k]) if self.reference[k] > 0.0 else 0.0
+        if self.structure in (FULL, TIED):
+            for k in range(K):
+                mean_from(d, mean + k * d, mean0 + k * d, chol0 + k * square, z + k * d)
+            for k in range(K if self.structure == FULL else 1):
+                factor_from(d, chol + k * square, chol0 + k * square, e + k * triangle)
+        else:
+            for k in range(K):
+                for j in range(k * d, k * d + d):
+                    z[j] = (mean[j] - mean0[j]) * (chol0[j] if self.structure == DIAG else chol0[k])
+            for i in range(self.size - K - K * d):
+                e[i] = log(chol[i] / chol0[i])
+        for i in range(self.size):
+            where[i] *= self.scale[i]
+
     cdef void _gradient(self, const double *parameters, const double *nk, double *gradient) noexcept nogil:
         """The gradient of the penalised log-likelihood at these parameters, whose statistics start with `nk`."""
         cdef Py_ssize_t i, j, k, K = self.K, d = self.d
@@ -225,20 +276,25 @@ cdef class QuasiNewtonModel:
         for i in range(self.size):
             gradient[i] /= self.scale[i]
 
-    cdef void _learn(self, const double *parameters, const double *nk) noexcept nogil:
-        """Make the trial the position; keep the pair of its move and of the change of the gradient, if it curves."""
+    cdef void _learn(self) noexcept nogil:
+        """Make the trial, whose gradient `raw` holds, the position; keep the pair of their changes, if it curves."""
         cdef Py_ssize_t i, pair = (self.newest + 1) % self.memory, size = self.size
-        cdef double curvature
+        cdef double curvature, length, excess
         cdef double *gradient = &self.raw[0]
         cdef double *moved = &self.moved[pair, 0]
         cdef double *bent = &self.bent[pair, 0]
-        self._gradient(parameters, nk, gradient)
         for i in range(size):
             moved[i] = self.trial[i] - self.position[i]
             bent[i] = self.gradient[i] - gradient[i]
             self.position[i] = self.trial[i]
             self.gradient[i] = gradient[i]
-        curvature = dot_lanes(moved, bent, size)
+        curvature, length = dot_lanes(moved, bent, size), dot_lanes(moved, moved, size)
+        if curvature <= 1e-12 * dot_lanes(bent, bent, size) and length > 0.0:
+            # near a saddle the gradient grows along the move: a step of the same curvature downwards leads away
+            excess = fmax(-curvature, FLATTEST * length) - curvature
+            for i in range(size):
+                bent[i] += excess / length * moved[i]
+            curvature += excess
         if curvature > 1e-12 * dot_lanes(bent, bent, size):
             self.rho[pair] = 1.0 / curvature
             self.newest = pair
