@@ -16,9 +16,9 @@ kernels.lapack kernels.real kernels.lanes kernels.coordinates kernels._cpu kerne
 kernels.vec kernels.tiles kernels.moments
 kernels.estep kernels.mstep kernels.separation kernels.gauss_sum kernels.kmeans kernels
 base validation criteria
-samples covariance initial_pass mixture_pass single_pass skipping_pass quasi_newton sum_pass parallel
+samples covariance initial_pass mixture_pass single_pass skipping_pass information_pass quasi_newton sum_pass parallel
 statistics parameters
-skipping likelihood acceleration
+skipping information likelihood acceleration constrained
 initialize em
 bandwidth summation
 mixture_base

@@ -17,6 +17,8 @@ the caller then takes an EM step, and a new reference is set.
 import sys
 from dataclasses import dataclass
 
+import numpy as np
+
 from gaussum.parameters import MixtureParameters
 from gaussum.quasi_newton import QuasiNewtonModel
 from gaussum.statistics import SufficientStatistics
@@ -98,7 +100,11 @@ class QuasiNewton:
         return self._refuse()
 
     def _refer(self, parameters, statistics):
-        return self._model.refer(parameters.buffer, statistics.buffer)
+        lightest = self._model.refer(parameters.buffer, statistics.buffer)
+        information = self._likelihood.information(parameters)
+        if information is not None and np.isfinite(information).all():
+            self._model.begin_with(information)
+        return lightest
 
     def _admit(self, parameters, statistics):
         """The parameters to try in place of those proposed from where the statistics are, or None."""

@@ -25,6 +25,8 @@ cdef enum:
 
 # The least curvature, relative to the complete data's, that takes the place of one that is not positive.
 cdef double FLATTEST = 1e-3
+# The least eigenvalue of the observed information, relative to the complete data's, that is told from rounding.
+cdef double STEEPEST = 1e-8
 
 
 cdef class QuasiNewtonModel:
@@ -53,8 +55,9 @@ cdef class QuasiNewtonModel:
     cdef Py_ssize_t K, d, size, memory, n_pairs, newest
     cdef double total
     cdef const double[::1] ridge
-    cdef double[::1] reference, scale, position, gradient, direction, trial, raw, scratch
-    cdef double[:, ::1] moved, bent
+    cdef double[::1] reference, scale, position, gradient, direction, trial, raw, product, scratch
+    cdef double[:, ::1] moved, bent, inverse
+    cdef bint informed
     cdef double[::1] rho
     cdef readonly double slope, longest, distance, gradient_norm
 
@@ -66,7 +69,8 @@ cdef class QuasiNewtonModel:
         chol_size, logs = factors[self.structure]
         self.size = K + K * d + logs
         self.reference = np.empty(2 * K + K * d + chol_size)
-        self.scale, self.position, self.gradient, self.direction, self.trial, self.raw = np.empty((6, self.size))
+        self.scale, self.position, self.gradient, self.direction, self.trial, self.raw, self.product = np.empty(
+            (7, self.size))
         self.memory = LEAST_MEMORY
         if self.size < LARGE:
             self.memory = min(max(2 * self.size, LEAST_MEMORY), MOST_MEMORY)
@@ -89,6 +93,7 @@ cdef class QuasiNewtonModel:
         self.reference[:] = parameters
         self.total = statistics[1]
         self.n_pairs = self.newest = 0
+        self.informed = False
         with nogil:
             self._set_scale(&statistics[2])
             for i in range(self.size):
@@ -104,6 +109,21 @@ cdef class QuasiNewtonModel:
                 if parameters[k] > 0.0:
                     smallest = min(smallest, parameters[k])
         return smallest
+
+    def begin_with(self, information):
+        """Take the second derivatives at the reference for what BFGS starts from, where just `refer` was called.
+
+        `information` is minus them in the unscaled coordinates, shape (p, p). Along its eigenvectors of negative
+        curvature the direction leads away from the saddle (Dauphin et al. 2014).
+        """
+        scale = np.asarray(self.scale)
+        values, vectors = np.linalg.eigh(information / (scale * scale[:, np.newaxis]))
+        self.inverse = (vectors / np.maximum(np.abs(values), STEEPEST)) @ vectors.T
+        self.informed = True
+        with nogil:
+            self._newton()
+            self._look_along()
+        return 0.5 * self.slope
 
     def propose(self, double length, double[::1] parameters):
         """Fill in the parameters at `length` times the direction from here; returns the smallest weight but 0."""
@@ -301,7 +321,7 @@ cdef class QuasiNewtonModel:
             self.n_pairs = min(self.n_pairs + 1, self.memory)
 
     cdef void _newton(self) noexcept nogil:
-        """direction <- H g by the two loops of L-BFGS, H starting from the inverse of the complete-data information."""
+        """direction <- H g by the two loops of L-BFGS, H starting from the inverse of the complete-data information, or the observed."""
         cdef Py_ssize_t i, pair, number, size = self.size
         cdef double factor
         cdef double *q = &self.direction[0]
@@ -316,7 +336,11 @@ cdef class QuasiNewtonModel:
             for i in range(size):
                 q[i] -= factor * bent[i]
             factors[pair] = factor
-        if self.n_pairs > 0:
+        if self.informed:
+            for i in range(size):
+                self.product[i] = dot_lanes(&self.inverse[i, 0], q, size)
+            memcpy(q, &self.product[0], size * sizeof(double))
+        elif self.n_pairs > 0:
             bent = &self.bent[self.newest, 0]
             factor = 1.0 / (self.rho[self.newest] * dot_lanes(bent, bent, size))
             for i in range(size):
