@@ -9,8 +9,10 @@ import sklearn.mixture
 from scipy.linalg import expm
 from scipy.special import logsumexp
 
-from gaussum import ConvergenceWarning, GaussianMixture, parallel
+from gaussum import ConvergenceWarning, GaussianMixture, em, parallel
 from gaussum.covariance import COVARIANCE_TYPES, second_shape
+from gaussum.initialize import initial_parameters, variances
+from gaussum.likelihood import MixtureLikelihood
 
 
 def blobs(n, d, K, seed=0, spread=3.0):
@@ -243,7 +245,59 @@ def test_a_fit_ends_where_the_gradient_is_nothing(covariance_type, x):
         reached, norm = loose.lower_bounds_[-1], loose.gradient_norm_
         with pytest.warns(ConvergenceWarning):
             loose.set_params(max_iter=1).fit(X)
-        assert 0.4 * norm**2 - 1e-13 < loose.lower_bounds_[0] - reached < 1.5 * norm**2 + 1e-13
+        assert 0.4 * norm**2 - 1e-13 < loose.lower_bounds_[0] - reached < (1.1 + 10 * norm) * norm**2 + 1e-13
+
+
+def passes_and_objective(X, K, covariance_type="full", seed=0, accelerate=True, target=None):
+    """Of a run of EM from a k-means start, to convergence or, plain, until the objective reaches a target."""
+    _, variance = variances(X)
+    likelihood = MixtureLikelihood(X, covariance_type, K, ridge=1e-6 * variance, n_threads=1)
+    rng, scale = np.random.default_rng(seed), np.sqrt(variance)
+    first = initial_parameters(X, covariance_type, K, "kmeans", rng, scale=scale, ridge=1e-6 * variance)
+    if accelerate:
+        result = em.maximize(likelihood, first, tol=1e-8, max_iter=1000)
+        assert result.converged and result.gradient_norm < 1e-8
+        return result.n_passes, result.objectives[-1]
+    statistics, objective = likelihood.evaluate(first)
+    while objective < target and likelihood.n_passes < 3000:
+        statistics, objective = likelihood.evaluate(likelihood.maximize(statistics))
+    return likelihood.n_passes, objective
+
+
+def test_passes_on_the_notebooks_data(x):
+    """All that an iteration computes counted as passes; plain EM takes 14,295 and has not converged."""
+    assert sum(passes_and_objective(x[:, np.newaxis], K)[0] for K in range(2, 10)) < 1500
+
+
+@pytest.mark.parametrize("covariance_type", ["full", "diag"])
+@pytest.mark.parametrize("name", ["faithful", "galaxies"])
+def test_passes_on_real_data(name, covariance_type, request):
+    """To the same log-likelihood, a fifth of plain EM's."""
+    X = request.getfixturevalue(name).reshape(-1, 2 if name == "faithful" else 1)
+    fast = slow = 0
+    for K in range(2, 10):
+        passes, reached = passes_and_objective(X, K, covariance_type)
+        fast += passes
+        slow += passes_and_objective(X, K, covariance_type, accelerate=False, target=reached - 1e-9)[0]
+    assert slow >= 5 * fast
+
+
+@pytest.mark.parametrize("tol", [1e-4, 1e-6])
+@pytest.mark.parametrize("accelerate", [True, False])
+def test_tol_bounds_what_remains(tol, accelerate):
+    """Over random slow problems: what is still to come in 3,000 more steps."""
+    remaining = []
+    for seed in range(30):
+        X = blobs(200, 1 + seed % 3, 3, seed, spread=1.0)
+        params = {"covariance_type": COVARIANCE_TYPES[seed % 4], "random_state": seed, "init_params": STARTS[seed % 3]}
+        mixture = GaussianMixture(4, tol=tol, accelerate=accelerate, max_iter=50_000, **params).fit(X)
+        assert mixture.converged_
+        again = ours(X, 4, None, accelerate=False, tol=0, max_iter=3000, weights_init=mixture.weights_,
+                     means_init=mixture.means_, precisions_init=mixture.precisions_,
+                     covariance_type=mixture.covariance_type)
+        remaining.append(again.lower_bounds_[-1] - mixture.lower_bounds_[-1])
+    # the others lie on plateaus
+    assert np.mean(np.array(remaining) < tol) >= (0.95 if accelerate else 0.85), remaining
 
 
 def test_max_iter_warns():

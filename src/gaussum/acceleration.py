@@ -26,10 +26,12 @@ from gaussum.statistics import SufficientStatistics
 # Armijo's constant: the part of the predicted gain that a step must bring.
 _SUFFICIENT = 1e-4
 # No logarithm of a scale or a weight moves further than this in one step.
-_LONGEST_LOG = 1.0
+_LONGEST_LOG = 0.5
 # No step takes a component below this mass, in samples, unless it was there and loses less than half: where the model
 # is flat, more would be rash. A component on a single outlier has a mass of one, and may.
 _LEAST_MASS = 0.5
+# One that has vanished is let go.
+_NEGLIGIBLE_MASS = 1e-3
 # The coordinates are scaled anew where a logarithm of a scale or a weight has moved this far: pairs from there tell little
 # of the curvature here (measured on small samples: half the passes that scaling every hundred iterations takes).
 _FAR = 1.0
@@ -86,7 +88,8 @@ class QuasiNewton:
         for shorter in (0.5, 0.2, 0.2):
             after = self._likelihood.blank_parameters()
             lightest = model.propose(length, after.buffer)
-            if lightest * total < min(_LEAST_MASS, 0.5 * self._lightest * total):
+            held = self._lightest * total
+            if held > _NEGLIGIBLE_MASS and lightest * total < min(_LEAST_MASS, 0.5 * held):
                 return self._refuse()
             after = self._admit(after, statistics)
             if after is None:
@@ -103,7 +106,7 @@ class QuasiNewton:
         lightest = self._model.refer(parameters.buffer, statistics.buffer)
         information = self._likelihood.information(parameters)
         if information is not None and np.isfinite(information).all():
-            self._model.begin_with(information)
+            self._model.begin_with(information, _LONGEST_LOG)
         return lightest
 
     def _admit(self, parameters, statistics):

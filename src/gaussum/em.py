@@ -22,6 +22,9 @@ _IN_A_ROW = 3
 _ACCELERATED, _CONFIRM = 2, 2
 # Plain iterations before the acceleration starts: EM is fast and safe far from the optimum.
 _WARM_UP = 5
+# Slow modes hide behind fast ones: plain changes have to be this small a part of `tol` (measured on 60 slow problems: with
+# 1, 38 % of the stops at 1e-3 and 65 % at 1e-4 are honest, with 1e-3 88 and 98 %); a large `tol` asks for a quick look.
+_HIDDEN = 1e-3
 # Accelerated iterations without a lower gradient, where the objective tells nothing any more, that show it is rounding.
 _IDLE = 5
 
@@ -158,7 +161,8 @@ def _maximize(likelihood, parameters, tol, max_iter, accelerate, callback):
     while n_iter < max_iter:
         n_iter += 1
         step = None
-        if model is not None and plain == 0:
+        # where plain steps gain nothing, none are accelerated
+        if model is not None and plain == 0 and not (held > 0 and changes and remaining == 0.0):
             step = model.step(parameters, statistics, objective)
         if step is not None:
             after, after_statistics, after_objective = step.parameters, step.statistics, step.objective
@@ -190,7 +194,8 @@ def _maximize(likelihood, parameters, tol, max_iter, accelerate, callback):
             flat = step.gradient_norm < tol or idle >= _IDLE or likelihood.noise > 0.0
         if abs(change) <= rounding and flat:
             remaining = 0.0
-        held = held + 1 if flat and (remaining == 0.0 or remaining < tol and change < tol) else 0
+        small = change < (tol * min(1.0, max(_HIDDEN, tol)) if step is None else tol)
+        held = held + 1 if flat and (remaining == 0.0 or remaining < tol and small) else 0
         # steps that lose show that rounding is larger than it was taken for
         blind = likelihood.noise > 0.0 and change < -rounding
         if held < (needed if step is None else _ACCELERATED) and not blind:

@@ -26,7 +26,7 @@ cdef enum:
 # The least curvature, relative to the complete data's, that takes the place of one that is not positive.
 cdef double FLATTEST = 1e-3
 # The least eigenvalue of the observed information, relative to the complete data's, that is told from rounding.
-cdef double STEEPEST = 1e-8
+cdef double FLATTEST_KNOWN = 1e-8
 
 
 cdef class QuasiNewtonModel:
@@ -102,6 +102,7 @@ cdef class QuasiNewtonModel:
                 self._gradient(&parameters[0], &statistics[2], &self.gradient[0])
             else:
                 self._locate(&image[0], &self.gradient[0])
+                self._way(&parameters[0], &image[0], &self.gradient[0])
             for i in range(self.size):
                 self.direction[i] = self.gradient[i]
             self._look_along()
@@ -110,20 +111,33 @@ cdef class QuasiNewtonModel:
                     smallest = min(smallest, parameters[k])
         return smallest
 
-    def begin_with(self, information):
+    def begin_with(self, information, double limit):
         """Take the second derivatives at the reference for what BFGS starts from, where just `refer` was called.
 
         `information` is minus them in the unscaled coordinates, shape (p, p). Along its eigenvectors of negative
-        curvature the direction leads away from the saddle (Dauphin et al. 2014).
+        curvature the direction leads away from the saddle (Dauphin et al. 2014). Eigenvalues too small for a step of
+        the length `limit` are raised: there the second derivatives tell little of where the maximum is.
         """
         scale = np.asarray(self.scale)
         values, vectors = np.linalg.eigh(information / (scale * scale[:, np.newaxis]))
-        self.inverse = (vectors / np.maximum(np.abs(values), STEEPEST)) @ vectors.T
+        values = np.abs(values)
+        along = vectors.T @ self.gradient
+        least = FLATTEST_KNOWN
+        while least < 1.0:
+            self.direction = vectors @ (along / np.maximum(values, least))
+            if self._extent(&self.direction[0]) <= limit:
+                break
+            least *= 2.0
+        inverse = (vectors / np.maximum(values, least)) @ vectors.T
+        # what has nothing to do with the rest keeps out of the rounding: a constant feature keeps its mean
+        alone = np.flatnonzero(np.count_nonzero(information, axis=1) <= 1)
+        inverse[alone] = inverse[:, alone] = 0.0
+        inverse[alone, alone] = scale[alone] ** 2 / np.maximum(np.abs(information[alone, alone]), scale[alone] ** 2 * least)
+        self.inverse = inverse
         self.informed = True
         with nogil:
             self._newton()
             self._look_along()
-        return 0.5 * self.slope
 
     def propose(self, double length, double[::1] parameters):
         """Fill in the parameters at `length` times the direction from here; returns the smallest weight but 0."""
@@ -154,6 +168,7 @@ cdef class QuasiNewtonModel:
                 self._locate(&image[0], &self.raw[0])
                 for i in range(self.size):
                     self.raw[i] -= self.trial[i]
+                self._way(&parameters[0], &image[0], &self.raw[0])
             self._learn()
             self._newton()
             self._look_along()
@@ -250,6 +265,23 @@ cdef class QuasiNewtonModel:
                 e[i] = log(chol[i] / chol0[i])
         for i in range(self.size):
             where[i] *= self.scale[i]
+
+    cdef void _way(self, const double *parameters, const double *image, double *way) noexcept nogil:
+        """From the difference of their scaled coordinates to what stands for the gradient.
+
+        A component with less mass than its scale says has less of a gradient, and only differences of the weights, not
+        of their logarithms, tell of one that vanishes.
+        """
+        cdef Py_ssize_t i, k, K = self.K, d = self.d, each = (self.size - K - K * d) // K
+        cdef double held
+        for k in range(K):
+            held = self.total * parameters[k] / (self.scale[k] * self.scale[k])
+            way[k] = self.total * (image[k] - parameters[k]) / self.scale[k]
+            for i in range(d):
+                way[K + k * d + i] *= held
+            if self.structure != TIED:
+                for i in range(each):
+                    way[K + K * d + k * each + i] *= held
 
     cdef void _gradient(self, const double *parameters, const double *nk, double *gradient) noexcept nogil:
         """The gradient of the penalised log-likelihood at these parameters, whose statistics start with `nk`."""
