@@ -1,5 +1,6 @@
 """EM itself: the same steps as scikit-learn, acceleration, convergence that means something, weights."""
 
+import re
 import warnings
 from functools import partial
 
@@ -365,6 +366,7 @@ def test_callback_and_verbose(capsys):
     assert [v for _, v in seen] == mixture.lower_bounds_
     out = capsys.readouterr().out
     assert "iteration 10" in out and "start 1" in out and "converged" in out
+    assert re.search(r"iteration 10: -\d+\.\d+, by [+-]\d\.\de[+-]\d+, (\d\.\de[+-]\d+|\?) to come, \d+\.\d\d s", out)
     GaussianMixture(3, random_state=0, n_init=2, verbose=1).fit(X)
     out = capsys.readouterr().out
     assert "start 2" in out and "iteration 10:" not in out

@@ -32,8 +32,8 @@ _LONGEST_LOG = 0.5
 _LEAST_MASS = 0.5
 # One that has vanished is let go.
 _NEGLIGIBLE_MASS = 1e-3
-# The coordinates are scaled anew where a logarithm of a scale or a weight has moved this far: pairs from there tell little
-# of the curvature here (measured on small samples: half the passes that scaling every hundred iterations takes).
+# The coordinates are scaled anew where a logarithm of a scale or a weight has moved this far: pairs from there tell
+# little of the curvature here (measured on small samples: half the passes of scaling every hundred iterations).
 _FAR = 1.0
 # Changes below this many units in the last place are rounding.
 ROUNDING = 8 * sys.float_info.epsilon

@@ -3,8 +3,8 @@
 Converged means that the gain in the mean log-likelihood that is still to come is estimated to be below `tol`. The last
 change says little: plain EM converges linearly, often at a rate of 0.999, and then a thousand times the last change
 is to come. Plain iterations use Aitken's extrapolation of the last three values (Boehning et al. 1994; McNicholas
-et al. 2010). Accelerated ones use their model's own prediction; models are wrong on plateaus, so the gradient, scaled to
-have no units, has to be below `tol` as well, and plain iterations to confirm.
+et al. 2010). Accelerated ones use their model's own prediction; models are wrong on plateaus, so the gradient, scaled
+to have no units, has to be below `tol` as well, and plain iterations to confirm.
 """
 
 import math
@@ -22,8 +22,8 @@ _IN_A_ROW = 3
 _ACCELERATED, _CONFIRM = 2, 2
 # Plain iterations before the acceleration starts: EM is fast and safe far from the optimum.
 _WARM_UP = 5
-# Slow modes hide behind fast ones: plain changes have to be this small a part of `tol` (measured on 60 slow problems: with
-# 1, 38 % of the stops at 1e-3 and 65 % at 1e-4 are honest, with 1e-3 88 and 98 %); a large `tol` asks for a quick look.
+# Slow modes hide behind fast ones: plain changes have to be this small a part of `tol` (measured on 60 slow problems:
+# with 1, 38 % of the stops at 1e-3 and 65 % at 1e-4 are honest, with 1e-3 88 and 98 %). A large `tol` asks for less.
 _HIDDEN = 1e-3
 # Accelerated iterations without a lower gradient, where the objective tells nothing any more, that show it is rounding.
 _IDLE = 5
@@ -64,7 +64,7 @@ class EMResult:
     gradient_norm: float
 
 
-def best_of(likelihood, starts, *, report=None, callback=None, **options):
+def best_of(likelihood, starts, *, report=None, callback=None, progress=None, **options):
     """Run EM from several starts and return the EMResult with the highest objective.
 
     Small problems run side by side, with the same results.
@@ -78,6 +78,8 @@ def best_of(likelihood, starts, *, report=None, callback=None, **options):
         Takes a line of text a start, in their order.
     callback : callable, optional
         Called with (iteration, objective); the starts then run one after the other.
+    progress : callable, optional
+        Likewise, with (iteration, objective, change, remaining).
     **options
         Of `maximize`.
 
@@ -86,12 +88,12 @@ def best_of(likelihood, starts, *, report=None, callback=None, **options):
     ValueError
         Every start failed.
     """
-    n_threads = 1 if callback else likelihood.threads_beside(len(starts))
+    n_threads = 1 if callback or progress else likelihood.threads_beside(len(starts))
     best, failure, number = None, None, 0
 
     def run(start):
         own = likelihood if n_threads == 1 else likelihood.alone()
-        return maximize(own, start(), callback=callback, **options)
+        return maximize(own, start(), callback=callback, progress=progress, **options)
 
     def receive(outcome):
         nonlocal best, failure, number
@@ -122,7 +124,7 @@ def best_of(likelihood, starts, *, report=None, callback=None, **options):
     return best
 
 
-def maximize(likelihood, parameters, *, tol, max_iter, accelerate=True, callback=None):
+def maximize(likelihood, parameters, *, tol, max_iter, accelerate=True, callback=None, progress=None):
     """Run EM from the given parameters.
 
     Parameters
@@ -136,6 +138,8 @@ def maximize(likelihood, parameters, *, tol, max_iter, accelerate=True, callback
         Whether a quasi-Newton method drives the iteration after a few plain ones.
     callback : callable, optional
         Called with (iteration, objective).
+    progress : callable, optional
+        Called with (iteration, objective, change, remaining), the last being infinite where nothing is known yet.
 
     Returns
     -------
@@ -148,10 +152,10 @@ def maximize(likelihood, parameters, *, tol, max_iter, accelerate=True, callback
     """
     likelihood.restart()
     with likelihood.exclusive_blas():
-        return _maximize(likelihood, parameters, tol, max_iter, accelerate, callback)
+        return _maximize(likelihood, parameters, tol, max_iter, accelerate, callback, progress)
 
 
-def _maximize(likelihood, parameters, tol, max_iter, accelerate, callback):
+def _maximize(likelihood, parameters, tol, max_iter, accelerate, callback, progress):
     statistics, objective = likelihood.evaluate(parameters)
     objectives = []
     model = _model(likelihood) if accelerate else None
@@ -195,6 +199,8 @@ def _maximize(likelihood, parameters, tol, max_iter, accelerate, callback):
         if abs(change) <= rounding and flat:
             remaining = 0.0
         small = change < (tol * min(1.0, max(_HIDDEN, tol)) if step is None else tol)
+        if progress is not None:
+            progress(n_iter, objective, change, remaining)
         held = held + 1 if flat and (remaining == 0.0 or remaining < tol and small) else 0
         # steps that lose show that rounding is larger than it was taken for
         blind = likelihood.noise > 0.0 and change < -rounding

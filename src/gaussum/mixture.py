@@ -51,7 +51,8 @@ class GaussianMixture(BaseMixture):
     warm_start : bool
         Whether `fit` goes on from the parameters of the fit before, if there is one.
     verbose : int
-        1 prints a line a start, 2 also one every `verbose_interval` iterations.
+        1 prints a line a start, 2 also one every `verbose_interval` iterations: the objective, its last change, the
+        estimate of what is to come, and the time.
     verbose_interval : int
     accelerate : bool
         Quasi-Newton steps with EM as preconditioner and safeguard; False is plain EM, one E-step and one M-step an
@@ -172,7 +173,7 @@ class GaussianMixture(BaseMixture):
             ]
         result = em.best_of(
             likelihood, starts, tol=self.tol, max_iter=self.max_iter, accelerate=self.accelerate,
-            callback=self._reporter(callback), report=print if self.verbose else None,
+            callback=callback, progress=self._progress(), report=print if self.verbose else None,
         )
         self._store(result, X.shape[1])
         return self

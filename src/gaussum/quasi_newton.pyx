@@ -132,7 +132,8 @@ cdef class QuasiNewtonModel:
         # what has nothing to do with the rest keeps out of the rounding: a constant feature keeps its mean
         alone = np.flatnonzero(np.count_nonzero(information, axis=1) <= 1)
         inverse[alone] = inverse[:, alone] = 0.0
-        inverse[alone, alone] = scale[alone] ** 2 / np.maximum(np.abs(information[alone, alone]), scale[alone] ** 2 * least)
+        own = np.abs(information[alone, alone]) / scale[alone] ** 2
+        inverse[alone, alone] = 1.0 / np.maximum(own, least)
         self.inverse = inverse
         self.informed = True
         with nogil:
@@ -353,7 +354,8 @@ cdef class QuasiNewtonModel:
             self.n_pairs = min(self.n_pairs + 1, self.memory)
 
     cdef void _newton(self) noexcept nogil:
-        """direction <- H g by the two loops of L-BFGS, H starting from the inverse of the complete-data information, or the observed."""
+        """direction <- H g by the two loops of L-BFGS; H starts from the inverse of the complete-data information,
+        or of the observed one where that is known."""
         cdef Py_ssize_t i, pair, number, size = self.size
         cdef double factor
         cdef double *q = &self.direction[0]
