@@ -1,5 +1,6 @@
 """Which cases `python -m bench` runs, in this order."""
 
+from bench.acceleration import AccelerationCase
 from bench.bayesian import BayesCase
 from bench.builds import BuildsCase
 from bench.kernel_density import KDECase
@@ -38,10 +39,12 @@ KDE = [
     KDECase(20_000, 20_000, 10, 0.5, tree_tolerance=1e-2),
 ]
 THREADS = [ThreadsCase(case) for case in EM[1:]]
+ACCELERATION = [AccelerationCase(data, structure) for data in ("notebook", "faithful", "galaxies")
+                for structure in ("full", "diag")]
 OTHERS = [BuildsCase([*EM, KDE[0], KDE[2]]), LimitsCase(EM), MemoryCase(1_000_000, 2, 8)]
-CASES = [*EM, *SIMPLER, *SINGLE, *GRID, *BAYES, *PREDICTION, *FIT, *SELECTION, *KDE, *THREADS, *OTHERS]
+CASES = [*EM, *SIMPLER, *SINGLE, *GRID, *BAYES, *PREDICTION, *FIT, *SELECTION, *KDE, *THREADS, *ACCELERATION, *OTHERS]
 QUICK = [EM[0], EM[2], EM[4], EM[6], SIMPLER[0], SINGLE[0], GRID[0], *BAYES[:3], *PREDICTION[:3]]
-QUICK += [*FIT, *SELECTION, *KDE[::2], THREADS[1], *OTHERS]
+QUICK += [*FIT, *SELECTION, *KDE[::2], THREADS[1], ACCELERATION[2], *OTHERS]
 
 THIRDS = [10**exponent * digit for exponent in range(3, 7) for digit in (1, 3)]
 CURVES = [

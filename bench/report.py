@@ -189,6 +189,18 @@ def limits_table(result):
     return "\n".join(f"- {line}" for line in lines) + "\n\n" + table(rows)
 
 
+def acceleration_table(results):
+    """One row a case: passes, time and targets reached of every method, and the passes over gaussum's."""
+    names = list(dict.fromkeys(name for result in results for name in result.notes))
+    rows = [["case", *(cell for name in names for cell in (name, "time", "reach"))]]
+    for result in results:
+        rows.append([result.case])
+        for name in names:
+            note = result.notes[name]
+            rows[-1] += [f"{note['passes']:,}", duration(note["seconds"]), str(note["reached"])]
+    return table(rows)
+
+
 def scaling_table(result):
     """One row a point of the curve: gaussum's time, every peer's and its ratio."""
     curve = result.notes["curve"]
@@ -226,6 +238,9 @@ def text(results):
         elif group == "limits":
             parts.append("An operation is an addition, a multiplication or a fused multiply-add.")
             parts += [limits_table(result) for result in members if result.notes]
+        elif group == "acceleration":
+            parts.append("Passes to the same log-likelihood from the same starts, K = 2 to 9; how many fits reach it.")
+            parts.append(acceleration_table(members))
         elif group == "scaling":
             parts += [f"{result.case}\n\n{scaling_table(result)}" for result in members if result.notes]
         else:

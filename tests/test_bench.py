@@ -19,7 +19,7 @@ pytestmark = [
 def bench(monkeypatch):
     monkeypatch.syspath_prepend(ROOT)
     names = ("mixtures", "predictions", "kernel_density", "threads", "limits", "scaling", "picture", "cases", "builds")
-    names += ("selection", "bayesian", "timing", "report", "solvers", "reference", "__main__")
+    names += ("acceleration", "selection", "bayesian", "timing", "report", "solvers", "reference", "__main__")
     modules = {name.strip("_"): importlib.import_module(f"bench.{name}") for name in names}
     return SimpleNamespace(**modules)
 
@@ -61,6 +61,16 @@ def test_small_cases_agree_and_are_reported(bench, small, tmp_path, capsys):
     out = capsys.readouterr().out
     assert all(case.name in out for case in small)
     assert "WRONG" not in out
+
+
+@pytest.mark.parametrize("structure", ["full", "diag"])
+def test_accelerations_meet(bench, structure):
+    case = bench.acceleration.AccelerationCase("faithful", structure, 3)
+    result = bench.timing.timed(case.run, ["gaussum"], 1)[1]
+    assert result.status == "agreed"
+    assert {note["reached"] for note in result.notes.values()} == {2}
+    assert result.notes["gaussum"]["passes"] < result.notes["plain EM"]["passes"]
+    assert case.name in bench.report.text([result])
 
 
 def test_runs_without_peers(bench, small, capsys):

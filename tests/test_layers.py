@@ -16,11 +16,11 @@ kernels.lapack kernels.real kernels.lanes kernels.coordinates kernels._cpu kerne
 kernels.vec kernels.tiles kernels.moments
 kernels.estep kernels.mstep kernels.separation kernels.gauss_sum kernels.kmeans kernels
 base validation criteria progress
-samples covariance initial_pass mixture_pass single_pass skipping_pass quasi_newton sum_pass rotations variational_step
-parallel
+samples covariance initial_pass mixture_pass single_pass skipping_pass information_pass quasi_newton sum_pass
+rotations variational_step parallel
 statistics parameters orientation
 structures rescue spurious
-flat variational skipping likelihood acceleration moments prior
+flat variational skipping information likelihood acceleration constrained moments prior
 initialize em
 bandwidth summation
 mixture_base

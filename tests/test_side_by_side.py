@@ -290,7 +290,10 @@ def test_a_warning_made_an_error_comes_through(X, n_threads):
         with pytest.raises(ConvergenceWarning):
             GaussianMixture(3, n_init=4, n_threads=n_threads, random_state=0, max_iter=2).fit(X)
         with pytest.raises(CollapsedComponentWarning):
-            GaussianMixture(5, n_init=4, n_threads=n_threads, random_state=0, reg_covar=0).fit(duplicated())
+            # no sample is anywhere near one of the components
+            far = {"weights_init": [0.4, 0.4, 0.2], "means_init": [[0, 0], [2, 2], [1e9, 1e9]]}
+            far["precisions_init"] = [np.eye(2)] * 3
+            GaussianMixture(3, n_init=4, n_threads=n_threads, random_state=0, **far).fit(X)
 
 
 def test_lines_in_the_order_of_the_starts(X, capsys):

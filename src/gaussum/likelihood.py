@@ -9,6 +9,7 @@ import numpy as np
 
 from gaussum import flat, parallel
 from gaussum.covariance import second_shape
+from gaussum.information import ObservedInformation
 from gaussum.mixture_pass import MixturePass
 from gaussum.parameters import MixtureParameters
 from gaussum.rescue import CollapsedComponentWarning, collapsed, drop, mend, revive
@@ -75,6 +76,11 @@ class MixtureLikelihood:
         self._pass = MixturePass(*shape)
         self._m_step = m_step
         self._blur = blur
+        # made when it is asked for
+        self._information = None
+        self._new_information = None
+        if m_step is None and blur is None and ObservedInformation.applies(covariance_type, n_components, X.shape[1]):
+            self._new_information = partial(ObservedInformation, *shape)
         self._single = None
         if spread is not None and X.dtype == np.float32:
             self._single = SinglePass(*shape, spread[0], np.sqrt(spread[1]))
@@ -91,6 +97,11 @@ class MixtureLikelihood:
         if Skipping.applies(X.shape[0], n_components):
             self._new_skipping = partial(Skipping, samples, covariance_type, n_components, sample_weight, work)
 
+    @property
+    def m_step(self):
+        """The M-step that was given in place of the plain one, or None."""
+        return self._m_step
+
     def restart(self):
         """Begin a run of EM, which does not depend on those before."""
         self.n_rescues = self.n_passes = 0
@@ -106,11 +117,6 @@ class MixtureLikelihood:
     def prior_mass(self):
         """What a prior adds to the mass of every component, in samples."""
         return getattr(self._m_step, "mass", 0.0)
-
-    @property
-    def plain(self):
-        """Whether the M-step is the plain one."""
-        return self._m_step is None
 
     def threads_beside(self, n_runs):
         """The threads on which to run EM so many times side by side; 1 for one run after the other."""
@@ -163,6 +169,18 @@ class MixtureLikelihood:
         else:
             self._in_parts(compute, parameters.buffer, buffer)
         return SufficientStatistics(self.covariance_type, parameters.means, buffer, parameters)
+
+    def information(self, parameters):
+        """Minus the second derivatives of total weight times the objective (see ObservedInformation.at), or None.
+
+        None where they would take too long; counted as the passes that they take the time of.
+        """
+        if self._new_information is None:
+            return None
+        if self._information is None:
+            self._information = self._new_information()
+        self.n_passes += self._information.cost
+        return self._information.at(parameters, self._n_threads)
 
     def _in_parts(self, compute, parameters, total):
         def work(part, slot):
@@ -237,9 +255,9 @@ class MixtureLikelihood:
         return statistics.log_likelihood / statistics.total_weight
 
     def exclusive_blas(self):
-        """The context in which to call `maximize` again and again: K small factorisations are faster on one thread."""
-        full = self.covariance_type in ("full", "tied")
-        return parallel.single_threaded_blas() if full and self.X.shape[1] >= _BLAS_FEATURES else nullcontext()
+        """The context in which to call `maximize` and `information` again and again: small matrices want one thread."""
+        full = self.covariance_type in ("full", "tied") and self.X.shape[1] >= _BLAS_FEATURES
+        return parallel.single_threaded_blas() if full or self._new_information is not None else nullcontext()
 
     def predict(self, parameters, *, log_density=None, labels=None, resp=None, log_largest=None):
         """Fill the given arrays: log p_i, argmax_k r_ik, r_ik and log max_k r_ik."""

@@ -35,7 +35,8 @@ class GaussianMixture(BaseMixture):
         shapes and the orientations of the covariances, each (E)qual, (V)arying, or the (I)dentity. The four above are
         "VVV", "EEE", "VVI" and "VII"; "E" and "V" are for a single feature.
     tol : float
-        A fit has converged when the gain in the mean log-likelihood still to come is estimated to be below `tol`.
+        A fit has converged when the gain in the mean log-likelihood still to come is estimated to be below `tol`; with
+        `accelerate`, `gradient_norm_` is below it too, so the default leaves next to nothing. 0 runs until rounding.
         (Scikit-learn's `tol` bounds the last change, which may be a thousand times smaller than what is to come.)
     reg_covar : float
         The mass, in samples, of an imagined scatter with the data's own variances that is added to every component's:
@@ -56,7 +57,8 @@ class GaussianMixture(BaseMixture):
     warm_start : bool
         Whether `fit` goes on from the parameters of the fit before, if there is one.
     verbose : int
-        1 prints a line a start, 2 also one every `verbose_interval` iterations.
+        1 prints a line a start, 2 also one every `verbose_interval` iterations: the objective, its last change, the
+        estimate of what is to come, and the time.
     verbose_interval : int
     accelerate : bool
         Quasi-Newton steps with EM as preconditioner and safeguard; False is plain EM, one E-step and one M-step an
@@ -105,6 +107,11 @@ class GaussianMixture(BaseMixture):
         m = weight n_samples is spurious if along some axis its standard deviation is less than some
         1 / (4 max(1, m - q, exp((m - q - 1) / 5))) of the others', q being d for "full" and 1 otherwise (see
         gaussum.spurious). Starts that end in one are only kept, with a SpuriousOptimumWarning, if all do.
+    gradient_norm_ : float
+        The norm of the gradient of the mean penalised log-likelihood at the fit, in coordinates without units: log w_k,
+        U_k^T mu_k and the logarithm of U_k (its diagonal times sqrt(2)), each times the root of the component's share
+        of the samples. One more step of EM would gain between half its square and its square, to first order;
+        neither units nor the number of samples change it.
     n_features_in_ : int
     n_parameters_ : int
         Free parameters.
@@ -217,8 +224,8 @@ class GaussianMixture(BaseMixture):
         if hasattr(m_step, "project"):
             starts = [partial(_within, m_step, start) for start in starts]
         result = em.best_of(
-            likelihood, starts, tol=self.tol, max_iter=self.max_iter, accelerate=self.accelerate and m_step is None,
-            callback=self._reporter(callback), report=print if self.verbose else None,
+            likelihood, starts, tol=self.tol, max_iter=self.max_iter, accelerate=self.accelerate,
+            callback=callback, progress=self._progress(), report=print if self.verbose else None,
         )
         self._store(result, X.shape[1])
         self.prior_ = prior
@@ -304,6 +311,7 @@ class GaussianMixture(BaseMixture):
         self.lower_bounds_ = result.objectives
         self.remaining_ = result.remaining
         self.spurious_ = result.spurious
+        self.gradient_norm_ = result.gradient_norm
         self.n_features_in_ = n_features
         self.n_parameters_ = self._n_parameters()
 

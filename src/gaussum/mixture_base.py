@@ -1,6 +1,8 @@
 """What the mixtures share: the data they are fitted to, and all that a fitted one can do."""
 
+import math
 import threading
+import time
 
 import numpy as np
 
@@ -150,6 +152,20 @@ class BaseMixture(Estimator):
                 print(f"  iteration {iteration}: {objective:.12g}")
             if callback is not None:
                 callback(iteration, objective)
+
+        return report
+
+    def _progress(self):
+        """What prints a line every `verbose_interval` iterations, from 2 on of `verbose`."""
+        if self.verbose < 2:
+            return None
+        begin = time.perf_counter()
+
+        def report(iteration, objective, change, remaining):
+            if iteration % self.verbose_interval == 0:
+                left = f"{remaining:.1e}" if math.isfinite(remaining) else "?"
+                seconds = time.perf_counter() - begin
+                print(f"  iteration {iteration}: {objective:.12g}, by {change:+.1e}, {left} to come, {seconds:.2f} s")
 
         return report
 

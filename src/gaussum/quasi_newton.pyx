@@ -10,14 +10,23 @@ from libc.string cimport memcpy, memset
 
 import numpy as np
 
-from gaussum.kernels.coordinates cimport factor_at, factor_gradient, mean_at, mean_gradient, weights_at
+from gaussum.kernels.coordinates cimport (
+    factor_at, factor_from, factor_gradient, mean_at, mean_from, mean_gradient, weights_at)
 from gaussum.kernels.lanes cimport dot_lanes
 
 cdef enum Structure:
     FULL, TIED, DIAG, SPHERICAL
 
 cdef enum:
-    MEMORY = 20                         # pairs that are kept
+    LEAST_MEMORY = 20                   # pairs that are kept: twice the coordinates, within these bounds
+    MOST_MEMORY = 60
+    LARGE = 2000                        # coordinates from which on more pairs would cost too much memory
+
+
+# The least curvature, relative to the complete data's, that takes the place of one that is not positive.
+cdef double FLATTEST = 1e-3
+# The least eigenvalue of the observed information, relative to the complete data's, that is told from rounding.
+cdef double FLATTEST_KNOWN = 1e-8
 
 
 cdef class QuasiNewtonModel:
@@ -35,16 +44,22 @@ cdef class QuasiNewtonModel:
         The derivative of the penalised log-likelihood along the direction in which the next step goes.
     longest : float
         The largest change along that direction of the logarithm of a weight or a scale, or of a mean in four scales.
+    distance : float
+        The same change from the reference to here.
+    gradient_norm : float
+        The norm of the gradient here, over the square root of the total weight: that of the mean in coordinates of
+        which a unit is the complete data's standard error for one sample.
     """
 
     cdef Structure structure
-    cdef Py_ssize_t K, d, size, n_pairs, newest
+    cdef Py_ssize_t K, d, size, memory, n_pairs, newest
     cdef double total
     cdef const double[::1] ridge
-    cdef double[::1] reference, scale, position, gradient, direction, trial, raw, scratch
-    cdef double[:, ::1] moved, bent
-    cdef double rho[MEMORY]
-    cdef readonly double slope, longest
+    cdef double[::1] reference, scale, position, gradient, direction, trial, raw, product, scratch
+    cdef double[:, ::1] moved, bent, inverse
+    cdef bint informed
+    cdef double[::1] rho
+    cdef readonly double slope, longest, distance, gradient_norm
 
     def __init__(self, structure, Py_ssize_t n_components, ridge):
         cdef Py_ssize_t K = n_components, d = len(ridge), triangle = d * (d + 1) // 2
@@ -54,26 +69,40 @@ cdef class QuasiNewtonModel:
         chol_size, logs = factors[self.structure]
         self.size = K + K * d + logs
         self.reference = np.empty(2 * K + K * d + chol_size)
-        self.scale, self.position, self.gradient, self.direction, self.trial, self.raw = np.empty((6, self.size))
-        self.moved, self.bent = np.empty((2, MEMORY, self.size))
-        self.scratch = np.empty(max(d * d, MEMORY))
+        self.scale, self.position, self.gradient, self.direction, self.trial, self.raw, self.product = np.empty(
+            (7, self.size))
+        self.memory = LEAST_MEMORY
+        if self.size < LARGE:
+            self.memory = min(max(2 * self.size, LEAST_MEMORY), MOST_MEMORY)
+        self.moved, self.bent = np.empty((2, self.memory, self.size))
+        self.rho = np.empty(self.memory)
+        self.scratch = np.empty(max(d * d, self.memory))
 
-    def refer(self, const double[::1] parameters, const double[::1] statistics):
+    def refer(self, const double[::1] parameters, const double[::1] statistics, const double[::1] image=None):
         """Set the origin of the coordinates at these parameters, and forget all pairs.
 
         Takes the buffers of a MixtureParameters and of its SufficientStatistics. Returns the smallest weight but 0.
+        `image` is that of the parameters which the M-step makes of the statistics: with it, the way there stands for
+        the gradient, which it is to first order in these coordinates (for M-steps other than the plain one).
         """
         cdef Py_ssize_t i, k
         cdef double smallest = 1.0
         self._check(parameters, statistics)
+        if image is not None:
+            self._check(image)
         self.reference[:] = parameters
         self.total = statistics[1]
         self.n_pairs = self.newest = 0
+        self.informed = False
         with nogil:
             self._set_scale(&statistics[2])
             for i in range(self.size):
                 self.position[i] = 0.0
-            self._gradient(&parameters[0], &statistics[2], &self.gradient[0])
+            if image is None:
+                self._gradient(&parameters[0], &statistics[2], &self.gradient[0])
+            else:
+                self._locate(&image[0], &self.gradient[0])
+                self._way(&parameters[0], &image[0], &self.gradient[0])
             for i in range(self.size):
                 self.direction[i] = self.gradient[i]
             self._look_along()
@@ -81,6 +110,35 @@ cdef class QuasiNewtonModel:
                 if parameters[k] > 0.0:
                     smallest = min(smallest, parameters[k])
         return smallest
+
+    def begin_with(self, information, double limit):
+        """Take the second derivatives at the reference for what BFGS starts from, where just `refer` was called.
+
+        `information` is minus them in the unscaled coordinates, shape (p, p). Along its eigenvectors of negative
+        curvature the direction leads away from the saddle (Dauphin et al. 2014). Eigenvalues too small for a step of
+        the length `limit` are raised: there the second derivatives tell little of where the maximum is.
+        """
+        scale = np.asarray(self.scale)
+        values, vectors = np.linalg.eigh(information / (scale * scale[:, np.newaxis]))
+        values = np.abs(values)
+        along = vectors.T @ self.gradient
+        least = FLATTEST_KNOWN
+        while least < 1.0:
+            self.direction = vectors @ (along / np.maximum(values, least))
+            if self._extent(&self.direction[0]) <= limit:
+                break
+            least *= 2.0
+        inverse = (vectors / np.maximum(values, least)) @ vectors.T
+        # what has nothing to do with the rest keeps out of the rounding: a constant feature keeps its mean
+        alone = np.flatnonzero(np.count_nonzero(information, axis=1) <= 1)
+        inverse[alone] = inverse[:, alone] = 0.0
+        own = np.abs(information[alone, alone]) / scale[alone] ** 2
+        inverse[alone, alone] = 1.0 / np.maximum(own, least)
+        self.inverse = inverse
+        self.informed = True
+        with nogil:
+            self._newton()
+            self._look_along()
 
     def propose(self, double length, double[::1] parameters):
         """Fill in the parameters at `length` times the direction from here; returns the smallest weight but 0."""
@@ -94,11 +152,25 @@ cdef class QuasiNewtonModel:
             smallest = self._point(&parameters[0])
         return smallest
 
-    def accept(self, const double[::1] parameters, const double[::1] statistics):
-        """Go where `propose` was last, and learn from the gradient there; returns g^T H g / 2, the gain to come."""
+    def accept(self, const double[::1] parameters, const double[::1] statistics, const double[::1] image=None):
+        """Go where `propose` was last, and learn from the gradient there; returns g^T H g / 2, the gain to come.
+
+        With `image`, as in `refer`, the parameters need not be those proposed.
+        """
+        cdef Py_ssize_t i
         self._check(parameters, statistics)
+        if image is not None:
+            self._check(image)
         with nogil:
-            self._learn(&parameters[0], &statistics[2])
+            if image is None:
+                self._gradient(&parameters[0], &statistics[2], &self.raw[0])
+            else:
+                self._locate(&parameters[0], &self.trial[0])
+                self._locate(&image[0], &self.raw[0])
+                for i in range(self.size):
+                    self.raw[i] -= self.trial[i]
+                self._way(&parameters[0], &image[0], &self.raw[0])
+            self._learn()
             self._newton()
             self._look_along()
         return 0.5 * self.slope
@@ -169,6 +241,49 @@ cdef class QuasiNewtonModel:
                     mean[k * d + j] = mean0[k * d + j] + z[k * d + j] / u
         return weights_at(K, &self.raw[0], &self.reference[0], parameters)
 
+    cdef void _locate(self, const double *parameters, double *where) noexcept nogil:
+        """The scaled coordinates of a mixture."""
+        cdef Py_ssize_t i, j, k, K = self.K, d = self.d
+        cdef Py_ssize_t triangle = d * (d + 1) // 2, square = d * d if self.structure == FULL else 0
+        cdef double *z = where + K
+        cdef double *e = z + K * d
+        cdef const double *mean = parameters + 2 * K
+        cdef const double *chol = mean + K * d
+        cdef const double *mean0 = &self.reference[2 * K]
+        cdef const double *chol0 = mean0 + K * d
+        for k in range(K):
+            where[k] = log(parameters[k] / self.reference[k]) if self.reference[k] > 0.0 else 0.0
+        if self.structure in (FULL, TIED):
+            for k in range(K):
+                mean_from(d, mean + k * d, mean0 + k * d, chol0 + k * square, z + k * d)
+            for k in range(K if self.structure == FULL else 1):
+                factor_from(d, chol + k * square, chol0 + k * square, e + k * triangle)
+        else:
+            for k in range(K):
+                for j in range(k * d, k * d + d):
+                    z[j] = (mean[j] - mean0[j]) * (chol0[j] if self.structure == DIAG else chol0[k])
+            for i in range(self.size - K - K * d):
+                e[i] = log(chol[i] / chol0[i])
+        for i in range(self.size):
+            where[i] *= self.scale[i]
+
+    cdef void _way(self, const double *parameters, const double *image, double *way) noexcept nogil:
+        """From the difference of their scaled coordinates to what stands for the gradient.
+
+        A component with less mass than its scale says has less of a gradient, and only differences of the weights, not
+        of their logarithms, tell of one that vanishes.
+        """
+        cdef Py_ssize_t i, k, K = self.K, d = self.d, each = (self.size - K - K * d) // K
+        cdef double held
+        for k in range(K):
+            held = self.total * parameters[k] / (self.scale[k] * self.scale[k])
+            way[k] = self.total * (image[k] - parameters[k]) / self.scale[k]
+            for i in range(d):
+                way[K + k * d + i] *= held
+            if self.structure != TIED:
+                for i in range(each):
+                    way[K + K * d + k * each + i] *= held
+
     cdef void _gradient(self, const double *parameters, const double *nk, double *gradient) noexcept nogil:
         """The gradient of the penalised log-likelihood at these parameters, whose statistics start with `nk`."""
         cdef Py_ssize_t i, j, k, K = self.K, d = self.d
@@ -214,27 +329,33 @@ cdef class QuasiNewtonModel:
         for i in range(self.size):
             gradient[i] /= self.scale[i]
 
-    cdef void _learn(self, const double *parameters, const double *nk) noexcept nogil:
-        """Make the trial the position; keep the pair of its move and of the change of the gradient, if it curves."""
-        cdef Py_ssize_t i, pair = (self.newest + 1) % MEMORY, size = self.size
-        cdef double curvature
+    cdef void _learn(self) noexcept nogil:
+        """Make the trial, whose gradient `raw` holds, the position; keep the pair of their changes, if it curves."""
+        cdef Py_ssize_t i, pair = (self.newest + 1) % self.memory, size = self.size
+        cdef double curvature, length, excess
         cdef double *gradient = &self.raw[0]
         cdef double *moved = &self.moved[pair, 0]
         cdef double *bent = &self.bent[pair, 0]
-        self._gradient(parameters, nk, gradient)
         for i in range(size):
             moved[i] = self.trial[i] - self.position[i]
             bent[i] = self.gradient[i] - gradient[i]
             self.position[i] = self.trial[i]
             self.gradient[i] = gradient[i]
-        curvature = dot_lanes(moved, bent, size)
+        curvature, length = dot_lanes(moved, bent, size), dot_lanes(moved, moved, size)
+        if curvature <= 1e-12 * dot_lanes(bent, bent, size) and length > 0.0:
+            # near a saddle the gradient grows along the move: a step of the same curvature downwards leads away
+            excess = fmax(-curvature, FLATTEST * length) - curvature
+            for i in range(size):
+                bent[i] += excess / length * moved[i]
+            curvature += excess
         if curvature > 1e-12 * dot_lanes(bent, bent, size):
             self.rho[pair] = 1.0 / curvature
             self.newest = pair
-            self.n_pairs = min(self.n_pairs + 1, MEMORY)
+            self.n_pairs = min(self.n_pairs + 1, self.memory)
 
     cdef void _newton(self) noexcept nogil:
-        """direction <- H g by the two loops of L-BFGS, H starting from the inverse of the complete-data information."""
+        """direction <- H g by the two loops of L-BFGS; H starts from the inverse of the complete-data information,
+        or of the observed one where that is known."""
         cdef Py_ssize_t i, pair, number, size = self.size
         cdef double factor
         cdef double *q = &self.direction[0]
@@ -243,33 +364,43 @@ cdef class QuasiNewtonModel:
         cdef const double *moved
         memcpy(q, &self.gradient[0], size * sizeof(double))
         for number in range(self.n_pairs):
-            pair = (self.newest - number + MEMORY) % MEMORY
+            pair = (self.newest - number + self.memory) % self.memory
             bent, moved = &self.bent[pair, 0], &self.moved[pair, 0]
             factor = self.rho[pair] * dot_lanes(moved, q, size)
             for i in range(size):
                 q[i] -= factor * bent[i]
             factors[pair] = factor
-        if self.n_pairs > 0:
+        if self.informed:
+            for i in range(size):
+                self.product[i] = dot_lanes(&self.inverse[i, 0], q, size)
+            memcpy(q, &self.product[0], size * sizeof(double))
+        elif self.n_pairs > 0:
             bent = &self.bent[self.newest, 0]
             factor = 1.0 / (self.rho[self.newest] * dot_lanes(bent, bent, size))
             for i in range(size):
                 q[i] *= factor
         for number in range(self.n_pairs - 1, -1, -1):
-            pair = (self.newest - number + MEMORY) % MEMORY
+            pair = (self.newest - number + self.memory) % self.memory
             bent, moved = &self.bent[pair, 0], &self.moved[pair, 0]
             factor = factors[pair] - self.rho[pair] * dot_lanes(bent, q, size)
             for i in range(size):
                 q[i] += factor * moved[i]
 
     cdef void _look_along(self) noexcept nogil:
-        """The slope and the longest change along the direction."""
-        cdef Py_ssize_t i, first = self.K, last = self.K + self.K * self.d
-        cdef double change
+        """The slope and the longest change along the direction; how far and how steep it is here."""
         self.slope = dot_lanes(&self.direction[0], &self.gradient[0], self.size)
-        self.longest = 0.0
+        self.longest = self._extent(&self.direction[0])
+        self.distance = self._extent(&self.position[0])
+        self.gradient_norm = sqrt(dot_lanes(&self.gradient[0], &self.gradient[0], self.size) / self.total)
+
+    cdef double _extent(self, const double *change) noexcept nogil:
+        """The largest change of the logarithm of a weight or a scale, or of a mean in four scales."""
+        cdef Py_ssize_t i, first = self.K, last = self.K + self.K * self.d
+        cdef double largest = 0.0, size
         for i in range(self.size):
-            change = fabs(self.direction[i] / self.scale[i])
-            self.longest = fmax(self.longest, 0.25 * change if first <= i < last else change)
+            size = fabs(change[i] / self.scale[i])
+            largest = fmax(largest, 0.25 * size if first <= i < last else size)
+        return largest
 
 
 cdef inline double *_triangle_scale(Py_ssize_t d, double root, double *scale) noexcept nogil:

@@ -79,6 +79,46 @@ cdef inline double factor_at(
     return log_det
 
 
+cdef inline void mean_from(
+    Py_ssize_t d,                       # IN
+    const double *mean,                 # IN (d,)
+    const double *reference,            # IN (d,)
+    const double *upper0,               # IN (d, d): U_0
+    double *z,                          # OUT (d,)
+) noexcept nogil:
+    """z = U_0^T (mu - mu^0)"""
+    cdef Py_ssize_t i, j
+    cdef double shift
+    memset(z, 0, d * sizeof(double))
+    for i in range(d):
+        shift = mean[i] - reference[i]
+        for j in range(i, d):
+            z[j] += upper0[i * d + j] * shift
+
+
+cdef inline void factor_from(
+    Py_ssize_t d,                       # IN
+    const double *upper,                # IN (d, d): U
+    const double *upper0,               # IN (d, d): U_0
+    double *e,                          # OUT (d (d + 1) / 2,)
+) noexcept nogil:
+    """F = U_0^-1 U, packed, with logarithms on the diagonal"""
+    cdef Py_ssize_t i, j, l
+    cdef double total
+    cdef double *row = e + d * (d + 1) // 2
+    cdef const double *below
+    for i in range(d - 1, -1, -1):
+        row -= d - i
+        for j in range(i, d):
+            total = upper[i * d + j]
+            below = row + d - i
+            for l in range(i + 1, j + 1):
+                total -= upper0[i * d + l] * (exp(below[0]) if l == j else below[j - l])
+                below += d - l
+            row[j - i] = total / upper0[i * d + i]
+        row[0] = log(row[0])
+
+
 cdef inline void mean_gradient(
     Py_ssize_t d,                       # IN
     const double *first,                # IN (d,): f
