@@ -15,11 +15,14 @@ from libc.math cimport INFINITY
 
 from gaussum.kernels.lanes cimport add_lanes
 from gaussum.kernels.real cimport real
-from gaussum.kernels.tiles cimport center, log_prob_scaled, multiply_upper, store_log_prob
-from gaussum.kernels.vec cimport REAL_LOWEST, TILE, TILE_COLUMNS, VEC_TILE, real_exp_nonpositive, real_log, vec, vec_all
+from gaussum.kernels.tiles cimport center, log_prob_of_few, log_prob_scaled, multiply_upper, store_log_prob
+from gaussum.kernels.vec cimport (
+    FEW, REAL_LOWEST, TILE, TILE_COLUMNS, VEC_TILE, real_exp_nonpositive, real_log, vec, vec_all
+)
 
 cdef enum:
     ROW = 32                            # samples of a tile of responsibilities, the lanes of sums, and the steps below
+    SOME = 32                           # features up to which samples are centred as they are multiplied, not before
 
 
 cdef api Py_ssize_t estep_scratch(
@@ -40,15 +43,44 @@ cdef inline void _log_prob_axes(
     real *scratch,                      # SCRATCH (d, TILE)
 ) noexcept nogil:
     """log p_ik = c_k - sum_j ((x_ij - mu_kj) u_kj)^2 / 2"""
-    cdef Py_ssize_t i, j, start, tile, whole = n - n % TILE
+    cdef Py_ssize_t start, tile, whole = n - n % TILE
     for tile in range(n // TILE):
         start = tile * TILE
         log_prob_scaled(x + start, ld, d, K, means, scales, row, step, log_const, TILE, ld, log_prob + start)
     if n > whole:
-        for j in range(d):
-            for i in range(TILE):
-                scratch[j * TILE + i] = x[j * ld + whole + i] if i < n - whole else 0.0
+        _pad_tile(x + whole, ld, n - whole, d, scratch)
         log_prob_scaled(scratch, TILE, d, K, means, scales, row, step, log_const, n - whole, ld, log_prob + whole)
+
+
+cdef inline void _pad_tile(
+    const real *x,                      # IN (d, ld)
+    Py_ssize_t ld, Py_ssize_t n, Py_ssize_t d,  # IN, n < TILE
+    real *tile,                         # OUT (d, TILE)
+) noexcept nogil:
+    """The last samples of a block as a tile, with zeros beyond them."""
+    cdef Py_ssize_t i, j
+    for j in range(d):
+        for i in range(TILE):
+            tile[j * TILE + i] = x[j * ld + i] if i < n else 0.0
+
+
+cdef inline void _log_prob_few(
+    const real *x,                      # IN (d, ld)
+    Py_ssize_t ld, Py_ssize_t n, Py_ssize_t d, Py_ssize_t K,  # IN, 2 <= d <= FEW
+    const real *means,                  # IN (K, d)
+    const real *precisions_chol,        # IN (K, d, d)
+    const real *log_const,              # IN (K,)
+    real *log_prob,                     # OUT (K, ld)
+    real *scratch,                      # SCRATCH (d, TILE)
+) noexcept nogil:
+    """log p_ik = c_k - |(x_i - mu_k) U_k|^2 / 2"""
+    cdef Py_ssize_t start, tile, whole = n - n % TILE
+    for tile in range(n // TILE):
+        start = tile * TILE
+        log_prob_of_few(x + start, ld, d, K, means, precisions_chol, log_const, TILE, ld, log_prob + start)
+    if n > whole:
+        _pad_tile(x + whole, ld, n - whole, d, scratch)
+        log_prob_of_few(scratch, TILE, d, K, means, precisions_chol, log_const, n - whole, ld, log_prob + whole)
 
 
 cdef api void log_prob_full(
@@ -69,13 +101,19 @@ cdef api void log_prob_full(
     if d == 1:
         _log_prob_axes(x, ld, n, d, K, means, precisions_chol, 1, 1, log_const, log_prob, scratch)
         return
+    if d <= FEW:
+        _log_prob_few(x, ld, n, d, K, means, precisions_chol, log_const, log_prob, scratch)
+        return
     for k in range(K):
         for tile in range(tiles):
             start = tile * TILE
-            center(x + start, ld, min(TILE, n - start), d, means + k * d, scratch)
             for i in range(VEC_TILE):
                 squares[i] = vec_all(0.0)
-            multiply_upper(scratch, d, precisions_chol + k * d * d, squares, NULL)
+            if d <= SOME and n - start >= TILE:
+                multiply_upper(x + start, ld, d, means + k * d, precisions_chol + k * d * d, squares, NULL)
+            else:
+                center(x + start, ld, min(TILE, n - start), d, means + k * d, scratch)
+                multiply_upper(scratch, TILE, d, NULL, precisions_chol + k * d * d, squares, NULL)
             store_log_prob(squares, log_const[k], min(TILE, n - start), log_prob + k * ld + start)
 
 
@@ -109,7 +147,7 @@ cdef api void log_prob_tied(
     for tile in range(tiles):
         start = tile * TILE
         center(x + start, ld, min(TILE, n - start), d, origin, z)
-        multiply_upper(z, d, precisions_chol, unused, y + start * d)
+        multiply_upper(z, TILE, d, NULL, precisions_chol, unused, y + start * d)
     for k in range(0, K, 4):
         for b in range(min(TILE_COLUMNS, K - k)):
             for j in range(d):

@@ -21,6 +21,9 @@ from gaussum.kernels.moments cimport add_masses, axes, axes_of_few, block_of_row
 from gaussum.kernels.real cimport real
 from gaussum.kernels.vec cimport FEW, LANES, VEC_AXES, VEC_SIDE, real_sqrt
 
+cdef enum:
+    SOME = 16       # features up to which samples are weighed as they are multiplied, not before (measured)
+
 # The part of every variance that must be left where moments about a common origin are brought back to each component's
 # own: no direction, however thin the scatter is there, then loses many more digits than it would about its own.
 cdef double CANCELLED = 1e-2
@@ -81,7 +84,7 @@ cdef inline void _accumulate(
 ) noexcept nogil:
     """f <- f + sum_i r_i (x_i - o),  S <- S + sum_i r_i (x_i - o)(x_i - o)^T"""
     cdef Py_ssize_t whole = n - n % LANES
-    if d > FEW:
+    if d > SOME:
         _scatter(x, ld, n, d, resp, origin, first, second, scratch)
         return
     moments_of_few(x, ld, n // LANES, d, resp, origin, first, second)
