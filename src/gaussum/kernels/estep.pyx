@@ -17,12 +17,11 @@ from gaussum.kernels.lanes cimport add_lanes
 from gaussum.kernels.real cimport real
 from gaussum.kernels.tiles cimport center, log_prob_of_few, log_prob_scaled, multiply_upper, store_log_prob
 from gaussum.kernels.vec cimport (
-    FEW, REAL_LOWEST, TILE, TILE_COLUMNS, VEC_TILE, real_exp_nonpositive, real_log, vec, vec_all
+    CENTERED, FEW, REAL_LOWEST, TILE, TILE_COLUMNS, VEC_TILE, real_exp_nonpositive, real_log, vec, vec_all
 )
 
 cdef enum:
     ROW = 32                            # samples of a tile of responsibilities, the lanes of sums, and the steps below
-    SOME = 32                           # features up to which samples are centred as they are multiplied, not before
 
 
 cdef api Py_ssize_t estep_scratch(
@@ -109,7 +108,7 @@ cdef api void log_prob_full(
             start = tile * TILE
             for i in range(VEC_TILE):
                 squares[i] = vec_all(0.0)
-            if d <= SOME and n - start >= TILE:
+            if d <= CENTERED and n - start >= TILE:
                 multiply_upper(x + start, ld, d, means + k * d, precisions_chol + k * d * d, squares, NULL)
             else:
                 center(x + start, ld, min(TILE, n - start), d, means + k * d, scratch)

@@ -14,6 +14,11 @@ from gaussum.kernels.vec cimport (
 
 
 @cython.cdivision(True)
+cdef inline Py_ssize_t _round_up(Py_ssize_t count) noexcept nogil:
+    return (count + VEC_FOLD - 1) // VEC_FOLD * VEC_FOLD
+
+
+@cython.cdivision(True)
 cdef inline void _fold(
     const vec *lanes,                   # IN (rounded up to VEC_FOLD, VEC_GROUPS)
     Py_ssize_t count,                   # IN, known to the compiler
@@ -21,7 +26,7 @@ cdef inline void _fold(
 ) noexcept nogil:
     """Sums over LANES lanes each, pairwise."""
     cdef Py_ssize_t a
-    for a in range((count + VEC_FOLD - 1) // VEC_FOLD):
+    for a in range(_round_up(count) // VEC_FOLD):
         vec_fold(lanes + a * VEC_FOLD * VEC_GROUPS, sums + a * VEC_FOLD)
 
 
@@ -37,14 +42,14 @@ cdef inline void add_masses_of_rows(
     cdef double totals[FEW_FOLDS]
     cdef vec lanes[FEW_GROUPS]
     cdef vec sums[FEW_FOLDS]
-    cdef Py_ssize_t g, i, r, strip, strips = n // LANES
+    cdef Py_ssize_t g, i, r, strip, strips = n // LANES, folds = _round_up(rows)
     for g in range(VEC_GROUPS):
-        for r in range(FEW_FOLDS):
+        for r in range(folds):
             sums[r] = vec_all(0.0)
         for strip in range(strips):
             for r in range(rows):
                 sums[r] = sums[r] + vec_load(resp + r * ld + strip * LANES + g * VEC_REALS)
-        for r in range(FEW_FOLDS):
+        for r in range(folds):
             lanes[r * VEC_GROUPS + g] = sums[r]
     _fold(lanes, rows, totals)
     for r in range(rows):
@@ -231,9 +236,9 @@ cdef inline void moments(
     cdef vec sums[FEW_FOLDS]            # of each feature the first moment, then the second ones with those before it
     cdef vec z[FEW]
     cdef vec r, w
-    cdef Py_ssize_t a, g, i, j, l, strip, count = d * (d + 3) // 2
+    cdef Py_ssize_t a, g, i, j, l, strip, count = d * (d + 3) // 2, folds = _round_up(count)
     for g in range(VEC_GROUPS):
-        for j in range(FEW_FOLDS):
+        for j in range(folds):
             sums[j] = vec_all(0.0)
         for strip in range(strips):
             i = strip * LANES + g * VEC_REALS
@@ -246,7 +251,7 @@ cdef inline void moments(
                 for l in range(d):
                     if l <= j:
                         sums[a + 1 + l] = vec_fused(w, z[l], sums[a + 1 + l])
-        for j in range(FEW_FOLDS):
+        for j in range(folds):
             lanes[j * VEC_GROUPS + g] = sums[j]
     _fold(lanes, count, totals)
     for j in range(d):
@@ -312,9 +317,9 @@ cdef inline void axes(
     cdef vec sums[FEW_FOLDS]            # first and second moments in turn
     cdef vec samples[FEW]
     cdef vec r, w, z
-    cdef Py_ssize_t a, g, i, j, k, strip
+    cdef Py_ssize_t a, g, i, j, k, strip, count = 2 * components * features, folds = _round_up(count)
     for g in range(VEC_GROUPS):
-        for a in range(FEW_FOLDS):
+        for a in range(folds):
             sums[a] = vec_all(0.0)
         for strip in range(strips):
             i = strip * LANES + g * VEC_REALS
@@ -328,9 +333,9 @@ cdef inline void axes(
                     w = r * z
                     sums[a] = sums[a] + w
                     sums[a + 1] = vec_fused(w, z, sums[a + 1])
-        for a in range(FEW_FOLDS):
+        for a in range(folds):
             lanes[a * VEC_GROUPS + g] = sums[a]
-    _fold(lanes, 2 * components * features, totals)
+    _fold(lanes, count, totals)
     for k in range(components):
         for j in range(features):
             a = 2 * (k * features + j)

@@ -4,6 +4,8 @@
  * the target, and has the operators + - * and the functions below; they compile to one instruction each.
  * VEC_TILE vecs of samples times TILE_COLUMNS features, or TILE_COMPONENTS components, fill the registers in an E-step;
  * VEC_SIDE x VEC_SIDE pairs of features, or VEC_AXES features times FEW components, in an M-step (all measured).
+ * Up to CENTERED features an E-step centres samples as it multiplies them, up to WEIGHED an M-step centres and weighs
+ * them so, and not in a pass before (measured; WEIGHED shows in the last digits).
  * Compilers without vector types get vecs of one real.
  */
 #ifndef GAUSSUM_VEC_H
@@ -76,6 +78,7 @@ typedef VEC_PICK(__m512d, __m512) vec;
 #define vec_all VEC_PICK(_mm512_set1_pd, _mm512_set1_ps)
 #define vec_fused VEC_PICK(_mm512_fmadd_pd, _mm512_fmadd_ps)
 enum { VEC_BYTES = 64, VEC_TILE = 4, VEC_SIDE = 4, TILE_COMPONENTS = 4, VEC_AXES = 2, VEC_FOLD = 8 };
+enum { CENTERED = 32, WEIGHED = 16 };
 
 #elif defined(__GNUC__) && defined(__AVX2__) && defined(__FMA__)
 /* Sums over lanes of four pairs of vecs, as above. */
@@ -115,6 +118,7 @@ typedef VEC_PICK(__m256d, __m256) vec;
 #define vec_all VEC_PICK(_mm256_set1_pd, _mm256_set1_ps)
 #define vec_fused VEC_PICK(_mm256_fmadd_pd, _mm256_fmadd_ps)
 enum { VEC_BYTES = 32, VEC_TILE = 3, VEC_SIDE = 3, TILE_COMPONENTS = 2, VEC_AXES = 1, VEC_FOLD = 4 };
+enum { CENTERED = 32, WEIGHED = 16 };
 
 #elif defined(__GNUC__) && defined(__SSE2__)
 /* the sum of all lanes, halves first */
@@ -136,6 +140,7 @@ typedef VEC_PICK(__m128d, __m128) vec;
 #define vec_fused(a, b, c) ((a) * (b) + (c))
 #define vec_sum VEC_PICK(sum_128d, sum_128)
 enum { VEC_BYTES = 16, VEC_TILE = 2, VEC_SIDE = 3, TILE_COMPONENTS = 2, VEC_AXES = 1, VEC_FOLD = 1 };
+enum { CENTERED = 4, WEIGHED = 12 };
 
 #elif defined(__GNUC__) && defined(__aarch64__)
 #include <arm_neon.h>
@@ -146,6 +151,7 @@ typedef VEC_PICK(float64x2_t, float32x4_t) vec;
 #define vec_fused(a, b, c) VEC_PICK(vfmaq_f64, vfmaq_f32)((c), (a), (b))
 #define vec_sum VEC_PICK(vaddvq_f64, vaddvq_f32)
 enum { VEC_BYTES = 16, VEC_TILE = 4, VEC_SIDE = 4, TILE_COMPONENTS = 4, VEC_AXES = 2, VEC_FOLD = 1 };
+enum { CENTERED = 32, WEIGHED = 16 };
 
 #else
 typedef gaussum_real vec;
@@ -155,6 +161,7 @@ typedef gaussum_real vec;
 #define vec_fused(a, b, c) ((a) * (b) + (c))
 #define vec_sum(a) (a)
 enum { VEC_BYTES = sizeof(gaussum_real), VEC_TILE = 4, VEC_SIDE = 3, TILE_COMPONENTS = 2, VEC_AXES = 1, VEC_FOLD = 1 };
+enum { CENTERED = 4, WEIGHED = 12 };
 #endif
 
 enum {

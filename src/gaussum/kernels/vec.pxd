@@ -28,6 +28,8 @@ cdef extern from "vec.h" nogil:
         VEC_FOLD                        # sums over lanes that are completed together
         SIDE_FOLDS                      # SIDE_SUMS + VEC_SIDE of them, rounded up to VEC_FOLD
         SIDE_GROUPS                     # SIDE_FOLDS * VEC_GROUPS
+        CENTERED                        # features up to which an E-step centres samples as it multiplies them
+        WEIGHED                         # and an M-step weighs them too
         FEW                             # features that an M-step sums in registers
         FEW_SUMS                        # FEW * FEW
         FEW_FOLDS                       # FEW_SUMS, rounded up to VEC_FOLD
