@@ -17,7 +17,8 @@ from gaussum.kernels.lanes cimport add_lanes
 from gaussum.kernels.real cimport real
 from gaussum.kernels.tiles cimport center, log_prob_of_few, log_prob_scaled, multiply_upper, store_log_prob
 from gaussum.kernels.vec cimport (
-    CENTERED, FEW, REAL_LOWEST, TILE, TILE_COLUMNS, VEC_TILE, real_exp_nonpositive, real_log, vec, vec_all
+    CENTERED, EXP_SPANS, FEW, REAL_LOWEST, SPAN, SPAN_VECS, TILE, TILE_COLUMNS, VEC_REALS, VEC_TILE,
+    real_exp_nonpositive, real_log, vec, vec_all, vec_exp_nonpositive, vec_load, vec_max, vec_store
 )
 
 cdef enum:
@@ -201,11 +202,39 @@ cdef api void log_densities(
     real *scratch,                      # SCRATCH (ld,)
 ) noexcept nogil:
     """log p_i = m_i + log sum_k exp(log p_ik - m_i),  m_i = max_k log p_ik; -inf where every log p_ik is"""
-    cdef Py_ssize_t i, whole = n - n % ROW
-    for i in range(0, whole, 32):
-        _log_densities_tile(log_prob + i, ld, ROW, K, log_density + i)
-    if n > whole:
-        _log_densities_tile(log_prob + whole, ld, n - whole, K, log_density + whole)
+    cdef Py_ssize_t i = 0
+    while EXP_SPANS and i + SPAN <= n:
+        _log_densities_span(log_prob + i, ld, K, log_density + i)
+        i += SPAN
+    while i < n:
+        _log_densities_tile(log_prob + i, ld, min(ROW, n - i), K, log_density + i)
+        i += ROW
+
+
+cdef inline void _log_densities_span(
+    const real *log_prob,               # IN (K, ld), SPAN samples
+    Py_ssize_t ld, Py_ssize_t K,        # IN
+    real *log_density,                  # OUT (SPAN,)
+) noexcept nogil:
+    cdef vec largest[SPAN_VECS]
+    cdef vec total[SPAN_VECS]
+    cdef vec e[SPAN_VECS]
+    cdef real totals[SPAN]
+    cdef Py_ssize_t i, k
+    _maximum_span(log_prob, ld, K, largest)
+    for i in range(SPAN_VECS):
+        total[i] = vec_all(0.0)
+    for k in range(K):
+        for i in range(SPAN_VECS):
+            e[i] = vec_load(log_prob + k * ld + i * VEC_REALS) - largest[i]
+        vec_exp_nonpositive(e)
+        for i in range(SPAN_VECS):
+            total[i] = total[i] + e[i]
+    for i in range(SPAN_VECS):
+        vec_store(totals + i * VEC_REALS, total[i])
+        vec_store(log_density + i * VEC_REALS, largest[i])
+    for i in range(SPAN):
+        log_density[i] += real_log(totals[i])
 
 
 cdef inline void _log_densities_tile(
@@ -238,11 +267,66 @@ cdef api void responsibilities(
 
     A sample that no component reaches, every log p_ik being -inf, has log p_i = -inf and belongs to all alike.
     """
-    cdef Py_ssize_t i, whole = n - n % ROW
-    for i in range(0, whole, 32):
-        _responsibilities_tile(log_prob + i, ld, ROW, K, log_density + i)
-    if n > whole:
-        _responsibilities_tile(log_prob + whole, ld, n - whole, K, log_density + whole)
+    cdef Py_ssize_t i = 0
+    while EXP_SPANS and i + SPAN <= n:
+        _responsibilities_span(log_prob + i, ld, K, log_density + i)
+        i += SPAN
+    while i < n:
+        _responsibilities_tile(log_prob + i, ld, min(ROW, n - i), K, log_density + i)
+        i += ROW
+
+
+cdef inline void _responsibilities_span(
+    real *log_prob,                     # INOUT (K, ld), SPAN samples
+    Py_ssize_t ld, Py_ssize_t K,        # IN
+    real *log_density,                  # OUT (SPAN,)
+) noexcept nogil:
+    cdef vec largest[SPAN_VECS]
+    cdef vec total[SPAN_VECS]
+    cdef vec e[SPAN_VECS]
+    cdef real totals[SPAN]
+    cdef Py_ssize_t i, k
+    cdef Py_ssize_t lost = 0            # samples that no component reaches; the others have a total of at least 1
+    cdef real *row
+    _maximum_span(log_prob, ld, K, largest)
+    for i in range(SPAN_VECS):
+        total[i] = vec_all(0.0)
+    for k in range(K):
+        row = log_prob + k * ld
+        for i in range(SPAN_VECS):
+            e[i] = vec_load(row + i * VEC_REALS) - largest[i]
+        vec_exp_nonpositive(e)
+        for i in range(SPAN_VECS):
+            vec_store(row + i * VEC_REALS, e[i])
+            total[i] = total[i] + e[i]
+    for i in range(SPAN_VECS):
+        vec_store(totals + i * VEC_REALS, total[i])
+        vec_store(log_density + i * VEC_REALS, largest[i])
+    for i in range(SPAN):
+        lost += totals[i] < <real>0.5
+        log_density[i] += real_log(totals[i])
+        totals[i] = <real>1.0 / totals[i]
+    for i in range(SPAN_VECS):
+        total[i] = vec_load(totals + i * VEC_REALS)
+    for k in range(K):
+        row = log_prob + k * ld
+        for i in range(SPAN_VECS):
+            vec_store(row + i * VEC_REALS, vec_load(row + i * VEC_REALS) * total[i])
+    if lost > 0:
+        _share_lost(log_prob, ld, SPAN, K, log_density)
+
+
+cdef inline void _share_lost(
+    real *resp,                         # INOUT (K, ld)
+    Py_ssize_t ld, Py_ssize_t n, Py_ssize_t K,  # IN
+    const real *log_density,            # IN (n,)
+) noexcept nogil:
+    """r_ik = 1 / K of the samples that no component reaches"""
+    cdef Py_ssize_t i, k
+    for i in range(n):
+        if log_density[i] == -INFINITY:
+            for k in range(K):
+                resp[k * ld + i] = <real>1.0 / K
 
 
 cdef inline void _responsibilities_tile(
@@ -270,10 +354,7 @@ cdef inline void _responsibilities_tile(
         for i in range(n):
             log_prob[k * ld + i] *= total[i]
     if lost > 0.0:
-        for i in range(n):
-            if log_density[i] == -INFINITY:
-                for k in range(K):
-                    log_prob[k * ld + i] = <real>1.0 / K
+        _share_lost(log_prob, ld, n, K, log_density)
 
 
 cdef api double weigh(
@@ -368,3 +449,17 @@ cdef inline void _maximum(
     for k in range(K):
         for i in range(n):
             largest[i] = log_prob[k * ld + i] if log_prob[k * ld + i] > largest[i] else largest[i]
+
+
+cdef inline void _maximum_span(
+    const real *log_prob,               # IN (K, ld), SPAN samples
+    Py_ssize_t ld, Py_ssize_t K,        # IN
+    vec *largest,                       # OUT (SPAN_VECS,)
+) noexcept nogil:
+    """max_k log p_ik, as in _maximum"""
+    cdef Py_ssize_t i, k
+    for i in range(SPAN_VECS):
+        largest[i] = vec_all(REAL_LOWEST)
+    for k in range(K):
+        for i in range(SPAN_VECS):
+            largest[i] = vec_max(vec_load(log_prob + k * ld + i * VEC_REALS), largest[i])

@@ -77,6 +77,12 @@ typedef VEC_PICK(__m512d, __m512) vec;
 #define vec_store VEC_PICK(_mm512_storeu_pd, _mm512_storeu_ps)
 #define vec_all VEC_PICK(_mm512_set1_pd, _mm512_set1_ps)
 #define vec_fused VEC_PICK(_mm512_fmadd_pd, _mm512_fmadd_ps)
+#define vec_max VEC_PICK(_mm512_max_pd, _mm512_max_ps)
+#define vec_exponent(a) VEC_PICK(_mm512_castsi512_pd(_mm512_slli_epi64(_mm512_castpd_si512(a), 52)),                    \
+                                 _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(a), 23)))
+#define vec_zero_below(a, bound, b) VEC_PICK(                                                                         \
+    _mm512_maskz_mov_pd(_mm512_cmp_pd_mask(a, bound, _CMP_NLT_UQ), b),                                                \
+    _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(a, bound, _CMP_NLT_UQ), b))
 enum { VEC_BYTES = 64, VEC_TILE = 4, VEC_SIDE = 4, TILE_COMPONENTS = 4, VEC_AXES = 2, VEC_FOLD = 8 };
 enum { CENTERED = 32, WEIGHED = 16 };
 
@@ -117,6 +123,11 @@ typedef VEC_PICK(__m256d, __m256) vec;
 #define vec_store VEC_PICK(_mm256_storeu_pd, _mm256_storeu_ps)
 #define vec_all VEC_PICK(_mm256_set1_pd, _mm256_set1_ps)
 #define vec_fused VEC_PICK(_mm256_fmadd_pd, _mm256_fmadd_ps)
+#define vec_max VEC_PICK(_mm256_max_pd, _mm256_max_ps)
+#define vec_exponent(a) VEC_PICK(_mm256_castsi256_pd(_mm256_slli_epi64(_mm256_castpd_si256(a), 52)),                    \
+                                 _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(a), 23)))
+#define vec_zero_below(a, bound, b) VEC_PICK(                                                                         \
+    _mm256_andnot_pd(_mm256_cmp_pd(a, bound, _CMP_LT_OQ), b), _mm256_andnot_ps(_mm256_cmp_ps(a, bound, _CMP_LT_OQ), b))
 enum { VEC_BYTES = 32, VEC_TILE = 3, VEC_SIDE = 3, TILE_COMPONENTS = 2, VEC_AXES = 1, VEC_FOLD = 4 };
 enum { CENTERED = 32, WEIGHED = 16 };
 
@@ -138,6 +149,7 @@ typedef VEC_PICK(__m128d, __m128) vec;
 #define vec_store VEC_PICK(_mm_storeu_pd, _mm_storeu_ps)
 #define vec_all VEC_PICK(_mm_set1_pd, _mm_set1_ps)
 #define vec_fused(a, b, c) ((a) * (b) + (c))
+#define vec_max VEC_PICK(_mm_max_pd, _mm_max_ps)
 #define vec_sum VEC_PICK(sum_128d, sum_128)
 enum { VEC_BYTES = 16, VEC_TILE = 2, VEC_SIDE = 3, TILE_COMPONENTS = 2, VEC_AXES = 1, VEC_FOLD = 1 };
 enum { CENTERED = 4, WEIGHED = 12 };
@@ -149,6 +161,7 @@ typedef VEC_PICK(float64x2_t, float32x4_t) vec;
 #define vec_store VEC_PICK(vst1q_f64, vst1q_f32)
 #define vec_all VEC_PICK(vdupq_n_f64, vdupq_n_f32)
 #define vec_fused(a, b, c) VEC_PICK(vfmaq_f64, vfmaq_f32)((c), (a), (b))
+#define vec_max(a, b) VEC_PICK(vbslq_f64(vcgtq_f64(a, b), a, b), vbslq_f32(vcgtq_f32(a, b), a, b))
 #define vec_sum VEC_PICK(vaddvq_f64, vaddvq_f32)
 enum { VEC_BYTES = 16, VEC_TILE = 4, VEC_SIDE = 4, TILE_COMPONENTS = 4, VEC_AXES = 2, VEC_FOLD = 1 };
 enum { CENTERED = 32, WEIGHED = 16 };
@@ -159,6 +172,7 @@ typedef gaussum_real vec;
 #define vec_store(p, a) (*(p) = (a))
 #define vec_all(a) (a)
 #define vec_fused(a, b, c) ((a) * (b) + (c))
+#define vec_max(a, b) ((a) > (b) ? (a) : (b))
 #define vec_sum(a) (a)
 enum { VEC_BYTES = sizeof(gaussum_real), VEC_TILE = 4, VEC_SIDE = 3, TILE_COMPONENTS = 2, VEC_AXES = 1, VEC_FOLD = 1 };
 enum { CENTERED = 4, WEIGHED = 12 };
@@ -167,6 +181,9 @@ enum { CENTERED = 4, WEIGHED = 12 };
 enum {
     VEC_REALS = VEC_BYTES / sizeof(gaussum_real),
     TILE = VEC_TILE * VEC_REALS,
+    /* vecs of samples whose exponentials are taken together */
+    SPAN_VECS = 4,
+    SPAN = SPAN_VECS * VEC_REALS,
     TILE_COLUMNS = 4,
     TILE_SUMS = VEC_TILE * TILE_COLUMNS,
     SIDE_SUMS = VEC_SIDE * VEC_SIDE,
@@ -195,5 +212,46 @@ static inline void vec_fold(const vec *a, double *out)
     *out = vec_sum(groups[0]);
 }
 #endif
+
+#ifdef vec_exponent
+enum { EXP_SPANS = 1 };
+#else
+enum { EXP_SPANS = 0 };
+#endif
+
+/* e^x for SPAN_VECS vecs, x <= 0: bit by bit what real_exp_nonpositive gives */
+static inline void vec_exp_nonpositive(vec *x)
+{
+#ifdef vec_exponent
+    /* step by step for all of them: each step waits for the one before, and processors do not look far enough ahead */
+    const vec shift = vec_all(VEC_PICK(ROUND_SHIFT + 1023.0, ROUND_SHIFTF + 127.0f));
+    vec shifted[SPAN_VECS], r[SPAN_VECS], q[SPAN_VECS];
+    for (int i = 0; i < SPAN_VECS; i++)
+        shifted[i] = vec_fused(x[i], vec_all(VEC_PICK(LOG2_E, LOG2_EF)), shift);
+    for (int i = 0; i < SPAN_VECS; i++)
+        r[i] = vec_fused(shifted[i] - shift, vec_all(VEC_PICK(MINUS_LN2, MINUS_LN2F)), x[i]);
+    for (int i = 0; i < SPAN_VECS; i++)
+        r[i] = vec_fused(shifted[i] - shift, vec_all(VEC_PICK(MINUS_LN2_REST, MINUS_LN2F_REST)), r[i]);
+    for (int i = 0; i < SPAN_VECS; i++)
+        q[i] = vec_all(VEC_PICK(EXP_FIRST, EXPF_FIRST));
+#define VEC_HORNER(c)                                                                                                 \
+    for (int i = 0; i < SPAN_VECS; i++)                                                                                \
+        q[i] = vec_fused(q[i], r[i], vec_all(c));
+    VEC_PICK(EXP_STEPS, EXPF_STEPS)(VEC_HORNER)
+    VEC_HORNER((gaussum_real)1.0)
+    VEC_HORNER((gaussum_real)1.0)
+    for (int i = 0; i < SPAN_VECS; i++)
+        x[i] = vec_zero_below(x[i], vec_all(VEC_PICK(EXP_LOWEST, EXPF_LOWEST)), q[i] * vec_exponent(shifted[i]));
+#else
+    /* without such instructions a loop over numbers is as good */
+    gaussum_real spare[SPAN];
+    for (int i = 0; i < SPAN_VECS; i++)
+        vec_store(spare + i * VEC_REALS, x[i]);
+    for (int i = 0; i < SPAN; i++)
+        spare[i] = real_exp_nonpositive(spare[i]);
+    for (int i = 0; i < SPAN_VECS; i++)
+        x[i] = vec_load(spare + i * VEC_REALS);
+#endif
+}
 
 #endif

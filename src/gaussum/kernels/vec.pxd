@@ -12,11 +12,16 @@ cdef extern from "vec.h" nogil:
     void vec_store(real *, vec)
     vec vec_all(real)
     vec vec_fused(vec, vec, vec)        # a b + c
+    vec vec_max(vec, vec)               # a > b ? a : b
+    void vec_exp_nonpositive(vec *)     # e^x in place of the x <= 0 of SPAN_VECS vecs
     void vec_fold(const vec *, double *)    # VEC_FOLD sums, each of LANES lanes in VEC_GROUPS vecs, halves first
     enum:
         VEC_REALS                       # reals in a vec
         VEC_TILE                        # vecs of samples in an E-step's tile
         TILE                            # samples in it
+        SPAN_VECS                       # vecs of samples whose exponentials are taken together
+        SPAN                            # samples in them
+        EXP_SPANS                       # 1 where that pays
         TILE_COLUMNS                    # features that a tile forms together
         TILE_COMPONENTS                 # components whose distances from a tile are taken together
         TILE_SUMS                       # VEC_TILE * TILE_COLUMNS
