@@ -476,7 +476,7 @@ def test_samples_that_do_not_count_are_left_out(build, structure, real, d):
 
 
 @builds
-@pytest.mark.parametrize("d", [5, 17])
+@pytest.mark.parametrize("d", [5, 17, 50])
 def test_components_do_not_depend_on_their_number(build, d):
     # which samples count is for each component to say
     n, K = 200, 9
@@ -490,7 +490,7 @@ def test_components_do_not_depend_on_their_number(build, d):
 
 
 @builds
-@pytest.mark.parametrize("d", [5, 17])
+@pytest.mark.parametrize("d", [5, 17, 50])
 def test_what_counts_is_relative_to_the_component(build, d):
     # a column without anything, and one with tiny responsibilities alone, a few of them larger
     n = 200
@@ -511,7 +511,7 @@ def test_what_counts_is_relative_to_the_component(build, d):
 
 
 @builds
-@pytest.mark.parametrize("d", [5, 17])
+@pytest.mark.parametrize("d", [5, 17, 50])
 @pytest.mark.parametrize("column", [0, 1])
 def test_what_is_not_a_number_is_not_left_out(build, d, column):
     X, means, _, _ = mixture("diag", 100, d, 2)

@@ -2,7 +2,8 @@
 #
 # Sums run in lanes: sample i goes to lane i mod LANES, and the lanes are added pairwise at the end, so that the order
 # of addition is the same at every vector width.  Products of VEC_SIDE features with as many run together, at three
-# fourths of the processor's peak (measured; BLAS reached a third on such blocks).  A strip is LANES samples.
+# fourths of the processor's peak (measured; BLAS reached a third on such blocks).  A strip is LANES samples.  Where
+# features are some, they are centred and weighed as they are loaded: a pass of its own cost a fourth more.
 
 cimport cython
 
@@ -149,8 +150,7 @@ cdef inline void products(
     Py_ssize_t d,                       # IN
     double *first,                      # INOUT (rows,)
 ) noexcept nogil:
-    """out_rc <- out_rc + sum_i r_i (a_ri - o_r)(b_ci - o_c);  on the diagonal c <= r and f_r <- f_r + sum_i r_i (a_ri - o_r)
-    """
+    """out_rc <- out_rc + sum_i r_i (a_ri - o_r)(b_ci - o_c);  on the diagonal c <= r, and f_r likewise"""
     cdef double totals[SIDE_FOLDS]
     cdef vec lanes[SIDE_GROUPS]
     cdef vec sums[SIDE_SUMS]
@@ -263,11 +263,11 @@ cdef inline void moments(
 
 
 @cython.cdivision(True)
-cdef inline void moments_of_few(
+cdef inline void moments_of_some(
     const real *x, Py_ssize_t ld, Py_ssize_t strips, Py_ssize_t d, const real *resp, const real *origin,
     double *first, double *second,
 ) noexcept nogil:
-    """moments with the number of features known to the compiler, or block by block from more than FEW"""
+    """moments with the number of features known to the compiler, or their products block by block if more than FEW"""
     cdef Py_ssize_t c, r
     if d == 1:
         moments(x, ld, strips, 1, resp, origin, first, second)

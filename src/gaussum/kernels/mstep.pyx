@@ -17,12 +17,12 @@ from libc.float cimport DBL_MIN
 from libc.math cimport INFINITY, NAN, log, sqrt
 
 from gaussum.kernels.lapack cimport inverse_cholesky
-from gaussum.kernels.moments cimport add_masses, axes, axes_of_few, block_of_rows, moments_of_few, pad
+from gaussum.kernels.moments cimport add_masses, axes, axes_of_few, block_of_rows, moments_of_some, pad
 from gaussum.kernels.real cimport real
 from gaussum.kernels.vec cimport FEW, LANES, VEC_AXES, VEC_SIDE, WEIGHED, real_sqrt
 
-cdef enum:
-    GATHERING = 20  # what to gather a sample costs, in the products of so many features with one (measured)
+# What to gather a sample costs, in the products of so many features with one (measured)
+cdef Py_ssize_t GATHERING = 32 if sizeof(real) == sizeof(double) else 72
 
 # Samples whose responsibilities are below this part of their component's mass so far do not count in its moments: of
 # 2^30 samples, each 2^8 standard deviations away, the scatter would not show the lack in its last digit.  A component
@@ -106,11 +106,11 @@ cdef inline void _accumulate(
     if d > WEIGHED:
         _scatter(x, ld, n, d, resp, origin, NULL, first, second, scratch)
         return
-    moments_of_few(x, ld, n // LANES, d, resp, origin, first, second)
+    moments_of_some(x, ld, n // LANES, d, resp, origin, first, second)
     if n > whole:
         pad(x + whole, ld, n - whole, d, scratch + LANES)
         pad(resp + whole, ld, n - whole, 1, scratch)
-        moments_of_few(scratch + LANES, LANES, 1, d, scratch, origin, first, second)
+        moments_of_some(scratch + LANES, LANES, 1, d, scratch, origin, first, second)
 
 
 cdef api void accumulate_full(
@@ -126,15 +126,18 @@ cdef api void accumulate_full(
     double *second,                     # INOUT (K, d, d), upper triangles
     real *scratch,                      # SCRATCH (mstep_scratch(d, K, ld),)
 ) noexcept nogil:
-    """S_k <- S_k + sum_i r_ik (x_i - o_k)(x_i - o_k)^T; n_k and f_k likewise"""
+    """S_k <- S_k + sum_i r_ik (x_i - o_k)(x_i - o_k)^T; n_k and f_k likewise
+
+    With more than WEIGHED features, components that few samples of the block belong to are summed over these alone.
+    """
     cdef Py_ssize_t k
     if d == 1:
         _accumulate_axes(x, ld, n, d, K, resp, origins, nk, first, second, 1, 1, scratch)
         return
     add_masses(resp, ld, n, K, nk, 1)
     for k in range(K):
-        if d <= FEW or not _accumulate_sparse(x, ld, n, d, resp + k * ld, nk[k], origins + k * d, first + k * d,
-                                              second + k * d * d, scratch):
+        if d <= WEIGHED or not _accumulate_sparse(x, ld, n, d, resp + k * ld, nk[k], origins + k * d, first + k * d,
+                                                  second + k * d * d, scratch):
             _accumulate(x, ld, n, d, resp + k * ld, origins + k * d, first + k * d, second + k * d * d, scratch)
 
 

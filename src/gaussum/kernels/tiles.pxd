@@ -7,7 +7,8 @@ cimport cython
 
 from gaussum.kernels.real cimport real
 from gaussum.kernels.vec cimport (
-    FEW, TILE, TILE_COLUMNS, TILE_COMPONENTS, TILE_SUMS, VEC_REALS, VEC_TILE, vec, vec_all, vec_fused, vec_load, vec_store
+    FEW, TILE, TILE_COLUMNS, TILE_COMPONENTS, TILE_SUMS, VEC_REALS, VEC_TILE, vec, vec_all, vec_fused, vec_load,
+    vec_store
 )
 
 

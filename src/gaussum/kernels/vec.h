@@ -78,7 +78,7 @@ typedef VEC_PICK(__m512d, __m512) vec;
 #define vec_all VEC_PICK(_mm512_set1_pd, _mm512_set1_ps)
 #define vec_fused VEC_PICK(_mm512_fmadd_pd, _mm512_fmadd_ps)
 #define vec_max VEC_PICK(_mm512_max_pd, _mm512_max_ps)
-#define vec_exponent(a) VEC_PICK(_mm512_castsi512_pd(_mm512_slli_epi64(_mm512_castpd_si512(a), 52)),                    \
+#define vec_exponent(a) VEC_PICK(_mm512_castsi512_pd(_mm512_slli_epi64(_mm512_castpd_si512(a), 52)),                  \
                                  _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(a), 23)))
 #define vec_zero_below(a, bound, b) VEC_PICK(                                                                         \
     _mm512_maskz_mov_pd(_mm512_cmp_pd_mask(a, bound, _CMP_NLT_UQ), b),                                                \
@@ -124,7 +124,7 @@ typedef VEC_PICK(__m256d, __m256) vec;
 #define vec_all VEC_PICK(_mm256_set1_pd, _mm256_set1_ps)
 #define vec_fused VEC_PICK(_mm256_fmadd_pd, _mm256_fmadd_ps)
 #define vec_max VEC_PICK(_mm256_max_pd, _mm256_max_ps)
-#define vec_exponent(a) VEC_PICK(_mm256_castsi256_pd(_mm256_slli_epi64(_mm256_castpd_si256(a), 52)),                    \
+#define vec_exponent(a) VEC_PICK(_mm256_castsi256_pd(_mm256_slli_epi64(_mm256_castpd_si256(a), 52)),                  \
                                  _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(a), 23)))
 #define vec_zero_below(a, bound, b) VEC_PICK(                                                                         \
     _mm256_andnot_pd(_mm256_cmp_pd(a, bound, _CMP_LT_OQ), b), _mm256_andnot_ps(_mm256_cmp_ps(a, bound, _CMP_LT_OQ), b))
