@@ -227,6 +227,23 @@ def test_nan_stays_with_its_sample(build):
 
 
 @builds
+@pytest.mark.parametrize("real", [np.float64, np.float32])
+@pytest.mark.parametrize("K", [1, 2, 5])
+def test_sums_do_not_depend_on_the_block(build, real, K):
+    # whole spans of samples and what is left over go two ways, to the same bits
+    logs = (100 * np.random.default_rng(K).normal(size=(150, K))).astype(real)
+    logs[[3, 70, 149]] = -np.inf
+    logs[::7, -1] = -np.inf
+    logs[[5, 100], 0] = np.nan
+    resp, density = responsibilities(build, logs)
+    np.testing.assert_array_equal(log_densities(build, logs), density)
+    assert (resp[[3, 70, 149]] == real(1) / real(K)).all() and np.isnan(density[[5, 100]]).all()
+    for n in range(1, 80):
+        for found, expected in zip(responsibilities(build, logs[-n:]), (resp, density)):
+            np.testing.assert_array_equal(found, expected[-n:])
+
+
+@builds
 def test_a_tiny_responsibility_is_accurate(build):
     # exp(-730) is subnormal, and 0 here
     logs = np.array([[0.0, -300.0], [0.0, -700.0], [0.0, -730.0], [0.0, -744.0], [0.0, -800.0]])

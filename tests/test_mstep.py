@@ -425,6 +425,103 @@ def test_empty_components_share_nothing(build, real, d):
     assert all((a == 0).all() for a in nothing)
 
 
+# --- samples that hardly belong to a component ----------------------------------------------------
+
+
+def sparse_resp(n, K, shares, seed=0):
+    """Responsibilities, a part of each column as given by `shares`; the others are below the rounding of anything."""
+    rng = np.random.default_rng([seed, n, K])
+    resp = 10.0 ** rng.uniform(-300, -60, size=(n, K))
+    for k in range(K):
+        some = rng.permutation(n)[: round(shares[k % len(shares)] * n)]
+        resp[some, k] = rng.uniform(0.01, 1, size=len(some))
+    return resp
+
+
+SHARES = {
+    "dense": [1.0],
+    "hard": [0.2],
+    "mixed": [1.0, 0.02, 0.3, 0.0, 0.6],
+    "one sample": [1e-9],
+}
+
+
+@functools.cache
+def sparse_case(structure, real, shares, n, d, K):
+    X, means, _, _ = mixture("diag", n, d, K)
+    resp = sparse_resp(n, K, SHARES[shares]).astype(real)
+    if shares == "one sample":
+        resp[n // 2] = 1.0
+    X, origins = X.astype(real), (means + 0.1).astype(real)
+    expected, (sizes, firsts, squares) = twin_statistics(structure, X, resp, origins)
+    if structure == "tied":
+        # sums about a common origin, see above
+        far = np.abs(X[:, np.newaxis] - origins[np.argmax(expected[0])]) + np.abs(X[:, np.newaxis] - origins)
+        firsts = np.einsum("ik,ikj->kj", resp, far)
+        size = np.sqrt(np.einsum("ik,ikj->j", resp, far**2))
+        squares = np.outer(size, size)
+    return (X, resp, origins), expected, (sizes, firsts, squares)
+
+
+@builds
+@structures
+@reals
+@pytest.mark.parametrize("d", [1, 4, 5, 16, 17, 33])
+def test_samples_that_do_not_count_are_left_out(build, structure, real, d):
+    for shares in SHARES:
+        for n, K in ((1, 1), (7, 3), (16, 5), (33, 5), (100, 1), (99, 7)):
+            inputs, expected, magnitudes = sparse_case(structure, real, shares, n, d, K)
+            found = accumulate(build, structure, *inputs)
+            assert_statistics(found, expected, magnitudes, rtol=100 * REALS[real][0])
+
+
+@builds
+@pytest.mark.parametrize("d", [5, 17, 50])
+def test_components_do_not_depend_on_their_number(build, d):
+    # which samples count is for each component to say
+    n, K = 200, 9
+    X, means, _, _ = mixture("diag", n, d, K)
+    resp = sparse_resp(n, K, SHARES["mixed"])
+    together = accumulate(build, "full", X, resp, means)
+    for k in range(K):
+        alone = accumulate(build, "full", X, np.ascontiguousarray(resp[:, [k]]), means[[k]])
+        for a, b in zip(alone, together):
+            np.testing.assert_array_equal(a[0], b[k])
+
+
+@builds
+@pytest.mark.parametrize("d", [5, 17, 50])
+def test_what_counts_is_relative_to_the_component(build, d):
+    # a column without anything, and one with tiny responsibilities alone, a few of them larger
+    n = 200
+    X, means, _, _ = mixture("diag", n, d, 3)
+    resp = np.zeros((n, 3))
+    resp[:, 0] = 1.0
+    resp[::10, 1] = 1e-200 * np.arange(1, 21)
+    expected, magnitudes = twin_statistics("full", X, resp, means)
+    found = accumulate(build, "full", X, resp, means)
+    assert_statistics(found, expected, magnitudes)
+    assert found[0][1] > 0 and (np.diag(found[2][1]) > 0).all() and (found[2][2] == 0).all()
+    # in a later block, what is nothing beside the mass so far adds nothing, and what is something does
+    later = accumulate(build, "full", X, resp * [1, 1e150, 0], means, into=tuple(a.copy() for a in found))
+    assert (later[2][1] > found[2][1]).any()
+    np.testing.assert_array_equal(
+        accumulate(build, "full", X, resp * [0, 1e-150, 0], means, into=tuple(a.copy() for a in later))[2], later[2]
+    )
+
+
+@builds
+@pytest.mark.parametrize("d", [5, 17, 50])
+@pytest.mark.parametrize("column", [0, 1])
+def test_what_is_not_a_number_is_not_left_out(build, d, column):
+    X, means, _, _ = mixture("diag", 100, d, 2)
+    resp = sparse_resp(100, 2, [0.05])
+    resp[41, column] = np.nan
+    nk, first, second = accumulate(build, "full", X, resp, means)
+    for a in (nk, first, np.einsum("kjj->kj", second)):
+        assert np.isnan(a[column]).all() and np.isfinite(a[1 - column]).all()
+
+
 # --- bits -----------------------------------------------------------------------------------------
 
 
@@ -435,9 +532,10 @@ def test_the_same_bits_at_every_vector_width(structure, d):
     shapes = [(n, 5) for n in SAMPLES] + [((15, 16, 17, 31, 32, 64, 65)[K % 7], K) for K in range(1, 14)]
     for n, K in shapes:
         X, means, _, _ = mixture("diag", n, d, K)
-        inputs = X, partition(n, K, kind="hard" if n == 33 else "soft"), means + 0.1
-        for a, b in zip(accumulate("v3", structure, *inputs), accumulate("v4", structure, *inputs)):
-            np.testing.assert_array_equal(a, b)
+        for resp in (partition(n, K, kind="hard" if n == 33 else "soft"), sparse_resp(n, K, SHARES["mixed"])):
+            inputs = X, resp, means + 0.1
+            for a, b in zip(accumulate("v3", structure, *inputs), accumulate("v4", structure, *inputs)):
+                np.testing.assert_array_equal(a, b)
     found, origins = statistics(structure, d, 2)
     ridge = np.full(d, 0.1)
     for a, b in zip(*(parameters(build, structure, *found, origins, ridge) for build in ("v3", "v4"))):

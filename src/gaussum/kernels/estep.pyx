@@ -15,8 +15,11 @@ from libc.math cimport INFINITY
 
 from gaussum.kernels.lanes cimport add_lanes
 from gaussum.kernels.real cimport real
-from gaussum.kernels.tiles cimport center, log_prob_scaled, multiply_upper, store_log_prob
-from gaussum.kernels.vec cimport REAL_LOWEST, TILE, TILE_COLUMNS, VEC_TILE, real_exp_nonpositive, real_log, vec, vec_all
+from gaussum.kernels.tiles cimport center, log_prob_of_few, log_prob_scaled, multiply_upper, store_log_prob
+from gaussum.kernels.vec cimport (
+    CENTERED, EXP_SPANS, FEW, REAL_LOWEST, SPAN, SPAN_VECS, TILE, TILE_COLUMNS, VEC_REALS, VEC_TILE,
+    real_exp_nonpositive, real_log, vec, vec_all, vec_exp_nonpositive, vec_load, vec_max, vec_store
+)
 
 cdef enum:
     ROW = 32                            # samples of a tile of responsibilities, the lanes of sums, and the steps below
@@ -40,15 +43,44 @@ cdef inline void _log_prob_axes(
     real *scratch,                      # SCRATCH (d, TILE)
 ) noexcept nogil:
     """log p_ik = c_k - sum_j ((x_ij - mu_kj) u_kj)^2 / 2"""
-    cdef Py_ssize_t i, j, start, tile, whole = n - n % TILE
+    cdef Py_ssize_t start, tile, whole = n - n % TILE
     for tile in range(n // TILE):
         start = tile * TILE
         log_prob_scaled(x + start, ld, d, K, means, scales, row, step, log_const, TILE, ld, log_prob + start)
     if n > whole:
-        for j in range(d):
-            for i in range(TILE):
-                scratch[j * TILE + i] = x[j * ld + whole + i] if i < n - whole else 0.0
+        _pad_tile(x + whole, ld, n - whole, d, scratch)
         log_prob_scaled(scratch, TILE, d, K, means, scales, row, step, log_const, n - whole, ld, log_prob + whole)
+
+
+cdef inline void _pad_tile(
+    const real *x,                      # IN (d, ld)
+    Py_ssize_t ld, Py_ssize_t n, Py_ssize_t d,  # IN, n < TILE
+    real *tile,                         # OUT (d, TILE)
+) noexcept nogil:
+    """The last samples of a block as a tile, with zeros beyond them."""
+    cdef Py_ssize_t i, j
+    for j in range(d):
+        for i in range(TILE):
+            tile[j * TILE + i] = x[j * ld + i] if i < n else 0.0
+
+
+cdef inline void _log_prob_few(
+    const real *x,                      # IN (d, ld)
+    Py_ssize_t ld, Py_ssize_t n, Py_ssize_t d, Py_ssize_t K,  # IN, 2 <= d <= FEW
+    const real *means,                  # IN (K, d)
+    const real *precisions_chol,        # IN (K, d, d)
+    const real *log_const,              # IN (K,)
+    real *log_prob,                     # OUT (K, ld)
+    real *scratch,                      # SCRATCH (d, TILE)
+) noexcept nogil:
+    """log p_ik = c_k - |(x_i - mu_k) U_k|^2 / 2"""
+    cdef Py_ssize_t start, tile, whole = n - n % TILE
+    for tile in range(n // TILE):
+        start = tile * TILE
+        log_prob_of_few(x + start, ld, d, K, means, precisions_chol, log_const, TILE, ld, log_prob + start)
+    if n > whole:
+        _pad_tile(x + whole, ld, n - whole, d, scratch)
+        log_prob_of_few(scratch, TILE, d, K, means, precisions_chol, log_const, n - whole, ld, log_prob + whole)
 
 
 cdef api void log_prob_full(
@@ -69,13 +101,19 @@ cdef api void log_prob_full(
     if d == 1:
         _log_prob_axes(x, ld, n, d, K, means, precisions_chol, 1, 1, log_const, log_prob, scratch)
         return
+    if d <= FEW:
+        _log_prob_few(x, ld, n, d, K, means, precisions_chol, log_const, log_prob, scratch)
+        return
     for k in range(K):
         for tile in range(tiles):
             start = tile * TILE
-            center(x + start, ld, min(TILE, n - start), d, means + k * d, scratch)
             for i in range(VEC_TILE):
                 squares[i] = vec_all(0.0)
-            multiply_upper(scratch, d, precisions_chol + k * d * d, squares, NULL)
+            if d <= CENTERED and n - start >= TILE:
+                multiply_upper(x + start, ld, d, means + k * d, precisions_chol + k * d * d, squares, NULL)
+            else:
+                center(x + start, ld, min(TILE, n - start), d, means + k * d, scratch)
+                multiply_upper(scratch, TILE, d, NULL, precisions_chol + k * d * d, squares, NULL)
             store_log_prob(squares, log_const[k], min(TILE, n - start), log_prob + k * ld + start)
 
 
@@ -109,7 +147,7 @@ cdef api void log_prob_tied(
     for tile in range(tiles):
         start = tile * TILE
         center(x + start, ld, min(TILE, n - start), d, origin, z)
-        multiply_upper(z, d, precisions_chol, unused, y + start * d)
+        multiply_upper(z, TILE, d, NULL, precisions_chol, unused, y + start * d)
     for k in range(0, K, 4):
         for b in range(min(TILE_COLUMNS, K - k)):
             for j in range(d):
@@ -164,11 +202,39 @@ cdef api void log_densities(
     real *scratch,                      # SCRATCH (ld,)
 ) noexcept nogil:
     """log p_i = m_i + log sum_k exp(log p_ik - m_i),  m_i = max_k log p_ik; -inf where every log p_ik is"""
-    cdef Py_ssize_t i, whole = n - n % ROW
-    for i in range(0, whole, 32):
-        _log_densities_tile(log_prob + i, ld, ROW, K, log_density + i)
-    if n > whole:
-        _log_densities_tile(log_prob + whole, ld, n - whole, K, log_density + whole)
+    cdef Py_ssize_t i = 0
+    while EXP_SPANS and i + SPAN <= n:
+        _log_densities_span(log_prob + i, ld, K, log_density + i)
+        i += SPAN
+    while i < n:
+        _log_densities_tile(log_prob + i, ld, min(ROW, n - i), K, log_density + i)
+        i += ROW
+
+
+cdef inline void _log_densities_span(
+    const real *log_prob,               # IN (K, ld), SPAN samples
+    Py_ssize_t ld, Py_ssize_t K,        # IN
+    real *log_density,                  # OUT (SPAN,)
+) noexcept nogil:
+    cdef vec largest[SPAN_VECS]
+    cdef vec total[SPAN_VECS]
+    cdef vec e[SPAN_VECS]
+    cdef real totals[SPAN]
+    cdef Py_ssize_t i, k
+    _maximum_span(log_prob, ld, K, largest)
+    for i in range(SPAN_VECS):
+        total[i] = vec_all(0.0)
+    for k in range(K):
+        for i in range(SPAN_VECS):
+            e[i] = vec_load(log_prob + k * ld + i * VEC_REALS) - largest[i]
+        vec_exp_nonpositive(e)
+        for i in range(SPAN_VECS):
+            total[i] = total[i] + e[i]
+    for i in range(SPAN_VECS):
+        vec_store(totals + i * VEC_REALS, total[i])
+        vec_store(log_density + i * VEC_REALS, largest[i])
+    for i in range(SPAN):
+        log_density[i] += real_log(totals[i])
 
 
 cdef inline void _log_densities_tile(
@@ -201,11 +267,66 @@ cdef api void responsibilities(
 
     A sample that no component reaches, every log p_ik being -inf, has log p_i = -inf and belongs to all alike.
     """
-    cdef Py_ssize_t i, whole = n - n % ROW
-    for i in range(0, whole, 32):
-        _responsibilities_tile(log_prob + i, ld, ROW, K, log_density + i)
-    if n > whole:
-        _responsibilities_tile(log_prob + whole, ld, n - whole, K, log_density + whole)
+    cdef Py_ssize_t i = 0
+    while EXP_SPANS and i + SPAN <= n:
+        _responsibilities_span(log_prob + i, ld, K, log_density + i)
+        i += SPAN
+    while i < n:
+        _responsibilities_tile(log_prob + i, ld, min(ROW, n - i), K, log_density + i)
+        i += ROW
+
+
+cdef inline void _responsibilities_span(
+    real *log_prob,                     # INOUT (K, ld), SPAN samples
+    Py_ssize_t ld, Py_ssize_t K,        # IN
+    real *log_density,                  # OUT (SPAN,)
+) noexcept nogil:
+    cdef vec largest[SPAN_VECS]
+    cdef vec total[SPAN_VECS]
+    cdef vec e[SPAN_VECS]
+    cdef real totals[SPAN]
+    cdef Py_ssize_t i, k
+    cdef Py_ssize_t lost = 0            # samples that no component reaches; the others have a total of at least 1
+    cdef real *row
+    _maximum_span(log_prob, ld, K, largest)
+    for i in range(SPAN_VECS):
+        total[i] = vec_all(0.0)
+    for k in range(K):
+        row = log_prob + k * ld
+        for i in range(SPAN_VECS):
+            e[i] = vec_load(row + i * VEC_REALS) - largest[i]
+        vec_exp_nonpositive(e)
+        for i in range(SPAN_VECS):
+            vec_store(row + i * VEC_REALS, e[i])
+            total[i] = total[i] + e[i]
+    for i in range(SPAN_VECS):
+        vec_store(totals + i * VEC_REALS, total[i])
+        vec_store(log_density + i * VEC_REALS, largest[i])
+    for i in range(SPAN):
+        lost += totals[i] < <real>0.5
+        log_density[i] += real_log(totals[i])
+        totals[i] = <real>1.0 / totals[i]
+    for i in range(SPAN_VECS):
+        total[i] = vec_load(totals + i * VEC_REALS)
+    for k in range(K):
+        row = log_prob + k * ld
+        for i in range(SPAN_VECS):
+            vec_store(row + i * VEC_REALS, vec_load(row + i * VEC_REALS) * total[i])
+    if lost > 0:
+        _share_lost(log_prob, ld, SPAN, K, log_density)
+
+
+cdef inline void _share_lost(
+    real *resp,                         # INOUT (K, ld)
+    Py_ssize_t ld, Py_ssize_t n, Py_ssize_t K,  # IN
+    const real *log_density,            # IN (n,)
+) noexcept nogil:
+    """r_ik = 1 / K of the samples that no component reaches"""
+    cdef Py_ssize_t i, k
+    for i in range(n):
+        if log_density[i] == -INFINITY:
+            for k in range(K):
+                resp[k * ld + i] = <real>1.0 / K
 
 
 cdef inline void _responsibilities_tile(
@@ -233,10 +354,7 @@ cdef inline void _responsibilities_tile(
         for i in range(n):
             log_prob[k * ld + i] *= total[i]
     if lost > 0.0:
-        for i in range(n):
-            if log_density[i] == -INFINITY:
-                for k in range(K):
-                    log_prob[k * ld + i] = <real>1.0 / K
+        _share_lost(log_prob, ld, n, K, log_density)
 
 
 cdef api double weigh(
@@ -331,3 +449,17 @@ cdef inline void _maximum(
     for k in range(K):
         for i in range(n):
             largest[i] = log_prob[k * ld + i] if log_prob[k * ld + i] > largest[i] else largest[i]
+
+
+cdef inline void _maximum_span(
+    const real *log_prob,               # IN (K, ld), SPAN samples
+    Py_ssize_t ld, Py_ssize_t K,        # IN
+    vec *largest,                       # OUT (SPAN_VECS,)
+) noexcept nogil:
+    """max_k log p_ik, as in _maximum"""
+    cdef Py_ssize_t i, k
+    for i in range(SPAN_VECS):
+        largest[i] = vec_all(REAL_LOWEST)
+    for k in range(K):
+        for i in range(SPAN_VECS):
+            largest[i] = vec_max(vec_load(log_prob + k * ld + i * VEC_REALS), largest[i])

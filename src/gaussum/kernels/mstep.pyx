@@ -17,9 +17,17 @@ from libc.float cimport DBL_MIN
 from libc.math cimport INFINITY, NAN, log, sqrt
 
 from gaussum.kernels.lapack cimport inverse_cholesky
-from gaussum.kernels.moments cimport add_masses, axes, axes_of_few, block_of_rows, moments_of_few, pad
+from gaussum.kernels.moments cimport add_masses, axes, axes_of_few, block_of_rows, moments_of_some, pad
 from gaussum.kernels.real cimport real
-from gaussum.kernels.vec cimport FEW, LANES, VEC_AXES, VEC_SIDE, real_sqrt
+from gaussum.kernels.vec cimport FEW, LANES, VEC_AXES, VEC_SIDE, WEIGHED, real_sqrt
+
+# What to gather a sample costs, in the products of so many features with one (measured)
+cdef Py_ssize_t GATHERING = 32 if sizeof(real) == sizeof(double) else 72
+
+# Samples whose responsibilities are below this part of their component's mass so far do not count in its moments: of
+# 2^30 samples, each 2^8 standard deviations away, the scatter would not show the lack in its last digit.  A component
+# that lives on tiny responsibilities keeps them, since it has no others.
+cdef double NEGLIGIBLE = 2.0**-100
 
 # The part of every variance that must be left where moments about a common origin are brought back to each component's
 # own: no direction, however thin the scatter is there, then loses many more digits than it would about its own.
@@ -33,33 +41,31 @@ cdef api Py_ssize_t mstep_scratch(
 ) noexcept nogil:
     """Numbers of scratch that any accumulate_* function needs, where a double may stand."""
     cdef Py_ssize_t a_double = sizeof(double) // sizeof(real)
-    return (2 * d + VEC_SIDE + 1) * (ld + LANES) + (d + K) * (d + VEC_SIDE) * a_double
+    return (2 * d + VEC_SIDE + 1) * (ld + LANES) + ((d + K) * (d + VEC_SIDE) + ld) * a_double
 
 
 cdef inline void _scatter(
     const real *x,                      # IN (d, ld)
     Py_ssize_t ld, Py_ssize_t n, Py_ssize_t d,  # IN
-    const real *resp,                   # IN (n,)
+    const real *resp,                   # IN (ld,)
     const real *origin,                 # IN (d,)
+    const Py_ssize_t *samples,          # IN (n,), or NULL: the first n
     double *first,                      # INOUT (d,)
     double *second,                     # INOUT (d, d), upper triangle
-    real *scratch,                      # SCRATCH ((d + 1) * (ld + LANES),)
+    real *scratch,                      # SCRATCH ((d + 1) * (n + LANES),)
 ) noexcept nogil:
     """f <- f + sum_i r_i (x_i - o),  S <- S + sum_i r_i (x_i - o)(x_i - o)^T, from the rows sqrt(r_i) (x_i - o)"""
     cdef Py_ssize_t i, j, l, strips = (n + LANES - 1) // LANES, stride = strips * LANES
-    cdef real o
     cdef real *root = scratch
     cdef real *z = scratch + stride
     for i in range(n):
-        root[i] = real_sqrt(resp[i])
+        root[i] = resp[i] if samples is NULL else resp[samples[i]]
+    for i in range(n):
+        root[i] = real_sqrt(root[i])
     for i in range(n, stride):
         root[i] = 0.0
     for j in range(d):
-        o = origin[j]
-        for i in range(n):
-            z[j * stride + i] = (x[j * ld + i] - o) * root[i]
-        for i in range(n, stride):
-            z[j * stride + i] = 0.0
+        _weighted_row(x + j * ld, n, stride, samples, origin[j], root, z + j * stride)
     j = 0
     while j < d:
         for l in range(j // VEC_SIDE):
@@ -68,6 +74,22 @@ cdef inline void _scatter(
         block_of_rows(z + j * stride, stride, z + j * stride, stride, root, strips, min(VEC_SIDE, d - j),
                        second + j * d + j, 1, d, first + j)
         j += VEC_SIDE
+
+
+cdef inline void _weighted_row(
+    const real *x, Py_ssize_t n, Py_ssize_t stride, const Py_ssize_t *samples, real origin, const real *root,
+    real *z,                            # OUT (stride,)
+) noexcept nogil:
+    """z_i = (x_i - o) sqrt(r_i), and 0 beyond the last sample"""
+    cdef Py_ssize_t i
+    if samples is NULL:
+        for i in range(n):
+            z[i] = (x[i] - origin) * root[i]
+    else:
+        for i in range(n):
+            z[i] = (x[samples[i]] - origin) * root[i]
+    for i in range(n, stride):
+        z[i] = 0.0
 
 
 cdef inline void _accumulate(
@@ -81,14 +103,14 @@ cdef inline void _accumulate(
 ) noexcept nogil:
     """f <- f + sum_i r_i (x_i - o),  S <- S + sum_i r_i (x_i - o)(x_i - o)^T"""
     cdef Py_ssize_t whole = n - n % LANES
-    if d > FEW:
-        _scatter(x, ld, n, d, resp, origin, first, second, scratch)
+    if d > WEIGHED:
+        _scatter(x, ld, n, d, resp, origin, NULL, first, second, scratch)
         return
-    moments_of_few(x, ld, n // LANES, d, resp, origin, first, second)
+    moments_of_some(x, ld, n // LANES, d, resp, origin, first, second)
     if n > whole:
         pad(x + whole, ld, n - whole, d, scratch + LANES)
         pad(resp + whole, ld, n - whole, 1, scratch)
-        moments_of_few(scratch + LANES, LANES, 1, d, scratch, origin, first, second)
+        moments_of_some(scratch + LANES, LANES, 1, d, scratch, origin, first, second)
 
 
 cdef api void accumulate_full(
@@ -104,14 +126,44 @@ cdef api void accumulate_full(
     double *second,                     # INOUT (K, d, d), upper triangles
     real *scratch,                      # SCRATCH (mstep_scratch(d, K, ld),)
 ) noexcept nogil:
-    """S_k <- S_k + sum_i r_ik (x_i - o_k)(x_i - o_k)^T; n_k and f_k likewise"""
+    """S_k <- S_k + sum_i r_ik (x_i - o_k)(x_i - o_k)^T; n_k and f_k likewise
+
+    With more than WEIGHED features, components that few samples of the block belong to are summed over these alone.
+    """
     cdef Py_ssize_t k
     if d == 1:
         _accumulate_axes(x, ld, n, d, K, resp, origins, nk, first, second, 1, 1, scratch)
         return
     add_masses(resp, ld, n, K, nk, 1)
     for k in range(K):
-        _accumulate(x, ld, n, d, resp + k * ld, origins + k * d, first + k * d, second + k * d * d, scratch)
+        if d <= WEIGHED or not _accumulate_sparse(x, ld, n, d, resp + k * ld, nk[k], origins + k * d, first + k * d,
+                                                  second + k * d * d, scratch):
+            _accumulate(x, ld, n, d, resp + k * ld, origins + k * d, first + k * d, second + k * d * d, scratch)
+
+
+cdef inline bint _accumulate_sparse(
+    const real *x,                      # IN (d, ld)
+    Py_ssize_t ld, Py_ssize_t n, Py_ssize_t d,  # IN
+    const real *resp,                   # IN (ld,)
+    double mass,                        # IN: n_k so far
+    const real *origin,                 # IN (d,)
+    double *first,                      # INOUT (d,)
+    double *second,                     # INOUT (d, d), upper triangle
+    real *scratch,                      # SCRATCH (mstep_scratch(d, K, ld),)
+) noexcept nogil:
+    """_accumulate over the samples that are not NEGLIGIBLE, gathered; False, and nothing done, if they are too many"""
+    cdef Py_ssize_t *samples = <Py_ssize_t *>scratch        # (ld,)
+    cdef real least = <real>(NEGLIGIBLE * mass)
+    cdef Py_ssize_t i, m = 0, count = 0
+    for i in range(n):
+        count += not resp[i] <= least                       # NaN counts
+    if count * (d + GATHERING) > n * d:
+        return False
+    for i in range(n):
+        samples[m] = i
+        m += not resp[i] <= least
+    _scatter(x, ld, m, d, resp, origin, samples, first, second, <real *>(samples + ld))
+    return True
 
 
 cdef api void accumulate_tied(

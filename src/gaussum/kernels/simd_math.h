@@ -39,6 +39,12 @@
 /* 1.5 2^52: adding it rounds a double of magnitude below 2^51 to an integer, which then sits in its low bits */
 #define ROUND_SHIFT 6755399441055744.0
 
+#define LOG2_E 0x1.71547652b82fep+0
+/* -ln 2 in two parts; n times the first is exact */
+#define MINUS_LN2 -0x1.62e42fef00000p-1
+#define MINUS_LN2_REST -0x1.473de6af278edp-34
+#define EXP_LOWEST -708.0
+
 static inline double bits_to_double(uint64_t bits)
 {
     double x;
@@ -59,19 +65,25 @@ static inline double power_of_two(uint64_t bits)
     return bits_to_double((bits + 1023) << 52);
 }
 
+/* the coefficients of q, highest power first, as arguments of STEP one by one */
+#define EXP_STEPS(STEP)                                                                                               \
+    STEP(0x1.289d4ef9cbb00p-22)                                                                                       \
+    STEP(0x1.71de0685ad6d0p-19)                                                                                       \
+    STEP(0x1.a019ad6a32379p-16)                                                                                       \
+    STEP(0x1.a01a01a9edf08p-13)                                                                                       \
+    STEP(0x1.6c16c17c100f3p-10)                                                                                       \
+    STEP(0x1.11111111106dbp-7)                                                                                        \
+    STEP(0x1.5555555553424p-5)                                                                                        \
+    STEP(0x1.5555555555555p-3)                                                                                        \
+    STEP(0.5)
+#define EXP_FIRST 0x1.af472aa318e7bp-26
+#define HORNER(c) q = fused(q, r, c);
+
 /* e^r for |r| <= ln 2 / 2 */
 static inline double exp_reduced(double r)
 {
-    double q = 0x1.af472aa318e7bp-26;
-    q = fused(q, r, 0x1.289d4ef9cbb00p-22);
-    q = fused(q, r, 0x1.71de0685ad6d0p-19);
-    q = fused(q, r, 0x1.a019ad6a32379p-16);
-    q = fused(q, r, 0x1.a01a01a9edf08p-13);
-    q = fused(q, r, 0x1.6c16c17c100f3p-10);
-    q = fused(q, r, 0x1.11111111106dbp-7);
-    q = fused(q, r, 0x1.5555555553424p-5);
-    q = fused(q, r, 0x1.5555555555555p-3);
-    q = fused(q, r, 0.5);
+    double q = EXP_FIRST;
+    EXP_STEPS(HORNER)
 #if GAUSSUM_FMA
     return fused(r, fused(r, q, 1.0), 1.0);
 #else
@@ -83,10 +95,10 @@ static inline double exp_reduced(double r)
 
 static inline double simd_exp(double x)
 {
-    double shifted = fused(x, 0x1.71547652b82fep+0, ROUND_SHIFT);
+    double shifted = fused(x, LOG2_E, ROUND_SHIFT);
     double n = shifted - ROUND_SHIFT;
-    double r = fused(n, -0x1.62e42fef00000p-1, x);
-    r = fused(n, -0x1.473de6af278edp-34, r);
+    double r = fused(n, MINUS_LN2, x);
+    r = fused(n, MINUS_LN2_REST, r);
     uint64_t bits = double_to_bits(shifted);        /* the last of them are n */
     uint64_t half = bits >> 1;
     double result = exp_reduced(r) * power_of_two(half) * power_of_two(bits - half);
@@ -100,12 +112,12 @@ static inline double simd_exp(double x)
 static inline double simd_exp_nonpositive(double x)
 {
     /* n + 1023 in the low bits, an exponent as it stands */
-    double shifted = fused(x, 0x1.71547652b82fep+0, ROUND_SHIFT + 1023.0);
+    double shifted = fused(x, LOG2_E, ROUND_SHIFT + 1023.0);
     double n = shifted - (ROUND_SHIFT + 1023.0);
-    double r = fused(n, -0x1.62e42fef00000p-1, x);
-    r = fused(n, -0x1.473de6af278edp-34, r);
+    double r = fused(n, MINUS_LN2, x);
+    r = fused(n, MINUS_LN2_REST, r);
     double result = exp_reduced(r) * bits_to_double(double_to_bits(shifted) << 52);
-    return x < -708.0 ? 0.0 : result;
+    return x < EXP_LOWEST ? 0.0 : result;
 }
 
 static inline double simd_log(double x)
@@ -150,6 +162,13 @@ static inline double simd_log(double x)
 #endif
 
 #define ROUND_SHIFTF 12582912.0f                    /* 1.5 2^23 */
+#define LOG2_EF 0x1.715476p+0f
+#define MINUS_LN2F -0x1.63p-1f
+#define MINUS_LN2F_REST 0x1.bd0106p-13f
+#define EXPF_LOWEST -87.0f
+#define EXPF_FIRST 0x1.6d110ap-10f
+#define EXPF_STEPS(STEP) STEP(0x1.120b6ep-7f) STEP(0x1.55551ap-5f) STEP(0x1.5554dcp-3f) STEP(0.5f)
+#define HORNERF(c) q = fusedf(q, r, c);
 
 static inline float bits_to_float(uint32_t bits)
 {
@@ -168,19 +187,16 @@ static inline uint32_t float_to_bits(float x)
 /* e^x for x <= 0, and 0 below -87, where results stop being normal numbers */
 static inline float simd_expf_nonpositive(float x)
 {
-    float shifted = fusedf(x, 0x1.715476p+0f, ROUND_SHIFTF + 127.0f);
+    float shifted = fusedf(x, LOG2_EF, ROUND_SHIFTF + 127.0f);
     float n = shifted - (ROUND_SHIFTF + 127.0f);
-    float r = fusedf(n, -0x1.63p-1f, x);            /* ln 2 in two parts, n times the first is exact */
-    r = fusedf(n, 0x1.bd0106p-13f, r);
+    float r = fusedf(n, MINUS_LN2F, x);
+    r = fusedf(n, MINUS_LN2F_REST, r);
 
-    float q = 0x1.6d110ap-10f;
-    q = fusedf(q, r, 0x1.120b6ep-7f);
-    q = fusedf(q, r, 0x1.55551ap-5f);
-    q = fusedf(q, r, 0x1.5554dcp-3f);
-    q = fusedf(q, r, 0.5f);
+    float q = EXPF_FIRST;
+    EXPF_STEPS(HORNERF)
     float p = fusedf(r, fusedf(r, q, 1.0f), 1.0f);
     float result = p * bits_to_float(float_to_bits(shifted) << 23);
-    return x < -87.0f ? 0.0f : result;
+    return x < EXPF_LOWEST ? 0.0f : result;
 }
 
 /* log x of normal numbers, and of 0; NaN stays */

@@ -7,7 +7,8 @@ cimport cython
 
 from gaussum.kernels.real cimport real
 from gaussum.kernels.vec cimport (
-    TILE, TILE_COLUMNS, TILE_COMPONENTS, TILE_SUMS, VEC_REALS, VEC_TILE, vec, vec_all, vec_fused, vec_load, vec_store
+    FEW, TILE, TILE_COLUMNS, TILE_COMPONENTS, TILE_SUMS, VEC_REALS, VEC_TILE, vec, vec_all, vec_fused, vec_load,
+    vec_store
 )
 
 
@@ -34,13 +35,15 @@ cdef inline void center(
 
 @cython.cdivision(True)
 cdef inline void columns(
-    const real *z,                      # IN (d, TILE)
-    Py_ssize_t d, Py_ssize_t first, Py_ssize_t columns,  # IN, columns <= TILE_COLUMNS, known to the compiler
+    const real *z,                      # IN (d, ld)
+    Py_ssize_t ld, Py_ssize_t d, Py_ssize_t first,  # IN
+    Py_ssize_t columns,                 # IN, at most TILE_COLUMNS, known to the compiler
+    const real *origin,                 # IN (d,), or NULL: 0
     const real *upper,                  # IN (d, d)
     vec *squares,                       # INOUT (VEC_TILE,), read and written where y is NULL
     real *y,                            # OUT (d, TILE), or NULL
 ) noexcept nogil:
-    """y_ij = sum_l z_il u_lj, l <= j, for the features j from `first` on: stored, or their squares summed"""
+    """y_ij = sum_l (z_il - o_l) u_lj, l <= j, for the features j from `first` on: stored, or their squares summed"""
     cdef vec sums[TILE_SUMS]
     cdef vec row[VEC_TILE]
     cdef vec u
@@ -49,7 +52,9 @@ cdef inline void columns(
         sums[a] = vec_all(0.0)
     for l in range(first):
         for i in range(VEC_TILE):
-            row[i] = vec_load(z + l * TILE + i * VEC_REALS)
+            row[i] = vec_load(z + l * ld + i * VEC_REALS)
+            if origin is not NULL:
+                row[i] = row[i] - vec_all(origin[l])
         for b in range(columns):
             u = vec_all(upper[l * d + first + b])
             for i in range(VEC_TILE):
@@ -58,7 +63,9 @@ cdef inline void columns(
         if a < columns:
             l = first + a
             for i in range(VEC_TILE):
-                row[i] = vec_load(z + l * TILE + i * VEC_REALS)
+                row[i] = vec_load(z + l * ld + i * VEC_REALS)
+                if origin is not NULL:
+                    row[i] = row[i] - vec_all(origin[l])
             for b in range(TILE_COLUMNS):
                 if a <= b < columns:
                     u = vec_all(upper[l * d + first + b])
@@ -75,21 +82,22 @@ cdef inline void columns(
 
 @cython.cdivision(True)
 cdef inline void multiply_upper(
-    const real *z,                      # IN (d, TILE)
-    Py_ssize_t d,                       # IN
+    const real *z,                      # IN (d, ld)
+    Py_ssize_t ld, Py_ssize_t d,        # IN
+    const real *origin,                 # IN (d,), or NULL: 0
     const real *upper,                  # IN (d, d)
     vec *squares, real *y,              # as in columns
 ) noexcept nogil:
-    """y_i = z_i U, stored, or the squares |z_i U|^2"""
+    """y_i = (z_i - o) U, stored, or the squares |(z_i - o) U|^2"""
     cdef Py_ssize_t j, whole = d - d % TILE_COLUMNS
     for j in range(0, whole, 4):
-        columns(z, d, j, TILE_COLUMNS, upper, squares, y)
+        columns(z, ld, d, j, TILE_COLUMNS, origin, upper, squares, y)
     if d - whole == 1:
-        columns(z, d, whole, 1, upper, squares, y)
+        columns(z, ld, d, whole, 1, origin, upper, squares, y)
     elif d - whole == 2:
-        columns(z, d, whole, 2, upper, squares, y)
+        columns(z, ld, d, whole, 2, origin, upper, squares, y)
     elif d - whole == 3:
-        columns(z, d, whole, 3, upper, squares, y)
+        columns(z, ld, d, whole, 3, origin, upper, squares, y)
 
 
 @cython.cdivision(True)
@@ -108,6 +116,53 @@ cdef inline void store_log_prob(
     if n < TILE:
         for i in range(n):
             log_prob[i] = spare[i]
+
+
+@cython.cdivision(True)
+cdef inline void log_prob_few(
+    const real *x,                      # IN (d, ld), TILE samples
+    Py_ssize_t ld,                      # IN
+    Py_ssize_t d,                       # IN, at most FEW, known to the compiler
+    Py_ssize_t K,                       # IN
+    const real *means,                  # IN (K, d)
+    const real *upper,                  # IN (K, d, d)
+    const real *log_const,              # IN (K,)
+    Py_ssize_t n, Py_ssize_t ld_out,    # IN, n <= TILE
+    real *log_prob,                     # OUT (K, ld_out)
+) noexcept nogil:
+    """log p_ik = c_k - |(x_i - mu_k) U_k|^2 / 2, all in registers"""
+    cdef vec squares[VEC_TILE]
+    cdef vec z[FEW]
+    cdef vec y
+    cdef Py_ssize_t b, i, j, k, l
+    cdef const real *u
+    for k in range(K):
+        u = upper + k * d * d
+        for i in range(VEC_TILE):
+            squares[i] = vec_all(0.0)
+            for j in range(d):
+                z[j] = vec_load(x + j * ld + i * VEC_REALS) - vec_all(means[k * d + j])
+            for b in range(d):
+                y = z[0] * vec_all(u[b])
+                for l in range(1, d):
+                    if l <= b:
+                        y = vec_fused(z[l], vec_all(u[l * d + b]), y)
+                squares[i] = vec_fused(y, y, squares[i])
+        store_log_prob(squares, log_const[k], n, log_prob + k * ld_out)
+
+
+@cython.cdivision(True)
+cdef inline void log_prob_of_few(
+    const real *x, Py_ssize_t ld, Py_ssize_t d, Py_ssize_t K, const real *means, const real *upper,
+    const real *log_const, Py_ssize_t n, Py_ssize_t ld_out, real *log_prob,
+) noexcept nogil:
+    """log_prob_few with the number of features, from 2 to FEW, known to the compiler"""
+    if d == 2:
+        log_prob_few(x, ld, 2, K, means, upper, log_const, n, ld_out, log_prob)
+    elif d == 3:
+        log_prob_few(x, ld, 3, K, means, upper, log_const, n, ld_out, log_prob)
+    else:
+        log_prob_few(x, ld, FEW, K, means, upper, log_const, n, ld_out, log_prob)
 
 
 @cython.cdivision(True)

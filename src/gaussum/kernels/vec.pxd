@@ -12,11 +12,16 @@ cdef extern from "vec.h" nogil:
     void vec_store(real *, vec)
     vec vec_all(real)
     vec vec_fused(vec, vec, vec)        # a b + c
-    real vec_sum(vec)                   # of all its reals, halves first
+    vec vec_max(vec, vec)               # a > b ? a : b
+    void vec_exp_nonpositive(vec *)     # e^x in place of the x <= 0 of SPAN_VECS vecs
+    void vec_fold(const vec *, double *)    # VEC_FOLD sums, each of LANES lanes in VEC_GROUPS vecs, halves first
     enum:
         VEC_REALS                       # reals in a vec
         VEC_TILE                        # vecs of samples in an E-step's tile
         TILE                            # samples in it
+        SPAN_VECS                       # vecs of samples whose exponentials are taken together
+        SPAN                            # samples in them
+        EXP_SPANS                       # 1 where that pays
         TILE_COLUMNS                    # features that a tile forms together
         TILE_COMPONENTS                 # components whose distances from a tile are taken together
         TILE_SUMS                       # VEC_TILE * TILE_COLUMNS
@@ -25,7 +30,12 @@ cdef extern from "vec.h" nogil:
         SIDE_SUMS                       # VEC_SIDE * VEC_SIDE
         LANES                           # of sums over samples
         VEC_GROUPS                      # vecs of lanes
-        SIDE_GROUPS                     # (SIDE_SUMS + VEC_SIDE) * VEC_GROUPS
+        VEC_FOLD                        # sums over lanes that are completed together
+        SIDE_FOLDS                      # SIDE_SUMS + VEC_SIDE of them, rounded up to VEC_FOLD
+        SIDE_GROUPS                     # SIDE_FOLDS * VEC_GROUPS
+        CENTERED                        # features up to which an E-step centres samples as it multiplies them
+        WEIGHED                         # and an M-step weighs them too
         FEW                             # features that an M-step sums in registers
         FEW_SUMS                        # FEW * FEW
-        FEW_GROUPS                      # (FEW_SUMS + FEW) * VEC_GROUPS
+        FEW_FOLDS                       # FEW_SUMS, rounded up to VEC_FOLD
+        FEW_GROUPS                      # FEW_FOLDS * VEC_GROUPS
