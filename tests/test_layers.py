@@ -16,10 +16,10 @@ kernels.lapack kernels.real kernels.lanes kernels.coordinates kernels._cpu kerne
 kernels.vec kernels.tiles kernels.moments
 kernels.estep kernels.mstep kernels.separation kernels.gauss_sum kernels.kmeans kernels
 base validation criteria
-samples covariance initial_pass mixture_pass single_pass skipping_pass quasi_newton sum_pass parallel
+samples covariance initial_pass mixture_pass short_em single_pass skipping_pass quasi_newton sum_pass parallel
 statistics parameters
 skipping likelihood acceleration
-initialize em
+initialize em starts
 bandwidth summation
 mixture_base
 mixture kde

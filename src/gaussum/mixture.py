@@ -1,17 +1,12 @@
 """Gaussian mixtures fitted by EM."""
 
-import math
-from functools import partial
-
 import numpy as np
 
-from gaussum import covariance, criteria, em, parallel
-from gaussum.initialize import INIT_PARAMS, initial_parameters
+from gaussum import covariance, criteria, em, parallel, starts
 from gaussum.likelihood import MixtureLikelihood
 from gaussum.mixture_base import BaseMixture
-from gaussum.parameters import MixtureParameters
 from gaussum.validation import (
-    check_array, check_choice, check_flag, check_integer, check_number, check_random_state,
+    check_choice, check_flag, check_integer, check_number, check_random_state,
 )
 
 
@@ -39,10 +34,16 @@ class GaussianMixture(BaseMixture):
         Iterations before a fit is given up, with a ConvergenceWarning.
     n_init : int
         Starts; the one with the highest penalised log-likelihood is kept.
-    init_params : {"kmeans", "k-means++", "random", "random_from_data"}
-        The first partition: k-means in whitened coordinates (which often ends where it ended before, so starts after
-        the first use "k-means++" and "random_from_data" in turn); its seeds alone; random responsibilities; random
-        samples as centres. Made from at most some 16,000 samples. `means_init` takes the place of the centres.
+    init_params : {"auto", "small-em", "kmeans", "k-means++", "random", "random_from_data", "whitened", "hierarchical"}
+        How a start is made, from a bounded number of samples. "auto": k-means, as it is and in whitened coordinates;
+        then, within a fixed amount of work, components of the better are taken away and others split at random, each
+        time followed by a short run of EM that is kept if it ends higher (`gaussum.starts.auto`); where components and
+        features are too many for that, "kmeans". "small-em": the best of short runs from random samples as centres.
+        "kmeans": k-means in units of the standard deviations; "k-means++": its seeds alone; "random_from_data": random
+        samples as centres; "random": random responsibilities; "whitened": k-means in coordinates in which the data
+        have the covariance 1; "hierarchical": Ward's method there. Where starts would be alike, those after the first
+        use "k-means++" and "random_from_data" in turn. `means_init` takes the place of the centres, and what is given
+        of the first parameters that of a search.
     weights_init, means_init, precisions_init : array_like, optional
         Shapes (K,), (K, d) and that of `precisions_`. Each replaces that part of the first parameters.
     random_state : None, int, numpy.random.Generator or RandomState
@@ -101,7 +102,7 @@ class GaussianMixture(BaseMixture):
 
     def __init__(
         self, n_components=1, *, covariance_type="full", tol=1e-8, reg_covar=1e-6, max_iter=10_000, n_init=1,
-        init_params="kmeans", weights_init=None, means_init=None, precisions_init=None, random_state=None,
+        init_params="auto", weights_init=None, means_init=None, precisions_init=None, random_state=None,
         warm_start=False, verbose=0, verbose_interval=10, accelerate=True, n_threads=None,
     ):
         self.n_components = n_components
@@ -157,25 +158,19 @@ class GaussianMixture(BaseMixture):
         )
 
         if self.warm_start and hasattr(self, "means_") and self._fits(X.shape[1]):
-            starts = [self._parameters]
+            first_starts = [self._parameters]
         else:
-            scale = np.sqrt(variance)
-            starts = [
-                partial(self._start, X, weight, method, start_rng, scale, ridge)
-                for method, start_rng in zip(self._methods(), rng.spawn(self.n_init), strict=True)
-            ]
+            first_starts = starts.prepare(
+                X, self.covariance_type, self.n_components, self.init_params, self.n_init, rng,
+                scale=np.sqrt(variance), sample_weight=weight, ridge=ridge, n_threads=self.n_threads,
+                given=(self.weights_init, self.means_init, self.precisions_init),
+            )
         result = em.best_of(
-            likelihood, starts, tol=self.tol, max_iter=self.max_iter, accelerate=self.accelerate,
+            likelihood, first_starts, tol=self.tol, max_iter=self.max_iter, accelerate=self.accelerate,
             callback=self._reporter(callback), report=print if self.verbose else None,
         )
         self._store(result, X.shape[1])
         return self
-
-    def _methods(self):
-        """How each start is made: k-means ends in the same few partitions again and again, so others follow it."""
-        if self.init_params == "kmeans":
-            return ["kmeans"] + [("k-means++", "random_from_data")[i % 2] for i in range(self.n_init - 1)]
-        return [self.init_params] * self.n_init
 
     def check_parameters(self, n_samples, weighted=False):
         """Refuse parameters that make no sense for so many samples (of positive weight, if `weighted`).
@@ -187,7 +182,7 @@ class GaussianMixture(BaseMixture):
         """
         K = check_integer(self.n_components, "n_components", minimum=1)
         check_choice(self.covariance_type, "covariance_type", covariance.COVARIANCE_TYPES)
-        check_choice(self.init_params, "init_params", INIT_PARAMS)
+        check_choice(self.init_params, "init_params", starts.METHODS)
         check_number(self.tol, "tol", minimum=0.0)
         check_number(self.reg_covar, "reg_covar", minimum=0.0)
         check_integer(self.max_iter, "max_iter", minimum=1)
@@ -204,33 +199,6 @@ class GaussianMixture(BaseMixture):
     def _fits(self, n_features):
         K = self.n_components
         return self.means_.shape == (K, n_features) and self._structure() == self.covariance_type
-
-    def _start(self, X, weight, method, rng, scale, ridge):
-        K, d = self.n_components, X.shape[1]
-        given = [a is not None for a in (self.weights_init, self.means_init, self.precisions_init)]
-        weights = means = chol = None
-        if given[0]:
-            weights = check_array(self.weights_init, "weights_init", (K,))
-            if (weights < 0).any() or not math.isclose(weights.sum(), 1.0, rel_tol=1e-6):
-                raise ValueError(
-                    f"weights_init has the smallest entry {weights.min():g} and adds up to {weights.sum():g}; "
-                    "expected weights >= 0 that add up to 1"
-                )
-        if given[1]:
-            means = check_array(self.means_init, "means_init", (K, d))
-        if given[2]:
-            shape = covariance.second_shape(self.covariance_type, K, d)
-            matrices = check_array(self.precisions_init, "precisions_init", shape)
-            chol = covariance.cholesky_of_precisions(self.covariance_type, matrices, "precisions_init")
-        if not all(given):
-            first = initial_parameters(
-                X, self.covariance_type, K, method, rng, scale=scale, sample_weight=weight, ridge=ridge, centers=means,
-                n_threads=self.n_threads,
-            )
-            weights = first.weights if weights is None else weights
-            means = first.means if means is None else means
-            chol = first.precisions_chol if chol is None else chol
-        return MixtureParameters.from_precisions_chol(self.covariance_type, weights, means, chol)
 
     def _store(self, result, n_features):
         parameters = result.parameters

@@ -1,0 +1,287 @@
+"""Where EM starts: a first partition, or the best of a search by short runs of EM on a bounded number of samples.
+
+The search of "auto" is a random swap (Zhao, Hautamaki, Karkkainen and Franti 2012) with a split in the place of a new
+seed (as Ueda, Nakano, Ghahramani and Hinton 2000): again and again one component is taken away, another one split, EM
+run for some iterations, and the result kept if it is better. It found the best known optimum as often as "small-em"
+(Biernacki, Celeux and Govaert 2003) in a third of the time. Short runs are plain EM in one compiled loop.
+"""
+
+import math
+from functools import partial
+
+import numpy as np
+
+from gaussum import covariance, likelihood, parallel
+from gaussum.initialize import INIT_PARAMS, Partitions
+from gaussum.mixture_pass import MixturePass
+from gaussum.parameters import MixtureParameters
+from gaussum.samples import Samples
+from gaussum.short_em import ShortEM
+from gaussum.validation import check_array
+
+METHODS = ("auto", "small-em", *INIT_PARAMS)
+
+# Samples of a search, and for every mean and covariance of a component.
+_SEARCH_SAMPLES = 2048
+_SAMPLES_PER_FEATURE = 32
+# Runs of a search, as far as they take no more than these seconds, each to its end (half of them are cut short). With
+# fewer than the fewest the partition alone is as good.
+_RUNS, _FEWEST_RUNS = 48, 4
+_SEARCH_SECONDS = 16e-3
+# Iterations of a run; of the first partition before the first swap, and of the best of "small-em" to tell them apart.
+_RUN, _SETTLE = 30, 80
+_BEST = 5
+# The part of a component's variance along the direction of a split that the distance of its halves takes over.
+_SPLIT = 0.9
+# k-means ends in the same few partitions again and again, so starts after the first use other centres in turn.
+_OTHERS = ("k-means++", "random_from_data")
+_ALIKE = ("kmeans", "whitened", "hierarchical")
+# A component is an accident if it is as narrow as so many times what chance makes of as few samples; or narrower than
+# this part of the others, with a few tens of samples (ties between rounded values).
+_CHANCE = 2.0
+_FEW, _TIED = 10, 2e-3
+
+
+def prepare(
+    X, covariance_type, n_components, method, n_init, rng, *, scale, sample_weight=None, ridge=None, given=None,
+    n_threads=None,
+):
+    """The starts of a fit.
+
+    Parameters
+    ----------
+    X : ndarray, shape (n_samples, n_features)
+    covariance_type : {"full", "tied", "diag", "spherical"}
+    n_components, n_init : int
+    method : str
+        One of METHODS: those of `gaussum.initialize.Partitions.parameters`, and "auto" and "small-em", see the
+        functions of these names.
+    rng : numpy.random.Generator
+        Every start has a generator of its own, which does not depend on `n_init`.
+    scale, ridge : ndarray, shape (n_features,)
+    sample_weight : ndarray, shape (n_samples,), optional
+    given : tuple of array_like or None, optional
+        Weights, means and precisions that the user gives; each replaces that part of the first parameters. With one of
+        them there is no search, and the means take the place of the centres.
+    n_threads : int, optional
+        The starts do not depend on it.
+
+    Returns
+    -------
+    list of callables
+        Each returns a MixtureParameters.
+
+    Raises
+    ------
+    ValueError
+        What is given makes no sense.
+    """
+    shape = covariance_type, n_components, X.shape[1]
+    weights, means, chol = _check_given(*shape, *(given or (None, None, None)))
+
+    def start(number, rng):
+        if weights is not None and means is not None and chol is not None:
+            return MixtureParameters.from_precisions_chol(covariance_type, weights, means, chol)
+        options = dict(scale=scale, sample_weight=sample_weight, ridge=ridge, n_threads=n_threads)
+        if weights is means is chol is None:
+            if method == "auto":
+                return auto(X, *shape[:2], rng, number, **options)
+            if method == "small-em":
+                return small_em(X, *shape[:2], rng, **options)
+        partitions = Partitions(X, *shape[:2], rng, **options)
+        first = partitions.parameters(_partition(method, number), rng, means)
+        if weights is means is chol is None:
+            return first
+        return MixtureParameters.from_precisions_chol(
+            covariance_type, first.weights if weights is None else weights, first.means if means is None else means,
+            first.precisions_chol if chol is None else chol,
+        )
+
+    return [partial(start, number, own) for number, own in enumerate(rng.spawn(n_init))]
+
+
+def auto(X, covariance_type, n_components, rng, number=0, **options):
+    """The best that swaps make of the better of two partitions: by k-means as it is, and in whitened coordinates.
+
+    The search uses at most some 2,000 samples (more where there are many parameters) and as many runs as a fixed
+    amount of work allows. Where it allows too few (many components and features), the start is that of "kmeans".
+    Starts after the first take "k-means++" or "random_from_data" in the place of k-means, in turn.
+    """
+    size, runs = _effort(covariance_type, n_components, *X.shape)
+    if n_components == 1 or runs < _FEWEST_RUNS:
+        return Partitions(X, covariance_type, n_components, rng, **options).parameters(_partition("auto", number), rng)
+    partitions = Partitions(X, covariance_type, n_components, rng, size=size, **options)
+    search = _Search(partitions)
+    for method in (_partition("kmeans", number), _partition("whitened", number)):
+        search.offer(partitions.parameters, method, rng)
+    if search.best is None:
+        return partitions.parameters("kmeans", rng)
+    search.settle()
+    for _ in range(runs):
+        lost, halved = rng.choice(n_components, 2, replace=False)
+        search.offer(swapped, search.best, lost, halved, rng)
+    return search.best
+
+
+def small_em(X, covariance_type, n_components, rng, **options):
+    """The best of short runs of EM from many partitions: their best few are run on before one is chosen.
+
+    Biernacki, Celeux and Govaert (2003). The partitions are "random_from_data", in as many runs as "auto" has, ten at
+    least.
+    """
+    size, runs = _effort(covariance_type, n_components, *X.shape)
+    partitions = Partitions(X, covariance_type, n_components, rng, size=size, **options)
+    search = _Search(partitions)
+    found = [search.run(partitions.parameters, "random_from_data", rng) for _ in range(max(runs, 10))]
+    found = sorted((pair for pair in found if pair is not None), key=lambda pair: -pair[0])
+    for _, parameters in found[:_BEST]:
+        search.offer(lambda parameters=parameters: parameters, iterations=_SETTLE)
+    return partitions.parameters("random_from_data", rng) if search.best is None else search.best
+
+
+def swapped(mixture, lost, halved, rng):
+    """The mixture with one component taken away, and another one split in two along a random direction of its shape.
+
+    The two halves have together the weight, the mean and the covariance of the whole (but with "tied" and "spherical",
+    whose covariances cannot follow).
+    """
+    K, d = mixture.n_components, mixture.n_features
+    after = MixtureParameters(mixture.covariance_type, K, d, mixture.buffer.copy())
+    weights, means, chol, log_det = after.weights, after.means, after.precisions_chol, after.log_det
+    narrower = 1.0 / math.sqrt(1.0 - _SPLIT)
+    direction = rng.normal(size=d)
+    direction /= np.linalg.norm(direction)
+    if mixture.covariance_type == "full":
+        step = np.linalg.solve(chol[halved].T, direction)
+        stretched = chol[halved] + (narrower - 1.0) * np.outer(chol[halved] @ direction, direction)
+        chol[halved] = chol[lost] = _upper(stretched)
+        log_det[halved] = log_det[lost] = log_det[halved] + math.log(narrower)
+    elif mixture.covariance_type == "tied":
+        step = np.linalg.solve(chol.T, direction)
+    elif mixture.covariance_type == "diag":
+        axis = rng.integers(d)
+        step = np.zeros(d)
+        step[axis] = 1.0 / chol[halved, axis]
+        chol[halved, axis] *= narrower
+        chol[lost] = chol[halved]
+        log_det[halved] = log_det[lost] = log_det[halved] + math.log(narrower)
+    else:
+        step = direction / chol[halved]
+        chol[lost], log_det[lost] = chol[halved], log_det[halved]
+    center = means[halved].copy()
+    means[halved], means[lost] = center + math.sqrt(_SPLIT) * step, center - math.sqrt(_SPLIT) * step
+    weights[halved] = weights[lost] = 0.5 * weights[halved]
+    weights /= weights.sum()
+    return after
+
+
+class _Search:
+    """The best of many short runs of EM on the samples of `partitions`; `best` is None as long as there is none."""
+
+    def __init__(self, partitions):
+        X, self._n = partitions.X, len(partitions.X)
+        ridge = np.zeros(X.shape[1]) if partitions.ridge is None else partitions.ridge
+        shape = partitions.covariance_type, partitions.n_components, partitions.sample_weight
+        self._em = ShortEM(MixturePass(Samples(X), *shape, 1, ridge))
+        self.best, self._reached, self._accident = None, -math.inf, True
+
+    def run(self, make, *arguments, iterations=_RUN, target=-math.inf):
+        """The objective and the mixture after a short run from what is made, or None if that came to nothing."""
+        # warnings of what is only tried are nobody's concern
+        with np.errstate(all="ignore"):
+            outcome = parallel.Outcome(partial(make, *arguments), catch=(ArithmeticError, np.linalg.LinAlgError))
+        if outcome.error is not None:
+            return None
+        outcome.warnings.clear()
+        made = outcome.result()
+        parameters = MixtureParameters(made.covariance_type, made.n_components, made.n_features, made.buffer.copy())
+        objective = self._em.run(parameters.buffer, iterations, target)
+        return (objective, parameters) if objective > -math.inf else None
+
+    def offer(self, make, *arguments, iterations=_RUN):
+        """Keep what comes of a short run if it is better: no accident if the best is one, else a higher objective."""
+        target = -math.inf if self._accident else self._reached
+        found = self.run(make, *arguments, iterations=iterations, target=target)
+        if found is None or not found[0] > target:
+            return
+        accident = is_accident(found[1], self._n)
+        if (not accident, found[0]) > (not self._accident, self._reached):
+            self._reached, self.best, self._accident = *found, accident
+
+    def settle(self):
+        """Run EM on from the best."""
+        settled = self.run(lambda: self.best, iterations=_SETTLE)
+        if settled is not None:
+            self._reached, self.best = settled
+            self._accident = is_accident(self.best, self._n)
+
+
+def is_accident(mixture, n_samples):
+    """Whether a component is what chance alone makes of a few among so many samples, and not worth its likelihood.
+
+    Among n samples spread evenly over a unit length, m within a length c are expected once for c^(m-1) n^m / m! = 1;
+    and, in d dimensions, m within c of a hyperplane for c^(m-d) n^m / m! = 1. The standard deviation of a component in
+    its narrowest direction is compared with that, in units of the mean covariance of all components.
+    """
+    structure, d = mixture.covariance_type, mixture.n_features
+    free = d if structure == "full" else 1
+    mass = mixture.weights * n_samples
+    if (mass <= free + 1).any():
+        return True
+    if structure == "tied":
+        return False
+    try:
+        covariances = mixture.covariances
+        mean = np.tensordot(mixture.weights, covariances, 1)
+        if structure == "full":
+            root = np.linalg.inv(np.linalg.cholesky(mean))
+            narrowest = np.linalg.eigvalsh(root @ covariances @ root.T)[:, 0]
+        else:
+            narrowest = (covariances / mean).reshape(len(mass), -1).min(axis=1)
+    except np.linalg.LinAlgError:
+        return True
+    few = mass <= _FEW * (free + 1)
+    for m, width in zip(mass[few], np.sqrt(np.maximum(narrowest[few], 0.0))):
+        chance = math.exp((math.lgamma(m + 1.0) - m * math.log(n_samples)) / (m - free))
+        if width < max(_TIED, _CHANCE * chance if m <= _FEW // 2 * (free + 1) else 0.0):
+            return True
+    return False
+
+
+def _effort(covariance_type, n_components, n_samples, n_features):
+    """Samples and runs of a search."""
+    size = max(_SEARCH_SAMPLES, _SAMPLES_PER_FEATURE * n_components * (n_features + 1))
+    seconds = likelihood.seconds(min(size, n_samples), n_features, n_components, covariance_type)
+    return size, min(_RUNS, int(_SEARCH_SECONDS / (_RUN * seconds)))
+
+
+def _partition(method, number):
+    """The partition of a start: where a method gives the same again and again, another one's after the first."""
+    method = {"auto": "kmeans", "small-em": "random_from_data"}.get(method, method)
+    return _OTHERS[(number - 1) % 2] if number and method in _ALIKE else method
+
+
+def _upper(matrix):
+    """Upper triangular U with positive diagonal and U U^T = A A^T."""
+    lower = np.linalg.qr(matrix[::-1].T, mode="r").T
+    upper = lower[::-1, ::-1]
+    return upper * np.sign(np.diagonal(upper))
+
+
+def _check_given(covariance_type, n_components, n_features, weights, means, precisions):
+    """The user's weights, means and factors of precisions; each may be None."""
+    chol = None
+    if weights is not None:
+        weights = check_array(weights, "weights_init", (n_components,))
+        if (weights < 0).any() or not math.isclose(weights.sum(), 1.0, rel_tol=1e-6):
+            raise ValueError(
+                f"weights_init has the smallest entry {weights.min():g} and adds up to {weights.sum():g}; "
+                "expected weights >= 0 that add up to 1"
+            )
+    if means is not None:
+        means = check_array(means, "means_init", (n_components, n_features))
+    if precisions is not None:
+        shape = covariance.second_shape(covariance_type, n_components, n_features)
+        matrices = check_array(precisions, "precisions_init", shape)
+        chol = covariance.cholesky_of_precisions(covariance_type, matrices, "precisions_init")
+    return weights, means, chol
