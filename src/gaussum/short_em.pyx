@@ -15,9 +15,15 @@ cdef class ShortEM:
     Parameters
     ----------
     mixture : MixturePass
+
+    Attributes
+    ----------
+    n_passes : int
+        Passes over the samples in all runs so far.
     """
 
     cdef MixturePass mixture
+    cdef readonly Py_ssize_t n_passes
     cdef double[::1] after, statistics, covariances, scratch
 
     def __init__(self, MixturePass mixture):
@@ -43,6 +49,7 @@ cdef class ShortEM:
         cdef double *x = aligned(self.scratch)
         cdef double reached, before = -INFINITY
         for left in range(iterations, -1, -1):
+            self.n_passes += 1
             memset(&self.statistics[0], 0, self.statistics.shape[0] * sizeof(double))
             self.mixture._em(0, self.mixture.n_parts, parameters, &self.statistics[0], x)
             reached = self.statistics[0] / self.statistics[1]

@@ -2,8 +2,9 @@
 
 The search of "auto" is a random swap (Zhao, Hautamaki, Karkkainen and Franti 2012) with a split in the place of a new
 seed (as Ueda, Nakano, Ghahramani and Hinton 2000): again and again one component is taken away, another one split, EM
-run for some iterations, and the result kept if it is better. It found the best known optimum as often as "small-em"
-(Biernacki, Celeux and Govaert 2003) in a third of the time. Short runs are plain EM in one compiled loop.
+run for some iterations, and the result kept if it is better. In half of the swaps both are drawn uniformly: nothing
+is out of reach. In the others they are likely ones, which in many dimensions the first few have to be. Short runs are
+plain EM in one compiled loop.
 """
 
 import math
@@ -24,8 +25,8 @@ METHODS = ("auto", "small-em", *INIT_PARAMS)
 # Samples of a search, and for every mean and covariance of a component.
 _SEARCH_SAMPLES = 2048
 _SAMPLES_PER_FEATURE = 32
-# Runs of a search, as far as they take no more than these seconds, each to its end (half of them are cut short). With
-# fewer than the fewest the partition alone is as good.
+# Runs of a search, and the seconds of all their passes after which none is begun. With work for fewer full runs than the
+# fewest a partition alone is as good.
 _RUNS, _FEWEST_RUNS = 48, 4
 _SEARCH_SECONDS = 16e-3
 # Iterations of a run; of the first partition before the first swap, and of the best of "small-em" to tell them apart.
@@ -33,6 +34,8 @@ _RUN, _SETTLE = 30, 80
 _BEST = 5
 # The part of a component's variance along the direction of a split that the distance of its halves takes over.
 _SPLIT = 0.9
+# A sample that is wholly a component's counts as if it were this much of it. Everything may be split.
+_ALL, _LEAST_MISFIT = 1.0 - 1e-9, 0.1
 # k-means ends in the same few partitions again and again, so starts after the first use other centres in turn.
 _OTHERS = ("k-means++", "random_from_data")
 _ALIKE = ("kmeans", "whitened", "hierarchical")
@@ -107,8 +110,8 @@ def auto(X, covariance_type, n_components, rng, number=0, **options):
     amount of work allows. Where it allows too few (many components and features), the start is that of "kmeans".
     Starts after the first take "k-means++" or "random_from_data" in the place of k-means, in turn.
     """
-    size, runs = _effort(covariance_type, n_components, *X.shape)
-    if n_components == 1 or runs < _FEWEST_RUNS:
+    size, passes = _effort(covariance_type, n_components, *X.shape)
+    if n_components == 1 or passes < _FEWEST_RUNS * _RUN:
         return Partitions(X, covariance_type, n_components, rng, **options).parameters(_partition("auto", number), rng)
     partitions = Partitions(X, covariance_type, n_components, rng, size=size, **options)
     search = _Search(partitions)
@@ -117,22 +120,27 @@ def auto(X, covariance_type, n_components, rng, number=0, **options):
     if search.best is None:
         return partitions.parameters("kmeans", rng)
     search.settle()
-    for _ in range(runs):
-        lost, halved = rng.choice(n_components, 2, replace=False)
-        search.offer(swapped, search.best, lost, halved, rng)
+    for number in range(_RUNS):
+        if search.n_passes > passes:
+            break
+        search.offer(swapped, search.best, *search.pair(rng, informed=number % 2 == 0), rng)
     return search.best
 
 
 def small_em(X, covariance_type, n_components, rng, **options):
     """The best of short runs of EM from many partitions: their best few are run on before one is chosen.
 
-    Biernacki, Celeux and Govaert (2003). The partitions are "random_from_data", in as many runs as "auto" has, ten at
-    least.
+    Biernacki, Celeux and Govaert (2003). The partitions are "random_from_data", in as many runs as the same amount of
+    work allows, four at least.
     """
-    size, runs = _effort(covariance_type, n_components, *X.shape)
+    size, passes = _effort(covariance_type, n_components, *X.shape)
     partitions = Partitions(X, covariance_type, n_components, rng, size=size, **options)
     search = _Search(partitions)
-    found = [search.run(partitions.parameters, "random_from_data", rng) for _ in range(max(runs, 10))]
+    found = []
+    for i in range(_RUNS):
+        if i >= _FEWEST_RUNS and search.n_passes > passes:
+            break
+        found.append(search.run(partitions.parameters, "random_from_data", rng))
     found = sorted((pair for pair in found if pair is not None), key=lambda pair: -pair[0])
     for _, parameters in found[:_BEST]:
         search.offer(lambda parameters=parameters: parameters, iterations=_SETTLE)
@@ -182,8 +190,16 @@ class _Search:
         X, self._n = partitions.X, len(partitions.X)
         ridge = np.zeros(X.shape[1]) if partitions.ridge is None else partitions.ridge
         shape = partitions.covariance_type, partitions.n_components, partitions.sample_weight
-        self._em = ShortEM(MixturePass(Samples(X), *shape, 1, ridge))
+        self._pass = MixturePass(Samples(X), *shape, 1, ridge)
+        self._em = ShortEM(self._pass)
+        self._X, self._weight = X, partitions.sample_weight
         self.best, self._reached, self._accident = None, -math.inf, True
+        self._looked_at = None
+
+    @property
+    def n_passes(self):
+        """Passes over the samples so far."""
+        return self._em.n_passes
 
     def run(self, make, *arguments, iterations=_RUN, target=-math.inf):
         """The objective and the mixture after a short run from what is made, or None if that came to nothing."""
@@ -207,6 +223,41 @@ class _Search:
         accident = is_accident(found[1], self._n)
         if (not accident, found[0]) > (not self._accident, self._reached):
             self._reached, self.best, self._accident = *found, accident
+
+    def pair(self, rng, informed):
+        """A component to take away and another one to split: of all alike, or rather likely ones."""
+        K = self.best.n_components
+        if not informed:
+            return rng.choice(K, 2, replace=False)
+        if self._looked_at is not self.best:
+            self._spare, self._misfit = self._look_at(self.best)
+            self._looked_at = self.best
+        lost = _draw(self._spare, rng)
+        misfit = self._misfit.copy()
+        misfit[lost] = 0.0
+        return lost, _draw(misfit, rng)
+
+    def _look_at(self, mixture):
+        """How well the others would do without a component, and how far from a Gaussian its own samples are.
+
+        The first is 1 / sum_i -w_i log(1 - r_ik). The second is Mardia's (1970) kurtosis of the samples, in its standard
+        errors.
+        """
+        X, K, d = self._X, mixture.n_components, mixture.n_features
+        resp = np.empty((len(X), K))
+        self._pass.predict(0, 1, mixture.buffer, np.empty(self._pass.scratch_size), resp=resp)
+        loss = -np.log1p(-np.minimum(resp, _ALL))
+        if self._weight is not None:
+            resp *= self._weight[:, np.newaxis]
+            loss *= self._weight[:, np.newaxis]
+        loss = loss.sum(axis=0)
+        mass, fourth = np.maximum(resp.sum(axis=0), 1.0), np.empty(K)
+        for k in range(K):
+            U = mixture.precisions_chol if mixture.covariance_type == "tied" else mixture.precisions_chol[k]
+            y = (X - mixture.means[k]) @ U if U.ndim == 2 else (X - mixture.means[k]) * U
+            fourth[k] = resp[:, k] @ np.einsum("ij,ij->i", y, y) ** 2 / mass[k]
+        expected = d * (d + 2.0)
+        return 1.0 / np.maximum(loss, 1.0), np.abs(fourth - expected) * np.sqrt(mass / expected) + _LEAST_MISFIT
 
     def settle(self):
         """Run EM on from the best."""
@@ -249,16 +300,22 @@ def is_accident(mixture, n_samples):
 
 
 def _effort(covariance_type, n_components, n_samples, n_features):
-    """Samples and runs of a search."""
+    """Samples of a search, and passes over them."""
     size = max(_SEARCH_SAMPLES, _SAMPLES_PER_FEATURE * n_components * (n_features + 1))
     seconds = likelihood.seconds(min(size, n_samples), n_features, n_components, covariance_type)
-    return size, min(_RUNS, int(_SEARCH_SECONDS / (_RUN * seconds)))
+    return size, int(_SEARCH_SECONDS / seconds)
 
 
 def _partition(method, number):
     """The partition of a start: where a method gives the same again and again, another one's after the first."""
     method = {"auto": "kmeans", "small-em": "random_from_data"}.get(method, method)
     return _OTHERS[(number - 1) % 2] if number and method in _ALIKE else method
+
+
+def _draw(masses, rng):
+    cumulative = np.cumsum(masses)
+    index = int(np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right"))
+    return min(index, int(np.flatnonzero(masses)[-1]))
 
 
 def _upper(matrix):
