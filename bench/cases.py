@@ -34,7 +34,7 @@ KDE = [
     KDECase(20_000, 20_000, 10, 0.5, tree_tolerance=1e-2),
 ]
 THREADS = [ThreadsCase(case) for case in EM[1:]]
-OTHERS = [OptimaCase(), BuildsCase([*EM, KDE[0], KDE[2]]), LimitsCase(EM), MemoryCase(1_000_000, 2, 8)]
+OTHERS = [BuildsCase([*EM, KDE[0], KDE[2]]), LimitsCase(EM), MemoryCase(1_000_000, 2, 8), OptimaCase()]
 CASES = [*EM, *SIMPLER, *SINGLE, *GRID, *PREDICTION, *FIT, *KDE, *THREADS, *OTHERS]
 QUICK = [EM[0], EM[2], EM[4], EM[6], SIMPLER[0], SINGLE[0], GRID[0], *PREDICTION[:3]]
 QUICK += [*FIT, *KDE[::2], THREADS[1], *OTHERS]

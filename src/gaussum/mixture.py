@@ -37,13 +37,13 @@ class GaussianMixture(BaseMixture):
     init_params : {"auto", "small-em", "kmeans", "k-means++", "random", "random_from_data", "whitened", "hierarchical"}
         How a start is made, from a bounded number of samples. "auto": k-means, as it is and in whitened coordinates;
         then, within a fixed amount of work, components of the better are taken away and others split at random, each
-        time followed by a short run of EM that is kept if it ends higher (`gaussum.starts.auto`); where components and
-        features are too many for that, "kmeans". "small-em": the best of short runs from random samples as centres.
-        "kmeans": k-means in units of the standard deviations; "k-means++": its seeds alone; "random_from_data": random
-        samples as centres; "random": random responsibilities; "whitened": k-means in coordinates in which the data
-        have the covariance 1; "hierarchical": Ward's method there. Where starts would be alike, those after the first
-        use "k-means++" and "random_from_data" in turn. `means_init` takes the place of the centres, and what is given
-        of the first parameters that of a search.
+        time followed by a short run of EM that is kept if it ends higher (`gaussum.starts.auto`); every other further
+        start is a partition alone, and all are where components and features are too many for that. "small-em": the
+        best of short runs from random samples as centres. "kmeans": k-means in units of the standard deviations;
+        "k-means++": its seeds alone; "random_from_data": random samples as centres; "random": random responsibilities;
+        "whitened": k-means in coordinates in which the data have the covariance 1; "hierarchical": Ward's method there.
+        Where partitions would be alike, those after the first are "k-means++" and "random_from_data" in turn.
+        `means_init` takes the place of the centres; with any of the first parameters given there is no search.
     weights_init, means_init, precisions_init : array_like, optional
         Shapes (K,), (K, d) and that of `precisions_`. Each replaces that part of the first parameters.
     random_state : None, int, numpy.random.Generator or RandomState

@@ -25,13 +25,15 @@ METHODS = ("auto", "small-em", *INIT_PARAMS)
 # Samples of a search, and for every mean and covariance of a component.
 _SEARCH_SAMPLES = 2048
 _SAMPLES_PER_FEATURE = 32
-# Runs of a search, and the seconds of all their passes after which none is begun. With work for fewer full runs than the
-# fewest a partition alone is as good.
-_RUNS, _FEWEST_RUNS = 48, 4
-_SEARCH_SECONDS = 16e-3
+# Runs of a search, for every component and at most, and the seconds of all their passes after which none is begun. With
+# work for fewer full runs than the fewest a partition alone is as good.
+_RUNS_PER_COMPONENT, _RUNS, _FEWEST_RUNS = 8, 48, 4
+_SEARCH_SECONDS = 10e-3
 # Iterations of a run; of the first partition before the first swap, and of the best of "small-em" to tell them apart.
 _RUN, _SETTLE = 30, 80
 _BEST = 5
+# The gain in mean log-likelihood from which on a mixture is better than another: less may be the same one, run further.
+_BETTER = 1e-4
 # The part of a component's variance along the direction of a split that the distance of its halves takes over.
 _SPLIT = 0.9
 # A sample that is wholly a component's counts as if it were this much of it. Everything may be split.
@@ -108,19 +110,23 @@ def auto(X, covariance_type, n_components, rng, number=0, **options):
 
     The search uses at most some 2,000 samples (more where there are many parameters) and as many runs as a fixed
     amount of work allows. Where it allows too few (many components and features), the start is that of "kmeans".
-    Starts after the first take "k-means++" or "random_from_data" in the place of k-means, in turn.
+    Of starts after the first, every other one is a partition alone: where optima are flat, short runs tell little, and
+    it may be the better one. After the first of its kind, a start takes "k-means++" or "random_from_data" in the place
+    of k-means, in turn.
     """
     size, passes = _effort(covariance_type, n_components, *X.shape)
-    if n_components == 1 or passes < _FEWEST_RUNS * _RUN:
-        return Partitions(X, covariance_type, n_components, rng, **options).parameters(_partition("auto", number), rng)
+    searched = n_components > 1 and passes >= _FEWEST_RUNS * _RUN
+    turn = number // 2 if searched else number
+    if not searched or number % 2:
+        return Partitions(X, covariance_type, n_components, rng, **options).parameters(_partition("kmeans", turn), rng)
     partitions = Partitions(X, covariance_type, n_components, rng, size=size, **options)
     search = _Search(partitions)
-    for method in (_partition("kmeans", number), _partition("whitened", number)):
+    for method in (_partition("kmeans", turn), _partition("whitened", turn)):
         search.offer(partitions.parameters, method, rng)
     if search.best is None:
         return partitions.parameters("kmeans", rng)
     search.settle()
-    for number in range(_RUNS):
+    for number in range(min(_RUNS, _RUNS_PER_COMPONENT * n_components)):
         if search.n_passes > passes:
             break
         search.offer(swapped, search.best, *search.pair(rng, informed=number % 2 == 0), rng)
@@ -137,7 +143,7 @@ def small_em(X, covariance_type, n_components, rng, **options):
     partitions = Partitions(X, covariance_type, n_components, rng, size=size, **options)
     search = _Search(partitions)
     found = []
-    for i in range(_RUNS):
+    for i in range(min(_RUNS, _RUNS_PER_COMPONENT * n_components)):
         if i >= _FEWEST_RUNS and search.n_passes > passes:
             break
         found.append(search.run(partitions.parameters, "random_from_data", rng))
@@ -191,7 +197,7 @@ class _Search:
         ridge = np.zeros(X.shape[1]) if partitions.ridge is None else partitions.ridge
         shape = partitions.covariance_type, partitions.n_components, partitions.sample_weight
         self._pass = MixturePass(Samples(X), *shape, 1, ridge)
-        self._em = ShortEM(self._pass)
+        self._em, self._scratch = ShortEM(self._pass), np.empty(self._pass.scratch_size)
         self._X, self._weight = X, partitions.sample_weight
         self.best, self._reached, self._accident = None, -math.inf, True
         self._looked_at = None
@@ -216,12 +222,12 @@ class _Search:
 
     def offer(self, make, *arguments, iterations=_RUN):
         """Keep what comes of a short run if it is better: no accident if the best is one, else a higher objective."""
-        target = -math.inf if self._accident else self._reached
+        target = -math.inf if self._accident else self._reached + _BETTER
         found = self.run(make, *arguments, iterations=iterations, target=target)
         if found is None or not found[0] > target:
             return
         accident = is_accident(found[1], self._n)
-        if (not accident, found[0]) > (not self._accident, self._reached):
+        if accident < self._accident or accident == self._accident and found[0] > self._reached + _BETTER:
             self._reached, self.best, self._accident = *found, accident
 
     def pair(self, rng, informed):
@@ -233,9 +239,8 @@ class _Search:
             self._spare, self._misfit = self._look_at(self.best)
             self._looked_at = self.best
         lost = _draw(self._spare, rng)
-        misfit = self._misfit.copy()
-        misfit[lost] = 0.0
-        return lost, _draw(misfit, rng)
+        others = np.arange(K) != lost
+        return lost, int(np.flatnonzero(others)[_draw(self._misfit[others], rng)])
 
     def _look_at(self, mixture):
         """How well the others would do without a component, and how far from a Gaussian its own samples are.
@@ -245,7 +250,7 @@ class _Search:
         """
         X, K, d = self._X, mixture.n_components, mixture.n_features
         resp = np.empty((len(X), K))
-        self._pass.predict(0, 1, mixture.buffer, np.empty(self._pass.scratch_size), resp=resp)
+        self._pass.predict(0, 1, mixture.buffer, self._scratch, resp=resp)
         loss = -np.log1p(-np.minimum(resp, _ALL))
         if self._weight is not None:
             resp *= self._weight[:, np.newaxis]
@@ -314,12 +319,13 @@ def _partition(method, number):
 
 def _draw(masses, rng):
     cumulative = np.cumsum(masses)
-    index = int(np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right"))
-    return min(index, int(np.flatnonzero(masses)[-1]))
+    return int(np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right").clip(0, len(masses) - 1))
 
 
 def _upper(matrix):
     """Upper triangular U with positive diagonal and U U^T = A A^T."""
+    if len(matrix) == 1:
+        return matrix
     lower = np.linalg.qr(matrix[::-1].T, mode="r").T
     upper = lower[::-1, ::-1]
     return upper * np.sign(np.diagonal(upper))
