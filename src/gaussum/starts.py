@@ -245,8 +245,8 @@ class _Search:
     def _look_at(self, mixture):
         """How well the others would do without a component, and how far from a Gaussian its own samples are.
 
-        The first is 1 / sum_i -w_i log(1 - r_ik). The second is Mardia's (1970) kurtosis of the samples, in its standard
-        errors.
+        The first is 1 / sum_i -w_i log(1 - r_ik). The second is the distance of Mardia's (1970) kurtosis of its samples
+        from a Gaussian's, in units of its standard error but for a factor.
         """
         X, K, d = self._X, mixture.n_components, mixture.n_features
         resp = np.empty((len(X), K))
