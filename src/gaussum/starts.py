@@ -25,10 +25,10 @@ METHODS = ("auto", "small-em", *INIT_PARAMS)
 # Samples of a search, and for every mean and covariance of a component.
 _SEARCH_SAMPLES = 2048
 _SAMPLES_PER_FEATURE = 32
-# Runs of a search, for every component and at most, and the seconds of all their passes after which none is begun. With
+# Runs of a search, for every component and at most, and the passes, and their seconds, after which none is begun. With
 # work for fewer full runs than the fewest a partition alone is as good.
 _RUNS_PER_COMPONENT, _RUNS, _FEWEST_RUNS = 8, 48, 4
-_SEARCH_SECONDS = 10e-3
+_SEARCH_PASSES, _SEARCH_SECONDS = 500, 16e-3
 # Iterations of a run; of the first partition before the first swap, and of the best of "small-em" to tell them apart.
 _RUN, _SETTLE = 30, 80
 _BEST = 5
@@ -308,7 +308,7 @@ def _effort(covariance_type, n_components, n_samples, n_features):
     """Samples of a search, and passes over them."""
     size = max(_SEARCH_SAMPLES, _SAMPLES_PER_FEATURE * n_components * (n_features + 1))
     seconds = likelihood.seconds(min(size, n_samples), n_features, n_components, covariance_type)
-    return size, int(_SEARCH_SECONDS / seconds)
+    return size, min(_SEARCH_PASSES, int(_SEARCH_SECONDS / seconds))
 
 
 def _partition(method, number):
