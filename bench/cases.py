@@ -7,6 +7,7 @@ from bench.kernel_density import KDECase
 from bench.limits import LimitsCase
 from bench.memory import MemoryCase
 from bench.mixtures import EMCase, FitCase
+from bench.optima import OptimaCase
 from bench.predictions import METHODS, PredictionCase
 from bench.scaling import Curve
 from bench.selection import SelectionCase
@@ -41,7 +42,7 @@ KDE = [
 THREADS = [ThreadsCase(case) for case in EM[1:]]
 ACCELERATION = [AccelerationCase(data, structure) for data in ("notebook", "faithful", "galaxies")
                 for structure in ("full", "diag")]
-OTHERS = [BuildsCase([*EM, KDE[0], KDE[2]]), LimitsCase(EM), MemoryCase(1_000_000, 2, 8)]
+OTHERS = [BuildsCase([*EM, KDE[0], KDE[2]]), LimitsCase(EM), MemoryCase(1_000_000, 2, 8), OptimaCase()]
 CASES = [*EM, *SIMPLER, *SINGLE, *GRID, *BAYES, *PREDICTION, *FIT, *SELECTION, *KDE, *THREADS, *ACCELERATION, *OTHERS]
 QUICK = [EM[0], EM[2], EM[4], EM[6], SIMPLER[0], SINGLE[0], GRID[0], *BAYES[:3], *PREDICTION[:3]]
 QUICK += [*FIT, *SELECTION, *KDE[::2], THREADS[1], ACCELERATION[2], *OTHERS]

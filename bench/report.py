@@ -216,6 +216,21 @@ def scaling_table(result):
     return table(rows)
 
 
+def optima_table(result):
+    """One row a set of problems and contender: the parts of fits that ended near the best, and the mean time."""
+    rows = [["problems", "contender", "fits", "near the best", "near the best, spurious ones too", "spurious", "time"]]
+    for group in dict.fromkeys(group for note in result.notes.values() for group in note if group != "all"):
+        rows += [_optima_row(group, name, note) for name, note in result.notes.items() if group in note]
+    rows += [_optima_row("all", name, note) for name, note in result.notes.items()]
+    return table(rows)
+
+
+def _optima_row(group, name, note):
+    found = note[group]
+    parts = [f"{100 * found[which]:.0f} %" for which in ("sound", "any", "spurious")]
+    return [group, name, str(found["fits"]), *parts, duration(1e-3 * found["milliseconds"])]
+
+
 def text(results):
     """All tables."""
     parts = []
@@ -241,6 +256,9 @@ def text(results):
         elif group == "acceleration":
             parts.append("Passes to the same log-likelihood from the same starts, K = 2 to 9; how many fits reach it.")
             parts.append(acceleration_table(members))
+        elif group == "optima":
+            parts.append("Fits at the defaults that end within 1e-3 of the best known mean log-likelihood.")
+            parts += [optima_table(result) for result in members if result.notes]
         elif group == "scaling":
             parts += [f"{result.case}\n\n{scaling_table(result)}" for result in members if result.notes]
         else:

@@ -124,3 +124,14 @@ def test_unknown_names_are_named(bench, capsys):
         with pytest.raises(SystemExit, match="2"):
             bench.main.main(arguments)
         assert arguments[1] in capsys.readouterr().err
+
+
+def test_optima_are_counted(bench, monkeypatch):
+    optima = importlib.import_module("bench.optima")
+    cases = [case for case in optima.problems() if case[0] in ("faithful K=2 full", "galaxies K=3 full")]
+    monkeypatch.setattr(optima, "problems", lambda: cases)
+    result = optima.OptimaCase(seeds=2).run(["gaussum", "NumPy"], 1)
+    assert list(result.notes) == ["gaussum"]
+    everything = result.notes["gaussum"]["all"]
+    assert everything["fits"] == 4 and everything["sound"] == everything["any"] == 1.0
+    assert "100 %" in bench.report.text([result])

@@ -30,7 +30,7 @@ def test_every_start_is_a_mixture(method, covariance_type):
     again = begin(blobs(), method, covariance_type=covariance_type)
     np.testing.assert_array_equal(start.means, again.means)
     other = begin(blobs(), method, covariance_type=covariance_type, seed=1)
-    assert not np.array_equal(start.means, other.means)
+    assert method == "hierarchical" or not np.array_equal(start.means, other.means)
 
 
 @pytest.mark.parametrize("seed", range(5))

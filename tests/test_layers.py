@@ -16,12 +16,12 @@ kernels.lapack kernels.real kernels.lanes kernels.coordinates kernels._cpu kerne
 kernels.vec kernels.tiles kernels.moments
 kernels.estep kernels.mstep kernels.separation kernels.gauss_sum kernels.kmeans kernels
 base validation criteria progress
-samples covariance initial_pass mixture_pass single_pass skipping_pass information_pass quasi_newton sum_pass
+samples covariance initial_pass mixture_pass short_em single_pass skipping_pass information_pass quasi_newton sum_pass
 rotations variational_step parallel
 statistics parameters orientation
 structures rescue spurious
 flat variational skipping information likelihood acceleration constrained moments prior
-initialize em
+initialize starts em
 bandwidth summation
 mixture_base
 mixture kde bayesian

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gaussum import CollapsedComponentWarning, ConvergenceWarning, GaussianMixture
 from gaussum.covariance import COVARIANCE_TYPES
-from gaussum.initialize import INIT_PARAMS
+from gaussum.starts import METHODS
 
 
 def samples(n=300, d=2, seed=0):
@@ -161,7 +161,7 @@ ODD = {
 
 @pytest.mark.filterwarnings("ignore::gaussum.CollapsedComponentWarning")
 @pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
-@pytest.mark.parametrize("method", INIT_PARAMS)
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("name", ODD)
 def test_odd_data(name, covariance_type, method):
     X, K = ODD[name]
@@ -217,7 +217,7 @@ def test_a_component_without_weight_comes_back():
     st.integers(1, 30),
     st.integers(1, 4),
     st.sampled_from(COVARIANCE_TYPES),
-    st.sampled_from(INIT_PARAMS),
+    st.sampled_from(METHODS),
     st.integers(0, 2**32),
     st.data(),
 )
@@ -270,7 +270,7 @@ BAD_FITS = {
         "covariance_type is 'round'; expected one",
     ),
     "covariance type none": ({"covariance_type": None}, (X,), TypeError, "covariance_type is NoneType"),
-    "init_params": ({"init_params": "x"}, (X,), ValueError, "init_params is 'x'; expected one of 'kmeans'"),
+    "init_params": ({"init_params": "x"}, (X,), ValueError, "init_params is 'x'; expected one of 'auto'"),
     "tol": ({"tol": -1e-3}, (X,), ValueError, "tol is -0.001; expected a finite number >= 0"),
     "tol nan": ({"tol": np.nan}, (X,), ValueError, "tol is nan"),
     "tol text": ({"tol": "1"}, (X,), TypeError, "tol is '1'"),

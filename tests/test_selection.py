@@ -288,7 +288,8 @@ def test_what_structures_share_changes_nothing(X, monkeypatch):
 
     monkeypatch.setattr(TrainingData, "shared", counted)
     once = select_mixture(X, **params).table
-    assert len(made) == len(set(made)) == 1 + 4 * 3
+    # moments, correlations, and the starts of each kind of kernel
+    assert len(made) == len(set(made)) == 2 + 4 * 3 * 4
     monkeypatch.setattr(TrainingData, "shared", lambda self, key, make: make())
     assert select_mixture(X, **params).table == once
 

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from gaussum import (
     parallel,
     rescue,
     select_mixture,
+    starts,
 )
 from gaussum.covariance import COVARIANCE_TYPES
 
@@ -237,15 +239,18 @@ def test_warnings_come_in_the_order_of_the_starts(n_threads, monkeypatch):
         return maximize(own, parameters, **kwargs)
 
     numbers = {}
-    start = GaussianMixture._start
+    prepare = starts.prepare
 
-    def numbered(self, X, weight, method, rng, *args):
-        parameters = start(self, X, weight, method, rng, *args)
-        numbers[parameters.means.tobytes()] = rng.bit_generator.seed_seq.spawn_key[-1] + 1
-        return parameters
+    def numbered(*args, **options):
+        def known(number, start):
+            parameters = start()
+            numbers[parameters.means.tobytes()] = number
+            return parameters
+
+        return [partial(known, i, start) for i, start in enumerate(prepare(*args, **options), 1)]
 
     monkeypatch.setattr(em, "maximize", fragile)
-    monkeypatch.setattr(GaussianMixture, "_start", numbered)
+    monkeypatch.setattr(starts, "prepare", numbered)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         params = {"n_init": 5, "random_state": 0, "init_params": "random", "max_iter": 5, "tol": 0}

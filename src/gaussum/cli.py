@@ -162,8 +162,8 @@ def _add_em(parser):
     em.add_argument("--tol", type=float, default=1e-8, metavar="T", help="tolerance (default: 1e-8)")
     text = "most iterations (default: 10000)"
     em.add_argument("--max-iter", type=_count, default=10_000, metavar="N", help=text)
-    text = "kmeans (default), k-means++, random or random_from_data"
-    em.add_argument("--init", default="kmeans", metavar="METHOD", help=text)
+    text = "auto (default), small-em, kmeans, k-means++, random, random_from_data, whitened or hierarchical"
+    em.add_argument("--init", default="auto", metavar="METHOD", help=text)
     em.add_argument("--seed", type=_seed, default=0, metavar="S", help="seed (default: 0)")
 
 

@@ -1,4 +1,4 @@
-"""Where EM starts: a first partition of a bounded number of samples, in whitened coordinates."""
+"""First partitions of a bounded number of samples, by k-means and Ward's method in scaled or whitened coordinates."""
 
 import numpy as np
 
@@ -7,12 +7,17 @@ from gaussum.initial_pass import KMeansPass, MomentsPass
 from gaussum.likelihood import MixtureLikelihood
 from gaussum.samples import Samples
 
-INIT_PARAMS = ("kmeans", "k-means++", "random", "random_from_data")
+INIT_PARAMS = ("kmeans", "k-means++", "random", "random_from_data", "whitened", "hierarchical")
 
 # A partition of this many samples is as good a start as one of millions.
 _SUBSAMPLE = 16384
 _SUBSAMPLE_NUMBERS = 1 << 22
 _SUBSAMPLE_PER_COMPONENT = 64
+# Ward's method takes memory and time in proportion to the square of these.
+_WARD_SAMPLES = 1000
+_WARD_PER_COMPONENT = 2
+# Directions with less than this part of the largest variance are rounding: whitening stretches them no further.
+_FLAT = 1e-12
 _LLOYD_ITERATIONS = 100
 # Lloyd's iterations end when the inertia falls by less than this fraction: EM does the rest (measured: with 1e-4 to
 # 1e-6, or no end, fits are as good and take as many iterations; with 1e-3 they end in worse optima more often).
@@ -55,77 +60,154 @@ def initial_parameters(
     X, covariance_type, n_components, method, rng, *, scale, sample_weight=None, ridge=None, centers=None,
     n_threads=None, shared=None,
 ):
-    """Parameters from a first partition of at most a few ten thousand samples.
+    """Parameters from a first partition of at most a few ten thousand samples; see `Partitions`."""
+    partitions = Partitions(
+        X, covariance_type, n_components, rng, scale=scale, sample_weight=sample_weight, ridge=ridge,
+        n_threads=n_threads,
+    )
+    return partitions.parameters(method, rng, centers)
+
+
+class Partitions:
+    """First partitions of a subsample, and the parameters that they lead to.
 
     Parameters
     ----------
     X : ndarray, shape (n_samples, n_features)
-    method : {"kmeans", "k-means++", "random", "random_from_data"}
-        "kmeans": Lloyd's iterations from "k-means++" (Arthur and Vassilvitskii 2007), whose centres are drawn with
-        probability proportional to the squared distance from the centres so far; "random_from_data": centres drawn
-        uniformly; all three give each sample to its nearest centre. "random": responsibilities drawn uniformly.
+    covariance_type : {"full", "tied", "diag", "spherical"}
+    n_components : int
     rng : numpy.random.Generator
+        Draws the subsample.
     scale : ndarray, shape (n_features,)
         Standard deviations: distances are taken in units of them.
-    ridge : ndarray, shape (n_features,)
-    centers : ndarray, shape (n_components, n_features), optional
-        Centres to use instead of the method's.
+    sample_weight : ndarray, shape (n_samples,), optional
+    ridge : ndarray, shape (n_features,), optional
     n_threads : int, optional
         The result does not depend on it.
-    shared : callable, optional
-        Takes a key and a function that makes a partition; a partition is the same for all covariance types, so it need
-        be made only once for each generator, which has to be fresh.
+    size : int, optional
+        Samples to use at most, unless there are many components.
+
+    Attributes
+    ----------
+    X, sample_weight : ndarray
+        The samples that are used; the weights may be None.
     """
-    index = _subsample(*X.shape, n_components, sample_weight, rng)
-    # a subsample is drawn in proportion to the weights, so it has none itself
-    weight = sample_weight if index is None else None
-    if weight is not None and not weight.all():
-        index = np.flatnonzero(weight)
-        weight = weight[index]
-    chosen = np.ascontiguousarray(X if index is None else X[index], dtype=np.float64)
 
-    def maximize(origins, responsibilities, order=slice(None)):
-        likelihood = MixtureLikelihood(
-            chosen[order], covariance_type, n_components, sample_weight=None if weight is None else weight[order],
-            ridge=ridge, n_threads=1,
-        )
-        return likelihood.maximize(likelihood.partition_statistics(origins, responsibilities))
+    def __init__(
+        self, X, covariance_type, n_components, rng, *, scale, sample_weight=None, ridge=None, n_threads=None,
+        size=_SUBSAMPLE,
+    ):
+        index = _subsample(*X.shape, n_components, sample_weight, rng, size)
+        # a subsample is drawn in proportion to the weights, so it has none itself
+        weight = sample_weight if index is None else None
+        if weight is not None and not weight.all():
+            index = np.flatnonzero(weight)
+            weight = weight[index]
+        self.X = np.ascontiguousarray(X if index is None else X[index], dtype=np.float64)
+        self.sample_weight = weight
+        self.covariance_type, self.n_components, self.ridge = covariance_type, n_components, ridge
+        self._scale, self._n_threads = scale, n_threads
+        self._center = variances(self.X, weight, n_threads=n_threads)[0]
+        self._scaled = self._white = None
 
-    if centers is None and method == "random":
-        origins = np.tile(variances(chosen, weight, n_threads=n_threads)[0], (n_components, 1))
+    def parameters(self, method, rng, centers=None):
+        """Parameters from a partition.
 
-        def draw(start, stop):
-            resp = rng.random((n_components, stop - start))
-            return resp / resp.sum(axis=0)
-
-        return maximize(origins, draw)
-
-    def partition():
-        center = variances(chosen, weight, n_threads=n_threads)[0]
-        kmeans = _KMeans(chosen, center, scale, weight, n_components, n_threads)
+        Parameters
+        ----------
+        method : {"kmeans", "k-means++", "random", "random_from_data", "whitened", "hierarchical"}
+            "kmeans": Lloyd's iterations from "k-means++" (Arthur and Vassilvitskii 2007), whose centres are drawn with
+            probability proportional to the squared distance from the centres so far; "random_from_data": centres
+            drawn uniformly; all three give each sample to its nearest centre. "random": responsibilities drawn
+            uniformly. "whitened": k-means in the coordinates in which the samples have the covariance 1.
+            "hierarchical": in the same coordinates Ward's method on at most some 1,000 samples, which is
+            agglomeration by the classification likelihood of equal spherical covariances (Banfield and Raftery 1993;
+            Scrucca and Raftery 2015 for the whitening); the other samples go to the nearest centre.
+        rng : numpy.random.Generator
+        centers : ndarray, shape (n_components, n_features), optional
+            Centres to use instead of the method's.
+        """
+        if centers is None and method == "random":
+            return self._random(rng)
+        if method in ("whitened", "hierarchical") and centers is None:
+            kmeans = self._white = self._white or self._whitened()
+        else:
+            kmeans = self._scaled = self._scaled or self._kmeans(self.X, self._center, self._scale)
         iterations = 1
         if centers is not None:
             with np.errstate(over="ignore"):
-                first = (centers - center) / scale
+                centers = (centers - self._center) / self._scale
         elif method == "random_from_data":
-            first = kmeans.samples(rng.choice(len(chosen), n_components, replace=False))
+            centers = kmeans.samples(rng.choice(len(self.X), self.n_components, replace=False))
+        elif method == "hierarchical":
+            centers = self._ward(kmeans, rng)
         else:
-            first = kmeans.seeds(rng)
-            iterations = _LLOYD_ITERATIONS if method == "kmeans" else 1
-        kmeans.lloyd(first, iterations)
+            centers = kmeans.seeds(rng)
+            iterations = 1 if method == "k-means++" else _LLOYD_ITERATIONS
+        kmeans.lloyd(centers, iterations)
         # cluster by cluster, a block of samples adds to few components
         order = np.argsort(kmeans.labels, kind="stable")
-        return kmeans.means * scale + center, kmeans.labels[order], order
+        if kmeans is self._scaled:
+            origins = kmeans.means * self._scale + self._center
+        else:
+            origins = (kmeans.means @ self._back) * self._scale + self._center
+        return self._maximize(origins, kmeans.labels[order], order)
 
-    if shared is None or centers is not None:
-        return maximize(*partition())
-    seed = rng.bit_generator.seed_seq
-    return maximize(*shared((n_components, method, str(seed.entropy), seed.spawn_key), partition))
+    def _random(self, rng):
+        def draw(start, stop):
+            resp = rng.random((self.n_components, stop - start))
+            return resp / resp.sum(axis=0)
+
+        return self._maximize(np.tile(self._center, (self.n_components, 1)), draw)
+
+    def _maximize(self, origins, responsibilities, order=slice(None)):
+        likelihood = MixtureLikelihood(
+            self.X[order], self.covariance_type, self.n_components,
+            sample_weight=None if self.sample_weight is None else self.sample_weight[order], ridge=self.ridge,
+            n_threads=1,
+        )
+        return likelihood.maximize(likelihood.partition_statistics(origins, responsibilities))
+
+    def _kmeans(self, X, center, scale):
+        return _KMeans(X, center, scale, self.sample_weight, self.n_components, self._n_threads)
+
+    def _whitened(self):
+        """k-means in coordinates in which the samples have the covariance 1, and the way back from there."""
+        X = (self.X - self._center) / self._scale
+        weighted = X if self.sample_weight is None else X * self.sample_weight[:, np.newaxis]
+        total = len(X) if self.sample_weight is None else self.sample_weight.sum()
+        values, vectors = np.linalg.eigh(weighted.T @ X / total)
+        lengths = np.sqrt(np.maximum(values, _FLAT * values[-1])) if values[-1] > 0.0 else np.ones(len(values))
+        self._back = (vectors * lengths).T
+        return self._kmeans(X @ (vectors / lengths), np.zeros(len(lengths)), np.ones(len(lengths)))
+
+    def _ward(self, kmeans, rng):
+        """The centres of Ward's clusters of a subsample."""
+        from scipy.cluster.hierarchy import linkage
+
+        K = self.n_components
+        weight = np.ones(len(self.X)) if self.sample_weight is None else self.sample_weight
+        index = np.arange(len(self.X))
+        size = max(_WARD_SAMPLES, _WARD_PER_COMPONENT * K)
+        if len(index) > size:
+            index = np.sort(rng.choice(len(index), size, replace=False, p=weight / weight.sum(), shuffle=False))
+            weight = np.ones(len(self.X))
+        samples, n = kmeans.samples(index), len(index)
+        if n == K:
+            return samples
+        merges = linkage(samples, "ward")[: n - K, :2].astype(np.intp)
+        # from the last merge down, both parts belong where their whole does
+        top = np.arange(2 * n - K)
+        for whole in range(2 * n - K - 1, n - 1, -1):
+            top[merges[whole - n]] = top[whole]
+        _, labels = np.unique(top[:n], return_inverse=True)
+        member = (labels == np.arange(K)[:, np.newaxis]) * weight[index]
+        return member @ samples / member.sum(axis=1, keepdims=True)
 
 
-def _subsample(n, d, n_components, sample_weight, rng):
+def _subsample(n, d, n_components, sample_weight, rng, size):
     """The samples of the first partition, or None for all."""
-    size = max(min(_SUBSAMPLE, _SUBSAMPLE_NUMBERS // d), _SUBSAMPLE_PER_COMPONENT * n_components)
+    size = max(min(size, _SUBSAMPLE_NUMBERS // d), _SUBSAMPLE_PER_COMPONENT * n_components)
     if n <= size:
         return None
     if sample_weight is None:

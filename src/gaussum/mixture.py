@@ -1,20 +1,17 @@
 """Gaussian mixtures fitted by EM."""
 
-import math
 from functools import partial
 
 import numpy as np
 
-from gaussum import covariance, criteria, em, flat, parallel
-from gaussum.initialize import INIT_PARAMS, initial_parameters
+from gaussum import covariance, criteria, em, flat, parallel, starts
 from gaussum.likelihood import MixtureLikelihood
 from gaussum.mixture_base import BaseMixture, TrainingData
 from gaussum.moments import data_covariance
-from gaussum.parameters import MixtureParameters
 from gaussum.prior import PRIOR_PARAMS, PosteriorStep, check_prior, conjugate_prior
 from gaussum.structures import structured_m_step
 from gaussum.validation import (
-    check_array, check_choice, check_flag, check_integer, check_number, check_random_state,
+    check_choice, check_flag, check_integer, check_number, check_random_state,
 )
 
 
@@ -46,10 +43,16 @@ class GaussianMixture(BaseMixture):
         Iterations before a fit is given up, with a ConvergenceWarning.
     n_init : int
         Starts; the one with the highest penalised log-likelihood that is not spurious is kept.
-    init_params : {"kmeans", "k-means++", "random", "random_from_data"}
-        The first partition: k-means in whitened coordinates (which often ends where it ended before, so starts after
-        the first use "k-means++" and "random_from_data" in turn); its seeds alone; random responsibilities; random
-        samples as centres. Made from at most some 16,000 samples. `means_init` takes the place of the centres.
+    init_params : {"auto", "small-em", "kmeans", "k-means++", "random", "random_from_data", "whitened", "hierarchical"}
+        How a start is made, from a bounded number of samples. "auto": k-means, as it is and in whitened coordinates;
+        then, within a fixed amount of work, components of the better are taken away and others split at random, each
+        time followed by a short run of EM that is kept if it ends higher (`gaussum.starts.auto`); every other further
+        start is a partition alone, and all are where components and features are too many for that. "small-em": the
+        best of short runs from random samples as centres. "kmeans": k-means in units of the standard deviations;
+        "k-means++": its seeds alone; "random_from_data": random samples as centres; "random": random responsibilities;
+        "whitened": k-means in coordinates in which the data have the covariance 1; "hierarchical": Ward's method there.
+        Where partitions would be alike, those after the first are "k-means++" and "random_from_data" in turn.
+        `means_init` takes the place of the centres; with any of the first parameters given there is no search.
     weights_init, means_init, precisions_init : array_like, optional
         Shapes (K,), (K, d) and that of `precisions_`. Each replaces that part of the first parameters.
     random_state : None, int, numpy.random.Generator or RandomState
@@ -136,7 +139,7 @@ class GaussianMixture(BaseMixture):
 
     def __init__(
         self, n_components=1, *, covariance_type="full", tol=1e-8, reg_covar=1e-6, max_iter=10_000, n_init=1,
-        init_params="kmeans", weights_init=None, means_init=None, precisions_init=None, random_state=None,
+        init_params="auto", weights_init=None, means_init=None, precisions_init=None, random_state=None,
         warm_start=False, verbose=0, verbose_interval=10, accelerate=True, n_threads=None, prior=None,
         mean_prior=None, mean_precision_prior=None, covariance_prior=None, degrees_of_freedom_prior=None,
     ):
@@ -185,8 +188,7 @@ class GaussianMixture(BaseMixture):
         ValueError, TypeError
             Data or parameters that make no sense, or no start led to a mixture.
         """
-        shared = X.shared if isinstance(X, TrainingData) else None
-        data = TrainingData(*self._check_data(X, sample_weight)) if shared is None else X
+        data = X if isinstance(X, TrainingData) else TrainingData(*self._check_data(X, sample_weight))
         X, weight = data.X, data.weight
         n_positive = X.shape[0] if weight is None else np.count_nonzero(weight)
         self.check_parameters(n_positive, weight is not None)
@@ -197,9 +199,10 @@ class GaussianMixture(BaseMixture):
         ridge = mass * mean_weight * variance
         shape = covariance.kernel_type(self.covariance_type), self.n_components
         prior = conjugate_prior(self.prior, self._prior_values(), *shape, X, weight, mean, variance, self.n_threads)
+        correlation = partial(_correlation, X, weight, mean, variance, self.n_threads)
         blur = flat.blur(
             covariance.letters(self.covariance_type), self.n_components, X, weight, variance, mass,
-            lambda: data_covariance(X, weight, mean, variance, self.n_threads) / np.outer(scale, scale),
+            partial(data.shared, "correlation", correlation),
         )
         m_step = structured_m_step(self.covariance_type, self.n_components, X.shape[1], ridge)
         if prior is not None:
@@ -215,16 +218,19 @@ class GaussianMixture(BaseMixture):
         )
 
         if self.warm_start and hasattr(self, "means_") and self._fits(X.shape[1]):
-            starts = [self._parameters]
+            first_starts = [self._parameters]
         else:
-            starts = [
-                partial(self._start, X, weight, method, start_rng, scale, ridge, blur, shared)
-                for method, start_rng in zip(self._methods(), rng.spawn(self.n_init), strict=True)
-            ]
+            first_starts = starts.prepare(
+                X, *shape, self.init_params, self.n_init, rng, scale=scale, sample_weight=weight, ridge=ridge,
+                n_threads=self.n_threads, given=(self.weights_init, self.means_init, self.precisions_init),
+                searched=blur is None, shared=lambda key, make: data.shared(("start", self.reg_covar, *key), make),
+            )
+            if blur is not None:
+                first_starts = [partial(_changed, flat.widened, start, blur) for start in first_starts]
         if hasattr(m_step, "project"):
-            starts = [partial(_within, m_step, start) for start in starts]
+            first_starts = [partial(_changed, m_step.project, start) for start in first_starts]
         result = em.best_of(
-            likelihood, starts, tol=self.tol, max_iter=self.max_iter, accelerate=self.accelerate,
+            likelihood, first_starts, tol=self.tol, max_iter=self.max_iter, accelerate=self.accelerate,
             callback=callback, progress=self._progress(), report=print if self.verbose else None,
         )
         self._store(result, X.shape[1])
@@ -233,12 +239,6 @@ class GaussianMixture(BaseMixture):
 
     def _prior_values(self):
         return {name: getattr(self, name) for name in PRIOR_PARAMS}
-
-    def _methods(self):
-        """How each start is made: k-means ends in the same few partitions again and again, so others follow it."""
-        if self.init_params == "kmeans":
-            return ["kmeans"] + [("k-means++", "random_from_data")[i % 2] for i in range(self.n_init - 1)]
-        return [self.init_params] * self.n_init
 
     def check_parameters(self, n_samples, weighted=False):
         """Refuse parameters that make no sense for so many samples (of positive weight, if `weighted`).
@@ -250,7 +250,7 @@ class GaussianMixture(BaseMixture):
         """
         K = check_integer(self.n_components, "n_components", minimum=1)
         check_choice(self.covariance_type, "covariance_type", covariance.STRUCTURES)
-        check_choice(self.init_params, "init_params", INIT_PARAMS)
+        check_choice(self.init_params, "init_params", starts.METHODS)
         check_number(self.tol, "tol", minimum=0.0)
         check_number(self.reg_covar, "reg_covar", minimum=0.0)
         check_integer(self.max_iter, "max_iter", minimum=1)
@@ -268,34 +268,6 @@ class GaussianMixture(BaseMixture):
     def _fits(self, n_features):
         K = self.n_components
         return self.means_.shape == (K, n_features) and self._letters() == covariance.letters(self.covariance_type)
-
-    def _start(self, X, weight, method, rng, scale, ridge, blur, shared=None):
-        K, d, kind = self.n_components, X.shape[1], covariance.kernel_type(self.covariance_type)
-        given = [a is not None for a in (self.weights_init, self.means_init, self.precisions_init)]
-        weights = means = chol = None
-        if given[0]:
-            weights = check_array(self.weights_init, "weights_init", (K,))
-            if (weights < 0).any() or not math.isclose(weights.sum(), 1.0, rel_tol=1e-6):
-                raise ValueError(
-                    f"weights_init has the smallest entry {weights.min():g} and adds up to {weights.sum():g}; "
-                    "expected weights >= 0 that add up to 1"
-                )
-        if given[1]:
-            means = check_array(self.means_init, "means_init", (K, d))
-        if given[2]:
-            shape = covariance.second_shape(kind, K, d)
-            matrices = check_array(self.precisions_init, "precisions_init", shape)
-            chol = covariance.cholesky_of_precisions(kind, matrices, "precisions_init")
-        if not all(given):
-            first = initial_parameters(
-                X, kind, K, method, rng, scale=scale, sample_weight=weight, ridge=ridge, centers=means,
-                n_threads=self.n_threads, shared=shared,
-            )
-            weights = first.weights if weights is None else weights
-            means = first.means if means is None else means
-            chol = first.precisions_chol if chol is None else chol
-        parameters = MixtureParameters.from_precisions_chol(kind, weights, means, chol)
-        return parameters if blur is None else flat.widened(parameters, blur)
 
     def _store(self, result, n_features):
         parameters = result.parameters
@@ -338,6 +310,11 @@ class GaussianMixture(BaseMixture):
         return covariance.letters(getattr(self, "_fitted_structure", self.covariance_type))
 
 
-def _within(m_step, start):
-    """A start's parameters, brought into the structure of an M-step."""
-    return m_step.project(start())
+def _changed(change, start, *arguments):
+    """A start's parameters, changed."""
+    return change(start(), *arguments)
+
+
+def _correlation(X, weight, mean, variance, n_threads):
+    scale = np.sqrt(variance)
+    return data_covariance(X, weight, mean, variance, n_threads) / np.outer(scale, scale)

@@ -1,0 +1,326 @@
+"""Where EM starts: a first partition, or the best of a search by short runs of EM on a bounded number of samples.
+
+The search of "auto" is a random swap (Zhao, Hautamaki, Karkkainen and Franti 2012) with a split in the place of a new
+seed (as Ueda, Nakano, Ghahramani and Hinton 2000): again and again one component is taken away, another one split, EM
+run for some iterations, and the result kept if it is better. In half of the swaps both are drawn uniformly: nothing
+is out of reach. In the others they are likely ones, which in many dimensions the first few have to be. Short runs are
+plain EM in one compiled loop.
+"""
+
+import math
+from functools import partial
+
+import numpy as np
+
+from gaussum import covariance, likelihood, parallel
+from gaussum.initialize import INIT_PARAMS, Partitions
+from gaussum.mixture_pass import MixturePass
+from gaussum.parameters import MixtureParameters
+from gaussum.samples import Samples
+from gaussum.short_em import ShortEM
+from gaussum.spurious import effective_samples, spurious_components
+from gaussum.validation import check_array
+
+METHODS = ("auto", "small-em", *INIT_PARAMS)
+
+# Samples of a search, and for every mean and covariance of a component.
+_SEARCH_SAMPLES = 2048
+_SAMPLES_PER_FEATURE = 32
+# Runs of a search, for every component and at most, and the passes, and their seconds, after which none is begun. With
+# work for fewer full runs than the fewest a partition alone is as good.
+_RUNS_PER_COMPONENT, _RUNS, _FEWEST_RUNS = 8, 48, 4
+_SEARCH_PASSES, _SEARCH_SECONDS = 500, 16e-3
+# Iterations of a run; of the first partition before the first swap, and of the best of "small-em" to tell them apart.
+_RUN, _SETTLE = 30, 80
+_BEST = 5
+# The gain in mean log-likelihood from which on a mixture is better than another: less may be the same one, run further.
+_BETTER = 1e-4
+# The part of a component's variance along the direction of a split that the distance of its halves takes over.
+_SPLIT = 0.9
+# A sample that is wholly a component's counts as if it were this much of it. Everything may be split.
+_ALL, _LEAST_MISFIT = 1.0 - 1e-9, 0.1
+# k-means ends in the same few partitions again and again, so starts after the first use other centres in turn.
+_OTHERS = ("k-means++", "random_from_data")
+_ALIKE = ("kmeans", "whitened", "hierarchical")
+
+
+def prepare(
+    X, covariance_type, n_components, method, n_init, rng, *, scale, sample_weight=None, ridge=None, given=None,
+    n_threads=None, searched=True, shared=None,
+):
+    """The starts of a fit.
+
+    Parameters
+    ----------
+    X : ndarray, shape (n_samples, n_features)
+    covariance_type : {"full", "tied", "diag", "spherical"}
+    n_components, n_init : int
+    method : str
+        One of METHODS: those of `gaussum.initialize.Partitions.parameters`, and "auto" and "small-em", see the
+        functions of these names.
+    rng : numpy.random.Generator
+        Every start has a generator of its own, which does not depend on `n_init`.
+    scale, ridge : ndarray, shape (n_features,)
+    sample_weight : ndarray, shape (n_samples,), optional
+    given : tuple of array_like or None, optional
+        Weights, means and precisions that the user gives; each replaces that part of the first parameters. With one of
+        them there is no search, and the means take the place of the centres.
+    n_threads : int, optional
+        The starts do not depend on it.
+    searched : bool
+        Whether "auto" and "small-em" may search; without, they are the partitions that they begin with.
+    shared : callable, optional
+        Called as ``shared(key, make)``; gives what `make()` does, made once a key, to which samples, weights, ridge
+        and scale are to be added.
+
+    Returns
+    -------
+    list of callables
+        Each returns a MixtureParameters.
+
+    Raises
+    ------
+    ValueError
+        What is given makes no sense.
+    """
+    shape = covariance_type, n_components, X.shape[1]
+    weights, means, chol = _check_given(*shape, *(given or (None, None, None)))
+
+    def start(number, rng):
+        if weights is not None and means is not None and chol is not None:
+            return MixtureParameters.from_precisions_chol(covariance_type, weights, means, chol)
+        options = dict(scale=scale, sample_weight=sample_weight, ridge=ridge, n_threads=n_threads)
+        if searched and weights is means is chol is None:
+            if method == "auto":
+                return auto(X, *shape[:2], rng, number, **options)
+            if method == "small-em":
+                return small_em(X, *shape[:2], rng, **options)
+        partitions = Partitions(X, *shape[:2], rng, **options)
+        first = partitions.parameters(_partition(method, number), rng, means)
+        if weights is means is chol is None:
+            return first
+        return MixtureParameters.from_precisions_chol(
+            covariance_type, first.weights if weights is None else weights, first.means if means is None else means,
+            first.precisions_chol if chol is None else chol,
+        )
+
+    made = [partial(start, number, own) for number, own in enumerate(rng.spawn(n_init))]
+    if shared is None or not weights is means is chol is None:
+        return made
+    seeds = [make.args[1].bit_generator.seed_seq for make in made]
+    keys = [(*shape, method, searched, str(seed.entropy), seed.spawn_key) for seed in seeds]
+    return [partial(shared, key, make) for key, make in zip(keys, made, strict=True)]
+
+
+def auto(X, covariance_type, n_components, rng, number=0, **options):
+    """The best that swaps make of the better of two partitions: by k-means as it is, and in whitened coordinates.
+
+    The search uses at most some 2,000 samples (more where there are many parameters) and as many runs as a fixed
+    amount of work allows. Where it allows too few (many components and features), the start is that of "kmeans".
+    Of starts after the first, every other one is a partition alone: where optima are flat, short runs tell little, and
+    it may be the better one. After the first of its kind, a start takes "k-means++" or "random_from_data" in the place
+    of k-means, in turn.
+    """
+    size, passes = _effort(covariance_type, n_components, *X.shape)
+    searched = n_components > 1 and passes >= _FEWEST_RUNS * _RUN
+    turn = number // 2 if searched else number
+    if not searched or number % 2:
+        return Partitions(X, covariance_type, n_components, rng, **options).parameters(_partition("kmeans", turn), rng)
+    partitions = Partitions(X, covariance_type, n_components, rng, size=size, **options)
+    search = _Search(partitions)
+    for method in (_partition("kmeans", turn), _partition("whitened", turn)):
+        search.offer(partitions.parameters, method, rng)
+    if search.best is None:
+        return partitions.parameters("kmeans", rng)
+    search.settle()
+    for number in range(min(_RUNS, _RUNS_PER_COMPONENT * n_components)):
+        if search.n_passes > passes:
+            break
+        search.offer(swapped, search.best, *search.pair(rng, informed=number % 2 == 0), rng)
+    return search.best
+
+
+def small_em(X, covariance_type, n_components, rng, **options):
+    """The best of short runs of EM from many partitions: their best few are run on before one is chosen.
+
+    Biernacki, Celeux and Govaert (2003). The partitions are "random_from_data", in as many runs as the same amount of
+    work allows, four at least.
+    """
+    size, passes = _effort(covariance_type, n_components, *X.shape)
+    partitions = Partitions(X, covariance_type, n_components, rng, size=size, **options)
+    search = _Search(partitions)
+    found = []
+    for i in range(min(_RUNS, _RUNS_PER_COMPONENT * n_components)):
+        if i >= _FEWEST_RUNS and search.n_passes > passes:
+            break
+        found.append(search.run(partitions.parameters, "random_from_data", rng))
+    found = sorted((pair for pair in found if pair is not None), key=lambda pair: -pair[0])
+    for _, parameters in found[:_BEST]:
+        search.offer(lambda parameters=parameters: parameters, iterations=_SETTLE)
+    return partitions.parameters("random_from_data", rng) if search.best is None else search.best
+
+
+def swapped(mixture, lost, halved, rng):
+    """The mixture with one component taken away, and another one split in two along a random direction of its shape.
+
+    The two halves have together the weight, the mean and the covariance of the whole (but with "tied" and "spherical",
+    whose covariances cannot follow).
+    """
+    K, d = mixture.n_components, mixture.n_features
+    after = MixtureParameters(mixture.covariance_type, K, d, mixture.buffer.copy())
+    weights, means, chol, log_det = after.weights, after.means, after.precisions_chol, after.log_det
+    narrower = 1.0 / math.sqrt(1.0 - _SPLIT)
+    direction = rng.normal(size=d)
+    direction /= np.linalg.norm(direction)
+    if mixture.covariance_type == "full":
+        step = np.linalg.solve(chol[halved].T, direction)
+        stretched = chol[halved] + (narrower - 1.0) * np.outer(chol[halved] @ direction, direction)
+        chol[halved] = chol[lost] = _upper(stretched)
+        log_det[halved] = log_det[lost] = log_det[halved] + math.log(narrower)
+    elif mixture.covariance_type == "tied":
+        step = np.linalg.solve(chol.T, direction)
+    elif mixture.covariance_type == "diag":
+        axis = rng.integers(d)
+        step = np.zeros(d)
+        step[axis] = 1.0 / chol[halved, axis]
+        chol[halved, axis] *= narrower
+        chol[lost] = chol[halved]
+        log_det[halved] = log_det[lost] = log_det[halved] + math.log(narrower)
+    else:
+        step = direction / chol[halved]
+        chol[lost], log_det[lost] = chol[halved], log_det[halved]
+    center = means[halved].copy()
+    means[halved], means[lost] = center + math.sqrt(_SPLIT) * step, center - math.sqrt(_SPLIT) * step
+    weights[halved] = weights[lost] = 0.5 * weights[halved]
+    weights /= weights.sum()
+    return after
+
+
+class _Search:
+    """The best of many short runs of EM on the samples of `partitions`; `best` is None as long as there is none."""
+
+    def __init__(self, partitions):
+        X = partitions.X
+        self._n = effective_samples(partitions.sample_weight, len(X))
+        ridge = np.zeros(X.shape[1]) if partitions.ridge is None else partitions.ridge
+        shape = partitions.covariance_type, partitions.n_components, partitions.sample_weight
+        self._pass = MixturePass(Samples(X), *shape, 1, ridge)
+        self._em, self._scratch = ShortEM(self._pass), np.empty(self._pass.scratch_size)
+        self._X, self._weight = X, partitions.sample_weight
+        self.best, self._reached, self._spurious = None, -math.inf, True
+        self._looked_at = None
+
+    @property
+    def n_passes(self):
+        """Passes over the samples so far."""
+        return self._em.n_passes
+
+    def run(self, make, *arguments, iterations=_RUN, target=-math.inf):
+        """The objective and the mixture after a short run from what is made, or None if that came to nothing."""
+        # warnings of what is only tried are nobody's concern
+        with np.errstate(all="ignore"):
+            outcome = parallel.Outcome(partial(make, *arguments), catch=(ArithmeticError, np.linalg.LinAlgError))
+        if outcome.error is not None:
+            return None
+        outcome.warnings.clear()
+        made = outcome.result()
+        parameters = MixtureParameters(made.covariance_type, made.n_components, made.n_features, made.buffer.copy())
+        objective = self._em.run(parameters.buffer, iterations, target)
+        return (objective, parameters) if objective > -math.inf else None
+
+    def offer(self, make, *arguments, iterations=_RUN):
+        """Keep what comes of a short run if it is better: no spurious if the best is one, else a higher objective."""
+        target = -math.inf if self._spurious else self._reached + _BETTER
+        found = self.run(make, *arguments, iterations=iterations, target=target)
+        if found is None or not found[0] > target:
+            return
+        spurious = bool(spurious_components(found[1], self._n))
+        if spurious < self._spurious or spurious == self._spurious and found[0] > self._reached + _BETTER:
+            self._reached, self.best, self._spurious = *found, spurious
+
+    def pair(self, rng, informed):
+        """A component to take away and another one to split: of all alike, or rather likely ones."""
+        K = self.best.n_components
+        if not informed:
+            return rng.choice(K, 2, replace=False)
+        if self._looked_at is not self.best:
+            self._spare, self._misfit = self._look_at(self.best)
+            self._looked_at = self.best
+        lost = _draw(self._spare, rng)
+        others = np.arange(K) != lost
+        return lost, int(np.flatnonzero(others)[_draw(self._misfit[others], rng)])
+
+    def _look_at(self, mixture):
+        """How well the others would do without a component, and how far from a Gaussian its own samples are.
+
+        The first is 1 / sum_i -w_i log(1 - r_ik). The second is the distance of Mardia's (1970) kurtosis of its samples
+        from a Gaussian's, in units of its standard error but for a factor.
+        """
+        X, K, d = self._X, mixture.n_components, mixture.n_features
+        resp = np.empty((len(X), K))
+        self._pass.predict(0, 1, mixture.buffer, self._scratch, resp=resp)
+        loss = -np.log1p(-np.minimum(resp, _ALL))
+        if self._weight is not None:
+            resp *= self._weight[:, np.newaxis]
+            loss *= self._weight[:, np.newaxis]
+        loss = loss.sum(axis=0)
+        mass, fourth = np.maximum(resp.sum(axis=0), 1.0), np.empty(K)
+        for k in range(K):
+            U = mixture.precisions_chol if mixture.covariance_type == "tied" else mixture.precisions_chol[k]
+            y = (X - mixture.means[k]) @ U if U.ndim == 2 else (X - mixture.means[k]) * U
+            fourth[k] = resp[:, k] @ np.einsum("ij,ij->i", y, y) ** 2 / mass[k]
+        expected = d * (d + 2.0)
+        return 1.0 / np.maximum(loss, 1.0), np.abs(fourth - expected) * np.sqrt(mass / expected) + _LEAST_MISFIT
+
+    def settle(self):
+        """Run EM on from the best."""
+        settled = self.run(lambda: self.best, iterations=_SETTLE)
+        if settled is not None:
+            self._reached, self.best = settled
+            self._spurious = bool(spurious_components(self.best, self._n))
+
+
+def _effort(covariance_type, n_components, n_samples, n_features):
+    """Samples of a search, and passes over them."""
+    size = max(_SEARCH_SAMPLES, _SAMPLES_PER_FEATURE * n_components * (n_features + 1))
+    seconds = likelihood.seconds(min(size, n_samples), n_features, n_components, covariance_type)
+    return size, min(_SEARCH_PASSES, int(_SEARCH_SECONDS / seconds))
+
+
+def _partition(method, number):
+    """The partition of a start: where a method gives the same again and again, another one's after the first."""
+    method = {"auto": "kmeans", "small-em": "random_from_data"}.get(method, method)
+    return _OTHERS[(number - 1) % 2] if number and method in _ALIKE else method
+
+
+def _draw(masses, rng):
+    cumulative = np.cumsum(masses)
+    return int(np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right").clip(0, len(masses) - 1))
+
+
+def _upper(matrix):
+    """Upper triangular U with positive diagonal and U U^T = A A^T."""
+    if len(matrix) == 1:
+        return matrix
+    lower = np.linalg.qr(matrix[::-1].T, mode="r").T
+    upper = lower[::-1, ::-1]
+    return upper * np.sign(np.diagonal(upper))
+
+
+def _check_given(covariance_type, n_components, n_features, weights, means, precisions):
+    """The user's weights, means and factors of precisions; each may be None."""
+    chol = None
+    if weights is not None:
+        weights = check_array(weights, "weights_init", (n_components,))
+        if (weights < 0).any() or not math.isclose(weights.sum(), 1.0, rel_tol=1e-6):
+            raise ValueError(
+                f"weights_init has the smallest entry {weights.min():g} and adds up to {weights.sum():g}; "
+                "expected weights >= 0 that add up to 1"
+            )
+    if means is not None:
+        means = check_array(means, "means_init", (n_components, n_features))
+    if precisions is not None:
+        shape = covariance.second_shape(covariance_type, n_components, n_features)
+        matrices = check_array(precisions, "precisions_init", shape)
+        chol = covariance.cholesky_of_precisions(covariance_type, matrices, "precisions_init")
+    return weights, means, chol
