@@ -122,8 +122,8 @@ def test_a_search_ends_higher_than_kmeans(method, covariance_type):
 
 
 def test_the_default_finds_what_kmeans_misses():
-    # K-means ends in other optima from every seed here
-    X = elongated(2000, 3, 6, seed=4)
+    # k-means ends in another optimum from three of these seeds
+    X = elongated(2000, 3, 6, seed=3)
     found = {
         method: np.array([
             GaussianMixture(6, init_params=method, random_state=seed).fit(X).lower_bound_ for seed in range(4)

@@ -216,8 +216,8 @@ class MixtureLikelihood:
                 statistics.buffer, statistics.origins, parameters.buffer, parameters.covariances.reshape(-1),
                 self._scratch[0],
             )
-        # a prior of unbounded mass keeps components that hold nothing
-        may_starve = self.prior_mass == math.inf
+        # a prior keeps components that hold nothing
+        may_starve = self.prior_mass > 0.0
         lost = collapsed(parameters, self.X.shape[0], may_starve)
         if lost.size:
             mend(parameters, lost)

@@ -149,7 +149,7 @@ def select_mixture(
     for i, (model, outcome) in enumerate(zip(candidates, outcomes, strict=True)):
         row = {"n_components": model.n_components, "covariance_type": model.covariance_type}
         # told of all together, below
-        outcome.warnings = [given for given in outcome.warnings if given[1] is not SpuriousOptimumWarning]
+        _leave_out_spurious(outcome)
         try:
             row |= outcome.result()
         except Exception as error:
@@ -394,7 +394,10 @@ class _Tasks:
 
     def of_folds(self, i):
         """The outcomes of one candidate's fits to all but the samples of each fold."""
-        return self._of_folds[i :: len(self.candidates)]
+        outcomes = self._of_folds[i :: len(self.candidates)]
+        for outcome in outcomes:
+            _leave_out_spurious(outcome)
+        return outcomes
 
     def _fit(self, model):
         model.fit(self._data)
@@ -409,6 +412,11 @@ class _Tasks:
         scores = fitted.score_samples(self.X[fold])
         weights = np.ones(len(fold)) if self.weights is None else self.weights[fold]
         return float(weights @ scores), float(weights.sum())
+
+
+def _leave_out_spurious(outcome):
+    """Take the warnings of spurious optima out of an outcome: the table tells of them."""
+    outcome.warnings = [given for given in outcome.warnings if given[1] is not SpuriousOptimumWarning]
 
 
 def _add_cross_validation(table, tasks, n_folds):

@@ -207,7 +207,7 @@ class _Search:
         self._pass = MixturePass(Samples(X), *shape, 1, ridge)
         self._em, self._scratch = ShortEM(self._pass), np.empty(self._pass.scratch_size)
         self._X, self._weight = X, partitions.sample_weight
-        self.best, self._reached, self._spurious = None, -math.inf, True
+        self.best, self._reached, self._doubtful = None, -math.inf, True
         self._looked_at = None
 
     @property
@@ -229,14 +229,19 @@ class _Search:
         return (objective, parameters) if objective > -math.inf else None
 
     def offer(self, make, *arguments, iterations=_RUN):
-        """Keep what comes of a short run if it is better: no spurious if the best is one, else a higher objective."""
-        target = -math.inf if self._spurious else self._reached + _BETTER
+        """Keep what comes of a short run if it is better: not doubtful, if the best is, or else higher."""
+        target = -math.inf if self._doubtful else self._reached + _BETTER
         found = self.run(make, *arguments, iterations=iterations, target=target)
         if found is None or not found[0] > target:
             return
-        spurious = bool(spurious_components(found[1], self._n))
-        if spurious < self._spurious or spurious == self._spurious and found[0] > self._reached + _BETTER:
-            self._reached, self.best, self._spurious = *found, spurious
+        doubtful = self._is_doubtful(found[1])
+        if doubtful < self._doubtful or doubtful == self._doubtful and found[0] > self._reached + _BETTER:
+            self._reached, self.best, self._doubtful = *found, doubtful
+
+    def _is_doubtful(self, mixture):
+        """Whether a component holds hardly more samples than it takes to fix it, or shrank onto few."""
+        least = (mixture.n_features if mixture.covariance_type == "full" else 1) + 1
+        return bool((mixture.weights * self._n <= least).any() or spurious_components(mixture, self._n))
 
     def pair(self, rng, informed):
         """A component to take away and another one to split: of all alike, or rather likely ones."""
@@ -277,7 +282,7 @@ class _Search:
         settled = self.run(lambda: self.best, iterations=_SETTLE)
         if settled is not None:
             self._reached, self.best = settled
-            self._spurious = bool(spurious_components(self.best, self._n))
+            self._doubtful = self._is_doubtful(self.best)
 
 
 def _effort(covariance_type, n_components, n_samples, n_features):
