@@ -95,6 +95,9 @@ class GaussianMixture(BaseMixture):
     converged_ : bool
     n_iter_ : int
         Iterations of the best start.
+    n_passes_ : int
+        Its passes over the data: E-steps, those of shortened steps too, and second derivatives as so many E-steps as
+        they take the time of.
     lower_bound_ : float
         Mean log-likelihood of the samples under the fitted mixture, in nats.
     lower_bounds_ : list of float
@@ -279,6 +282,7 @@ class GaussianMixture(BaseMixture):
         self.precisions_ = covariance.precisions(parameters.covariance_type, parameters.precisions_chol)
         self.converged_ = result.converged
         self.n_iter_ = result.n_iter
+        self.n_passes_ = result.n_passes
         self.lower_bound_ = result.log_likelihood
         self.lower_bounds_ = result.objectives
         self.remaining_ = result.remaining
