@@ -14,9 +14,9 @@ ROOT = Path(__file__).parent.parent / "src" / "gaussum"
 LAYERS = """
 kernels.lapack kernels.real kernels.lanes kernels.coordinates kernels._cpu kernels.dispatch
 kernels.vec kernels.tiles kernels.moments
-kernels.estep kernels.mstep kernels.separation kernels.gauss_sum kernels.kmeans kernels
+kernels.estep kernels.mstep kernels.separation kernels.gauss_sum kernels.gauss_grid kernels.kmeans kernels
 base validation criteria
-samples covariance initial_pass mixture_pass single_pass skipping_pass quasi_newton sum_pass parallel
+samples covariance initial_pass mixture_pass single_pass skipping_pass quasi_newton sum_pass grid_pass tree_pass parallel
 statistics parameters
 skipping likelihood acceleration
 initialize em
@@ -172,7 +172,7 @@ def test_only_lapack_pxd_cimports_scipy():
 
 def test_kernels_hold_no_python_objects():
     # every function of a kernel may run without the GIL and cannot raise
-    for kernel in ("estep", "mstep", "separation", "gauss_sum", "kmeans"):
+    for kernel in ("estep", "mstep", "separation", "gauss_sum", "gauss_grid", "kmeans"):
         text = (ROOT / "kernels" / f"{kernel}.pyx").read_text()
         assert not re.search(r"^\s*(cp?)?def\s+(?!api|inline|enum)\w+\(", text, flags=re.M)
         ends = re.findall(r"^\) ?(\w.*?):?$", text, flags=re.M)

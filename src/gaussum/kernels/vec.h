@@ -22,6 +22,7 @@ typedef double gaussum_real;
 #define real_exp_nonpositive VEC_PICK(simd_exp_nonpositive, simd_expf_nonpositive)
 #define real_log VEC_PICK(simd_log, simd_logf)
 #define real_sqrt VEC_PICK(sqrt, sqrtf)
+#define real_fused VEC_PICK(fused, fusedf)
 #define REAL_LOWEST VEC_PICK(-DBL_MAX, -FLT_MAX)
 
 #if defined(__GNUC__) && defined(__SSE2__)

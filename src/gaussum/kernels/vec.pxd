@@ -7,6 +7,7 @@ cdef extern from "vec.h" nogil:
     real real_exp_nonpositive(real)     # e^x for x <= 0
     real real_log(real)
     real real_sqrt(real)
+    real real_fused(real, real, real)   # a b + c
     const real REAL_LOWEST              # the lowest finite real
     vec vec_load(const real *)
     void vec_store(real *, vec)
