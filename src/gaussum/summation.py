@@ -166,10 +166,13 @@ class GaussianSum:
         return self._log_sums(X, rtol, np.arange(X.shape[0]), n_threads) + self._log_norm
 
     def _log_sums(self, X, rtol, own, n_threads):
-        plan = self.plan(X, rtol, n_threads=n_threads)
-        if plan.name == "direct":
+        return self._by(self.plan(X, rtol, n_threads=n_threads).name, X, rtol, own, n_threads)
+
+    def _by(self, name, X, rtol, own, n_threads):
+        """The log sums by a plan."""
+        if name == "direct":
             return self._direct(X, own, rtol, n_threads)
-        if plan.name == "tree":
+        if name == "tree":
             return self._tree_for(n_threads).log_density(X, rtol, own=own, n_threads=n_threads)
         out = np.empty(X.shape[0])
         self._grid_for(rtol, n_threads).log_density(

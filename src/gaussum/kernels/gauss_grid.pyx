@@ -22,25 +22,21 @@ cdef enum:
     FACTORS = AXES * WIDEST
     ROWS = 4                # summed side by side, to hide the latency of an addition
     PARTIAL = ROWS * WIDEST
-    LANES = 8               # of the sums along a row
 
 
 cdef inline double _dot(const double *a, const double *b, Py_ssize_t width) noexcept nogil:
     """sum_k a_k b_k"""
-    cdef double lanes[LANES]
-    cdef Py_ssize_t k, l
-    for l in range(LANES):
-        lanes[l] = a[l] * b[l]
-    for k in range(8, width, 8):
-        for l in range(LANES):
-            lanes[l] += a[k + l] * b[k + l]
-    return ((lanes[0] + lanes[4]) + (lanes[1] + lanes[5])) + ((lanes[2] + lanes[6]) + (lanes[3] + lanes[7]))
+    cdef vec sum = vec_load(a) * vec_load(b)
+    cdef Py_ssize_t k
+    for k in range(1, width // VEC_REALS):
+        sum = vec_fused(vec_load(a + k * VEC_REALS), vec_load(b + k * VEC_REALS), sum)
+    return vec_sum(sum)
 
 
 cdef inline Py_ssize_t _factors(
     const double *point,                # IN (d,), stride ld
-    Py_ssize_t ld, Py_ssize_t d,        # IN
-    Py_ssize_t width,                   # IN known to the compiler
+    Py_ssize_t ld,                      # IN
+    Py_ssize_t d, Py_ssize_t width,     # IN known to the compiler
     double spacing,                     # IN
     const Py_ssize_t *strides,          # IN (d,)
     double *factors,                    # OUT (d, width)
@@ -70,7 +66,7 @@ cdef inline void _add_row(const double *factors, double w, Py_ssize_t width, dou
 cdef inline void _spread(const double *sources, Py_ssize_t lds, Py_ssize_t n_sources, const double *weights,
                          Py_ssize_t d, Py_ssize_t width, double spacing, const Py_ssize_t *strides,
                          double *grid) noexcept nogil:
-    """gauss_spread for a width that the compiler knows"""
+    """gauss_spread for a width and a number of axes that the compiler knows"""
     cdef double factors[FACTORS]
     cdef Py_ssize_t a, b, s
     cdef double *first
@@ -88,6 +84,18 @@ cdef inline void _spread(const double *sources, Py_ssize_t lds, Py_ssize_t n_sou
                 for b in range(width):
                     _add_row(factors + 2 * width, w * factors[width + b], width,
                              first + a * strides[0] + b * strides[1])
+
+
+cdef inline void _spread_wide(const double *sources, Py_ssize_t lds, Py_ssize_t n_sources, const double *weights,
+                              Py_ssize_t d, Py_ssize_t width, double spacing, const Py_ssize_t *strides,
+                              double *grid) noexcept nogil:
+    """gauss_spread for a width that the compiler knows"""
+    if d == 1:
+        _spread(sources, lds, n_sources, weights, 1, width, spacing, strides, grid)
+    elif d == 2:
+        _spread(sources, lds, n_sources, weights, 2, width, spacing, strides, grid)
+    else:
+        _spread(sources, lds, n_sources, weights, 3, width, spacing, strides, grid)
 
 
 cdef inline void _sum_rows(const double *first, Py_ssize_t stride, const double *factors, double w, Py_ssize_t width,
@@ -135,7 +143,7 @@ cdef inline double _own(const double *factors, Py_ssize_t d, Py_ssize_t width) n
 cdef inline void _gather(const double *targets, Py_ssize_t ldt, Py_ssize_t n_targets, Py_ssize_t d, Py_ssize_t width,
                          double spacing, const Py_ssize_t *strides, const double *grid, const double *own,
                          double *sums) noexcept nogil:
-    """gauss_gather for a width that the compiler knows"""
+    """gauss_gather for a width and a number of axes that the compiler knows"""
     cdef double factors[FACTORS]
     cdef Py_ssize_t first, t
     for t in range(n_targets):
@@ -143,6 +151,18 @@ cdef inline void _gather(const double *targets, Py_ssize_t ldt, Py_ssize_t n_tar
         sums[t] = _gather_one(grid + first, d, width, strides, factors)
         if own is not NULL:
             sums[t] -= own[t] * _own(factors, d, width)
+
+
+cdef inline void _gather_wide(const double *targets, Py_ssize_t ldt, Py_ssize_t n_targets, Py_ssize_t d,
+                              Py_ssize_t width, double spacing, const Py_ssize_t *strides, const double *grid,
+                              const double *own, double *sums) noexcept nogil:
+    """gauss_gather for a width that the compiler knows"""
+    if d == 1:
+        _gather(targets, ldt, n_targets, 1, width, spacing, strides, grid, own, sums)
+    elif d == 2:
+        _gather(targets, ldt, n_targets, 2, width, spacing, strides, grid, own, sums)
+    else:
+        _gather(targets, ldt, n_targets, 3, width, spacing, strides, grid, own, sums)
 
 
 cdef api void gauss_spread(
@@ -158,11 +178,11 @@ cdef api void gauss_spread(
 ) noexcept nogil:
     """G_g <- G_g + sum_s w_s exp(-|g - s|^2)"""
     if width == 16:
-        _spread(sources, lds, n_sources, weights, d, 16, spacing, strides, grid)
+        _spread_wide(sources, lds, n_sources, weights, d, 16, spacing, strides, grid)
     elif width == 24:
-        _spread(sources, lds, n_sources, weights, d, 24, spacing, strides, grid)
+        _spread_wide(sources, lds, n_sources, weights, d, 24, spacing, strides, grid)
     else:
-        _spread(sources, lds, n_sources, weights, d, 32, spacing, strides, grid)
+        _spread_wide(sources, lds, n_sources, weights, d, 32, spacing, strides, grid)
 
 
 cdef api void gauss_gather(
@@ -179,8 +199,8 @@ cdef api void gauss_gather(
 ) noexcept nogil:
     """f_t = sum_g exp(-|t - g|^2) G_g - own_t sum_g exp(-2 |t - g|^2)"""
     if width == 16:
-        _gather(targets, ldt, n_targets, d, 16, spacing, strides, grid, own, sums)
+        _gather_wide(targets, ldt, n_targets, d, 16, spacing, strides, grid, own, sums)
     elif width == 24:
-        _gather(targets, ldt, n_targets, d, 24, spacing, strides, grid, own, sums)
+        _gather_wide(targets, ldt, n_targets, d, 24, spacing, strides, grid, own, sums)
     else:
-        _gather(targets, ldt, n_targets, d, 32, spacing, strides, grid, own, sums)
+        _gather_wide(targets, ldt, n_targets, d, 32, spacing, strides, grid, own, sums)
