@@ -20,7 +20,7 @@ samples covariance initial_pass mixture_pass single_pass skipping_pass quasi_new
 statistics parameters
 skipping likelihood acceleration
 initialize em
-bandwidth summation
+bandwidth gridding tree summation
 mixture_base
 mixture kde
 selection outliers

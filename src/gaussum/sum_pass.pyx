@@ -85,7 +85,7 @@ cdef class KernelSumPass:
         self.d, self.block = d, block
         self.part_size = round_up((targets.n + n_parts - 1) // n_parts, self.block)
         self.n_parts = (targets.n + self.part_size - 1) // self.part_size
-        self.scratch_size = ALIGNMENT // sizeof(double) + self.block * (2 * d + 6) + SOURCE_BLOCK
+        self.scratch_size = ALIGNMENT // sizeof(double) + self.block * (2 * d + 6) + SOURCE_BLOCK + 64 * d
         self.single_sources = single_sources
         if single_sources is not None:
             if not targets.single or single_sources.shape[0] != d or single_sources.shape[1] != sources.shape[1]:
@@ -156,7 +156,7 @@ cdef class KernelSumPass:
             sums[i] = 0.0
         while s < n_sources:
             m = min(SOURCE_BLOCK, n_sources - s)
-            gs.gauss_log_sum(&self.sources[0, s], n_sources, m, &self.log_weights[s], t, ld, n_tail, self.d,
+            gs.gauss_log_sum(&self.sources[0, s], n_sources, m, &self.log_weights[s], NULL, t, ld, n_tail, self.d,
                              &self.inv_bandwidth[0], largest, sums, more)
             s += m
         for i in range(n_tail):

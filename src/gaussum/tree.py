@@ -13,17 +13,19 @@ import numpy as np
 
 from gaussum import parallel
 from gaussum.samples import Samples
-from gaussum.tree_pass import TreePass
+from gaussum.tree_pass import Division, TreePass
 
 _LEAF = 128
-# Seconds on one thread: of dividing a source, on each level; of a target's way to a leaf, for each level and feature;
-# of a pair.
+_GROUP = 32                 # targets that go through the tree together
+# Seconds on one thread: of dividing a point, on each level; of a group's way to a leaf, for each level and feature; of
+# a pair.
 _DIVIDE_SECONDS = 12e-9
-_VISIT_SECONDS = 6e-9
-_PAIR_SECONDS = 0.9e-9
-_FEATURE_SECONDS = 0.4e-9
-# Targets that are tried to learn how many pairs a target takes.
-_TRIED = 64
+_VISIT_SECONDS = 50e-9
+_PAIR_SECONDS = 0.55e-9
+_FEATURE_SECONDS = 0.07e-9
+# Groups that are tried to learn how many pairs a target takes.
+_TRIED = 8
+_MOST_PARTS = 64
 
 
 def pair_seconds(d):
@@ -31,8 +33,8 @@ def pair_seconds(d):
     return _PAIR_SECONDS + _FEATURE_SECONDS * d
 
 
-def _levels(n_sources):
-    return max(0, math.ceil(math.log2(n_sources / _LEAF)))
+def _levels(n_points, leaf=_LEAF):
+    return max(0, math.ceil(math.log2(n_points / leaf)))
 
 
 def build_seconds(n_sources, d):
@@ -42,7 +44,8 @@ def build_seconds(n_sources, d):
 
 def least_seconds(n_sources, n_targets, d):
     """Of sums over a tree where two leaves a target are enough, on one thread."""
-    return n_targets * (_VISIT_SECONDS * d * _levels(n_sources) + 2 * _LEAF * pair_seconds(d))
+    visit = _VISIT_SECONDS * d * _levels(n_sources) / _GROUP + _DIVIDE_SECONDS * _levels(n_targets, _GROUP)
+    return n_targets * (visit + 2 * _LEAF * pair_seconds(d))
 
 
 class TreeSum:
@@ -58,35 +61,29 @@ class TreeSum:
     """
 
     def __init__(self, sources, log_weights, inv_bandwidth, n_threads):
-        d, n = sources.shape
-        self._d, self._n = d, n
-        n_leaves = 1 << _levels(n)
-        self.order, boxes = np.arange(n), np.zeros((2 * n_leaves, 2, d))
-        unordered = TreePass(sources, log_weights, self.order, inv_bandwidth, boxes)
-        n_threads = parallel.resolve_threads(n_threads, build_seconds(n, d))
-        keys = np.empty(n)
-        for level in range(unordered.depth):
-            nodes = 1 << level
-            n_parts = min(nodes, 64)
-            parallel.run(n_parts, n_threads, lambda part, slot: unordered.divide(
-                level, part * nodes // n_parts, (part + 1) * nodes // n_parts, keys
-            ))
-        self._ordered = np.ascontiguousarray(sources[:, self.order])
-        self._pass = TreePass(self._ordered, log_weights[self.order], self.order, inv_bandwidth, boxes)
-        n_parts = min(n_leaves, 64)
-        parallel.run(n_parts, n_threads, lambda part, slot: self._pass.enclose(
-            part * n_leaves // n_parts, (part + 1) * n_leaves // n_parts
-        ))
+        self._d, self._n = sources.shape
+        self._inv_bandwidth = inv_bandwidth
+        self._order = _divided(sources, inv_bandwidth, _LEAF, n_threads)
+        n_leaves = 1 << _levels(self._n)
+        self._pass = TreePass(
+            np.ascontiguousarray(sources[:, self._order]), log_weights[self._order], self._order, inv_bandwidth,
+            np.zeros((2 * n_leaves, 2, self._d)),
+        )
+        _by_parts(n_leaves, self._n * self._d * 2e-9, n_threads, self._pass.enclose)
         self._pass.enclose_all()
 
     def seconds(self, X, rtol):
-        """Of the sums at targets, on one thread, from those of a few of them."""
+        """Of the sums at targets, on one thread, from those of a few groups of them."""
         n = X.shape[0]
-        tried = np.arange(min(n, _TRIED)) * n // min(n, _TRIED)
+        order = _divided(np.array(X.T, dtype=np.float64, order="C"), self._inv_bandwidth, _GROUP, 1)
+        groups = -(-n // _GROUP)
+        tried = np.unique(np.arange(_TRIED) * groups // _TRIED)
+        tried = (tried[:, np.newaxis] * _GROUP + np.arange(_GROUP)).ravel()
+        tried = order[tried[tried < n]]
         _, pairs = self._sums(Samples(X[tried]), np.arange(len(tried)), rtol, None, 1)
-        levels = self._d * max(1, _levels(self._n))
-        return n * (pairs / len(tried) * (pair_seconds(self._d) + levels * _VISIT_SECONDS / _LEAF)
-                    + levels * _VISIT_SECONDS)
+        leaves = pairs / len(tried) / _LEAF
+        visit = _VISIT_SECONDS * self._d * (leaves + _levels(self._n)) / _GROUP
+        return n * (visit + _DIVIDE_SECONDS * _levels(n, _GROUP) + pairs / len(tried) * pair_seconds(self._d))
 
     def log_density(self, X, rtol, *, own=None, n_threads=None):
         """The log sums at targets, right to rtol.
@@ -98,38 +95,40 @@ class TreeSum:
         own : ndarray of int, shape (n_targets,), optional
             The sources that the targets are: each leaves itself out.
         """
-        targets, n = Samples(X), X.shape[0]
         if own is not None:
             places = np.empty(self._n, dtype=np.intp)
-            places[self.order] = np.arange(self._n)
+            places[self._order] = np.arange(self._n)
             own = places[own]
-            order = np.argsort(own)
-        elif n > _LEAF:
-            order = self._order(targets, n_threads)
-        else:
-            order = np.arange(n)
-        return self._sums(targets, order, rtol, own, n_threads)[0]
-
-    def _order(self, targets, n_threads):
-        """An order in which targets that need the same sources follow each other."""
-        n = targets.n
-        leaves, n_parts = np.empty(n, dtype=np.int32), parallel.n_parts(n, n * 1e-7)
-        n_threads = min(parallel.resolve_threads(n_threads, n * 1e-7), n_parts)
-        scratch = [np.empty(self._pass.scratch_size) for _ in range(n_threads)]
-        parallel.run(n_parts, n_threads, lambda part, slot: self._pass.leaves(
-            targets, part * n // n_parts, (part + 1) * n // n_parts, leaves, scratch[slot]
-        ))
-        return np.argsort(leaves, kind="stable")
+        order = _divided(np.array(X.T, dtype=np.float64, order="C"), self._inv_bandwidth, _GROUP, n_threads)
+        return self._sums(Samples(X), order, rtol, own, n_threads)[0]
 
     def _sums(self, targets, order, rtol, own, n_threads):
-        out, n = np.empty(targets.n), len(order)
-        seconds = n * 2 * _LEAF * pair_seconds(self._d)
-        n_parts = parallel.n_parts(n, 10.0 * seconds, smallest=4)
+        """The log sums, and how many pairs they took."""
+        out, pairs = np.empty(targets.n), []
+        n_groups = -(-len(order) // _GROUP)
+        seconds = n_groups * _GROUP * 16 * _LEAF * pair_seconds(self._d)
+        n_parts = min(n_groups, max(_MOST_PARTS, parallel.n_parts(len(order), seconds)))
         n_threads = min(parallel.resolve_threads(n_threads, seconds), n_parts)
         scratch = [np.empty(self._pass.scratch_size) for _ in range(n_threads)]
-        pairs = []
         parallel.run(n_parts, n_threads, lambda part, slot: self._pass.log_density(
-            targets, order, part * n // n_parts, (part + 1) * n // n_parts, own, math.log(0.9 * rtol), out,
-            scratch[slot]
+            targets, order, part * n_groups // n_parts, (part + 1) * n_groups // n_parts, own, math.log(0.9 * rtol),
+            out, scratch[slot]
         ), pairs.append)
         return out, sum(pairs)
+
+
+def _divided(points, inv_bandwidth, leaf, n_threads):
+    """An order of points, shape (n_features, n_points), in which neighbours follow each other."""
+    order, keys = np.arange(points.shape[1]), np.empty(points.shape[1])
+    division = Division(points, order, inv_bandwidth, leaf)
+    for level in range(division.depth):
+        _by_parts(1 << level, order.size * _DIVIDE_SECONDS, n_threads,
+                  lambda first, last, level=level: division.divide(level, first, last, keys))
+    return order
+
+
+def _by_parts(n, seconds, n_threads, work):
+    """Call ``work(first, last)`` for parts of 0 to n - 1."""
+    n_parts = min(n, _MOST_PARTS)
+    parallel.run(n_parts, parallel.resolve_threads(n_threads, seconds),
+                 lambda part, slot: work(part * n // n_parts, (part + 1) * n // n_parts))

@@ -174,7 +174,7 @@ cdef api void gauss_spread(
     Py_ssize_t width,                   # IN 16, 24 or 32: nodes along an axis that a source reaches
     double spacing,                     # IN in bandwidths
     const Py_ssize_t *strides,          # IN (d,) of the grid's axes, in numbers; the last is 1
-    double *grid,                       # INOUT
+    double *grid,                       # INOUT (nodes,)
 ) noexcept nogil:
     """G_g <- G_g + sum_s w_s exp(-|g - s|^2)"""
     if width == 16:
@@ -193,7 +193,7 @@ cdef api void gauss_gather(
     Py_ssize_t width,                   # IN 16, 24 or 32: nodes along an axis that a target reaches
     double spacing,                     # IN in bandwidths
     const Py_ssize_t *strides,          # IN (d,) of the grid's axes, in numbers; the last is 1
-    const double *grid,                 # IN
+    const double *grid,                 # IN (nodes,)
     const double *own,                  # IN (n_targets,) weights of sources in the targets' places, left out; or NULL
     double *sums,                       # OUT (n_targets,)
 ) noexcept nogil:

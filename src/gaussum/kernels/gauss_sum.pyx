@@ -4,6 +4,7 @@
     gauss_sum:         g_t = sum_s w_s exp(-r_ts^2 / 2)
     gauss_log_sum:     log g_t, as m_t + log sum_s exp(log w_s - r_ts^2 / 2 - m_t)
     gauss_log_sum_at:  the same for one target
+    box_distances:     r^2 from the nearest point of a box
     r_ts^2 = sum_j ((t_j - s_j) h_j^-1)^2
 
 Both blocks lie feature by feature, x[j * ld + i].  The first two run over targets, with a tile of targets and a few
@@ -11,16 +12,17 @@ sources in registers: each sum is taken over the sources in their order, at ever
 sources, in a fixed number of lanes.  Differences are formed before they are scaled, so that neither an offset nor a
 wide range of the data costs digits.
 
-`gauss_sum` underflows to 0 some 38 bandwidths from the last source; the others do not, at twice the cost.
+`gauss_sum` underflows to 0 some 38 bandwidths from the last source; the others do not, at a little more cost.
 """
 from gaussum.kernels.real cimport real
 from gaussum.kernels.vec cimport (
-    REAL_LOWEST, TILE, VEC_REALS, VEC_TILE, real_exp_nonpositive, real_fused, vec, vec_all, vec_fused, vec_load,
+    REAL_INFINITY, REAL_LOWEST, TILE, VEC_REALS, VEC_TILE, real_exp_nonpositive, real_fused, vec, vec_all, vec_fused, vec_load,
     vec_store
 )
 
 cdef enum:
     SOURCES = 4             # taken together with a tile of targets
+    CHUNK = 16              # exponents of so many, before any is taken, in a log-sum
     LANES = 32              # of the sums over sources
 
 
@@ -86,6 +88,51 @@ cdef inline void _sum_tile(
         vec_store(sums + i * VEC_REALS, total[i])
 
 
+cdef inline void _log_sum_tile(
+    const real *sources,                # IN (d, lds)
+    Py_ssize_t lds, Py_ssize_t n_sources,  # IN
+    const real *log_weights,            # IN (n_sources,)
+    const Py_ssize_t *left_out,         # IN (TILE,), or NULL
+    const real *targets,                # IN (d, ldt), TILE targets
+    Py_ssize_t ldt, Py_ssize_t d,       # IN
+    const real *inv_bandwidth,          # IN (d,)
+    real *largest,                      # INOUT (TILE,)
+    real *sums,                         # INOUT (TILE,)
+) noexcept nogil:
+    """gauss_log_sum for one tile: the sum is brought to a new maximum before the terms of a chunk are taken"""
+    cdef real a[CHUNK * TILE]
+    cdef real before[TILE]
+    cdef Py_ssize_t b, m, s = 0, t
+    while s < n_sources:
+        m = min(CHUNK, n_sources - s)
+        b = 0
+        while b < m:
+            if m - b >= SOURCES:
+                _exponents(sources + s + b, lds, SOURCES, targets, ldt, d, inv_bandwidth, a + b * TILE)
+                b += SOURCES
+            else:
+                _exponents(sources + s + b, lds, 1, targets, ldt, d, inv_bandwidth, a + b * TILE)
+                b += 1
+        for b in range(m):
+            for t in range(TILE):
+                a[b * TILE + t] += log_weights[s + b]
+        if left_out is not NULL:
+            for t in range(TILE):
+                if 0 <= left_out[t] - s < m:
+                    a[(left_out[t] - s) * TILE + t] = -REAL_INFINITY
+        for t in range(TILE):
+            before[t] = largest[t]
+        for b in range(m):
+            for t in range(TILE):
+                largest[t] = a[b * TILE + t] if a[b * TILE + t] > largest[t] else largest[t]
+        for t in range(TILE):
+            sums[t] *= real_exp_nonpositive(before[t] - largest[t])
+        for b in range(m):
+            for t in range(TILE):
+                sums[t] += real_exp_nonpositive(a[b * TILE + t] - largest[t])
+        s += m
+
+
 cdef inline void _squared_distance(
     const real *source,                 # IN (d,), stride lds
     Py_ssize_t lds,                     # IN
@@ -144,6 +191,7 @@ cdef api void gauss_log_sum(
     Py_ssize_t lds,                     # IN
     Py_ssize_t n_sources,               # IN
     const real *log_weights,            # IN (n_sources,)
+    const Py_ssize_t *left_out,         # IN (n_targets,) sources that do not count for a target; or NULL
     const real *targets,                # IN (d, ldt)
     Py_ssize_t ldt,                     # IN
     Py_ssize_t n_targets,               # IN
@@ -151,29 +199,32 @@ cdef api void gauss_log_sum(
     const real *inv_bandwidth,          # IN (d,)
     real *largest,                      # INOUT (n_targets,): m_t, at first the lowest real
     real *sums,                         # INOUT (n_targets,): g_t exp(-m_t), at first 0
-    real *scratch,                      # SCRATCH (2 * n_targets,)
+    real *scratch,                      # SCRATCH (64 * d,)
 ) noexcept nogil:
     """m_t <- max(m_t, max_s (log w_s - r_ts^2 / 2)) and the sum of exp(log w_s - r_ts^2 / 2 - m_t) with it.
 
     After the last block log g_t is largest_t + log sums_t.
     """
-    cdef Py_ssize_t s, t
-    cdef real a
-    cdef real *r2 = scratch
-    cdef real *before = scratch + n_targets
-    for t in range(n_targets):
-        before[t] = largest[t]
-    for s in range(n_sources):
-        _squared_distance(sources + s, lds, targets, ldt, n_targets, d, inv_bandwidth, r2)
-        for t in range(n_targets):
-            a = real_fused(-0.5, r2[t], log_weights[s])
-            largest[t] = a if a > largest[t] else largest[t]
-    for t in range(n_targets):
-        sums[t] *= real_exp_nonpositive(before[t] - largest[t])
-    for s in range(n_sources):
-        _squared_distance(sources + s, lds, targets, ldt, n_targets, d, inv_bandwidth, r2)
-        for t in range(n_targets):
-            sums[t] += real_exp_nonpositive(real_fused(-0.5, r2[t], log_weights[s]) - largest[t])
+    cdef real m[TILE]
+    cdef real g[TILE]
+    cdef Py_ssize_t own[TILE]
+    cdef Py_ssize_t a, i, j, t, rest = n_targets % TILE
+    for a in range(n_targets // TILE):
+        i = a * TILE
+        _log_sum_tile(sources, lds, n_sources, log_weights, left_out + i if left_out is not NULL else NULL,
+                      targets + i, ldt, d, inv_bandwidth, largest + i, sums + i)
+    if rest == 0:
+        return
+    i = n_targets - rest
+    for t in range(TILE):               # a tile of its own, filled up with the last target
+        a = i + min(t, rest - 1)
+        m[t], g[t] = largest[a], sums[a]
+        own[t] = left_out[a] if left_out is not NULL else -1
+        for j in range(d):
+            scratch[j * TILE + t] = targets[j * ldt + a]
+    _log_sum_tile(sources, lds, n_sources, log_weights, own, scratch, TILE, d, inv_bandwidth, m, g)
+    for t in range(rest):
+        largest[i + t], sums[i + t] = m[t], g[t]
 
 
 cdef api void gauss_log_sum_at(
@@ -205,7 +256,7 @@ cdef api void gauss_log_sum_at(
     for s in range(n_sources):
         scratch[s] = real_fused(-0.5, scratch[s], log_weights[s])
     if 0 <= left_out < n_sources:
-        scratch[left_out] = REAL_LOWEST
+        scratch[left_out] = -REAL_INFINITY
 
     for l in range(LANES):
         lanes[l] = m
@@ -233,3 +284,27 @@ cdef api void gauss_log_sum_at(
         half = half // 2
     sum[0] = sum[0] * real_exp_nonpositive(largest[0] - m) + lanes[0]
     largest[0] = m
+
+
+cdef api void box_distances(
+    const real *low,                    # IN (d,)
+    const real *high,                   # IN (d,)
+    const real *targets,                # IN (d, ldt)
+    Py_ssize_t ldt,                     # IN
+    Py_ssize_t n_targets,               # IN
+    Py_ssize_t d,                       # IN
+    const real *inv_bandwidth,          # IN (d,)
+    real *r2,                           # OUT (n_targets,)
+) noexcept nogil:
+    """r2_t = sum_j (max(low_j - t_j, t_j - high_j, 0) h_j^-1)^2"""
+    cdef Py_ssize_t j, t
+    cdef real below, above, z
+    for t in range(n_targets):
+        r2[t] = 0.0
+    for j in range(d):
+        for t in range(n_targets):
+            below = low[j] - targets[j * ldt + t]
+            above = targets[j * ldt + t] - high[j]
+            z = (below if below > above else above) * inv_bandwidth[j]
+            z = z if z > 0.0 else <real>0.0
+            r2[t] = real_fused(z, z, r2[t])

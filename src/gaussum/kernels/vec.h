@@ -24,6 +24,7 @@ typedef double gaussum_real;
 #define real_sqrt VEC_PICK(sqrt, sqrtf)
 #define real_fused VEC_PICK(fused, fusedf)
 #define REAL_LOWEST VEC_PICK(-DBL_MAX, -FLT_MAX)
+#define REAL_INFINITY ((gaussum_real)INFINITY)
 
 #if defined(__GNUC__) && defined(__SSE2__)
 #include <immintrin.h>

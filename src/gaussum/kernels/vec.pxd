@@ -9,6 +9,7 @@ cdef extern from "vec.h" nogil:
     real real_sqrt(real)
     real real_fused(real, real, real)   # a b + c
     const real REAL_LOWEST              # the lowest finite real
+    const real REAL_INFINITY
     vec vec_load(const real *)
     void vec_store(real *, vec)
     vec vec_all(real)
