@@ -7,7 +7,7 @@ and has the children 2 i and 2 i + 1 in the next level.  Nodes are numbered 2^l 
 from cpython.exc cimport PyErr_CheckSignals
 
 from gaussum.kernels cimport gauss_sum as gs
-from gaussum.kernels.lanes cimport LOWEST, simd_log
+from gaussum.kernels.lanes cimport LOWEST, simd_exp, simd_log
 from gaussum.samples cimport ALIGNMENT, Samples, aligned
 
 cdef enum:
@@ -16,11 +16,23 @@ cdef enum:
     LEAF = UNIT * LEAF_UNITS
     GROUP = UNIT            # targets that go through the tree together
     FEW = 6                 # of them, that are summed one by one
+    OFTEN = 4               # leaves after which limits are taken anew, when the first few are done
     DEPTH = 64
     LOOKED_AT = 512         # points that tell along which feature a node is divided
 
+# sums above exp(ORDINARY) lose nothing to the underflow of their terms
+cdef double ORDINARY = -500.0
 cdef double INFINITY = float("inf")
 cdef double ROUNDING = 1e-14
+
+
+cdef struct GroupSums:
+    # of every target of a group: plain_t + exp(largest_t) scaled_t, and the squared distance from which on nothing counts
+    double plain[GROUP]
+    double largest[GROUP]
+    double scaled[GROUP]
+    double limits[GROUP]
+    bint ordinary                   # further terms go to the plain sums, which is faster
 
 
 cdef class Division:
@@ -123,40 +135,48 @@ cdef class TreePass(Division):
     Parameters
     ----------
     sources : ndarray of float64, shape (n_features, n_sources)
-        In the order of a Division into leaves of `leaf` at most.
-    log_weights : ndarray of float64, shape (n_sources,)
+    weights, log_weights : ndarray of float64, shape (n_sources,)
+        In the order of the tree.
     order, inv_bandwidth : ndarray
-        As those of the Division.
+        As those of a Division into leaves of 128, when that is done.
     boxes : ndarray of float64, shape (2 n_leaves, 2, n_features)
         To be filled by `enclose` and `enclose_all`.
+    leaves : ndarray of float64, shape (n_features * n_sources,)
+        To be filled by `enclose`: the sources leaf by leaf, each leaf feature by feature.
     """
 
-    cdef const double[::1] log_weights
+    cdef const double[::1] weights, log_weights
     cdef double[:, :, ::1] boxes
+    cdef double[::1] leaves
     cdef readonly Py_ssize_t scratch_size
 
-    def __init__(self, const double[:, ::1] sources, const double[::1] log_weights, Py_ssize_t[::1] order,
-                 const double[::1] inv_bandwidth, double[:, :, ::1] boxes):
+    def __init__(self, const double[:, ::1] sources, const double[::1] weights, const double[::1] log_weights,
+                 Py_ssize_t[::1] order, const double[::1] inv_bandwidth, double[:, :, ::1] boxes,
+                 double[::1] leaves):
         super().__init__(sources, order, inv_bandwidth, LEAF)
-        self.log_weights, self.boxes = log_weights, boxes
+        self.weights, self.log_weights, self.boxes, self.leaves = weights, log_weights, boxes, leaves
         if (
-            log_weights.shape[0] != self.n or boxes.shape[0] != 2 * self.n_leaves or boxes.shape[1] != 2
-            or boxes.shape[2] != self.d
+            weights.shape[0] != self.n or log_weights.shape[0] != self.n or boxes.shape[0] != 2 * self.n_leaves or boxes.shape[1] != 2
+            or boxes.shape[2] != self.d or leaves.shape[0] != self.d * self.n
         ):
             raise ValueError("sources, weights and boxes do not fit together")
         self.scratch_size = ALIGNMENT // sizeof(double) + LEAF + (GROUP + 1 + 64) * self.d
 
     def enclose(self, Py_ssize_t first, Py_ssize_t last):
-        """The boxes of leaves first to last - 1."""
-        cdef Py_ssize_t i, j, leaf
-        cdef double low, high
+        """The boxes, and the sources, of leaves first to last - 1."""
+        cdef Py_ssize_t i, j, leaf, start, m
+        cdef double low, high, x
         with nogil:
             for leaf in range(first, last):
+                start = self.bound(self.depth, leaf)
+                m = self.bound(self.depth, leaf + 1) - start
                 for j in range(self.d):
                     low, high = INFINITY, -INFINITY
-                    for i in range(self.bound(self.depth, leaf), self.bound(self.depth, leaf + 1)):
-                        low = min(low, self.points[j, i])
-                        high = max(high, self.points[j, i])
+                    for i in range(m):
+                        x = self.points[j, self.order[start + i]]
+                        self.leaves[start * self.d + j * m + i] = x
+                        low = min(low, x)
+                        high = max(high, x)
                     self.boxes[self.n_leaves + leaf, 0, j] = low
                     self.boxes[self.n_leaves + leaf, 1, j] = high
 
@@ -202,24 +222,23 @@ cdef class TreePass(Division):
                          double *scratch) noexcept nogil:
         """Depth first, nearer children first, wherever a target of the group still has something to find."""
         cdef Py_ssize_t nodes[DEPTH]
+        cdef GroupSums sums
         cdef double r2[GROUP]
-        cdef double limits[GROUP]
-        cdef double largest[GROUP]
-        cdef double sums[GROUP]
-        cdef Py_ssize_t node, left, right, to_left, to_right, i, waiting = 1, pairs = 0
+        cdef Py_ssize_t node, left, right, to_left, to_right, i, waiting = 1, leaves = 0, pairs = 0
         cdef double sum_left, sum_right
         for i in range(n):
-            largest[i], sums[i], limits[i] = LOWEST, 0.0, INFINITY
+            sums.largest[i], sums.scaled[i], sums.plain[i], sums.limits[i] = LOWEST, 0.0, 0.0, INFINITY
+        sums.ordinary = False
         nodes[0] = 1
         while waiting > 0:
             waiting -= 1
             node = nodes[waiting]
-            if self._near(node, t, n, limits, r2, &sum_left) == 0:
+            if self._near(node, t, n, sums.limits, r2, &sum_left) == 0:
                 continue
             while 0 < node < self.n_leaves:
                 left, right = 2 * node, 2 * node + 1
-                to_left = self._near(left, t, n, limits, r2, &sum_left)
-                to_right = self._near(right, t, n, limits, r2, &sum_right)
+                to_left = self._near(left, t, n, sums.limits, r2, &sum_left)
+                to_right = self._near(right, t, n, sums.limits, r2, &sum_right)
                 if sum_right < sum_left:
                     left, right = right, left
                     to_left, to_right = to_right, to_left
@@ -228,13 +247,13 @@ cdef class TreePass(Division):
                     waiting += 1
                 node = left if to_left > 0 else 0
             if node > 0:
-                pairs += self._leaf(node, t, n, own, limits, r2, largest, sums, scratch)
-                for i in range(n):
-                    limits[i] = -2.0 * (largest[i] + simd_log(sums[i]) + log_rtol)
-                for i in range(n):
-                    limits[i] = limits[i] if sums[i] > 0.0 else INFINITY
-        for i in range(n):
-            logs[i] = largest[i] + simd_log(sums[i])
+                pairs += self._leaf(node, t, n, own, &sums, r2, scratch)
+                leaves += 1
+                if leaves <= OFTEN or leaves % OFTEN == 0:
+                    log_sums(&sums, n, logs)
+                    for i in range(n):
+                        sums.limits[i] = -2.0 * (logs[i] + log_rtol)
+        log_sums(&sums, n, logs)
         return pairs
 
     cdef inline Py_ssize_t _near(self, Py_ssize_t node, const double *t, Py_ssize_t n, const double *limits,
@@ -251,26 +270,53 @@ cdef class TreePass(Division):
         return near
 
     cdef Py_ssize_t _leaf(self, Py_ssize_t node, const double *t, Py_ssize_t n, const Py_ssize_t *own,
-                          const double *limits, double *r2, double *largest, double *sums,
-                          double *scratch) noexcept nogil:
+                          GroupSums *sums, double *r2, double *scratch) noexcept nogil:
         """Add the sources of a leaf to the sums of the targets that they count for."""
         cdef Py_ssize_t start = self.bound(self.depth, node - self.n_leaves)
         cdef Py_ssize_t m = self.bound(self.depth, node - self.n_leaves + 1) - start
+        cdef const double *sources = &self.leaves[start * self.d]
         cdef Py_ssize_t left_out[GROUP]
         cdef double *target = scratch + LEAF
         cdef Py_ssize_t i, j, near
+        cdef bint leaves_out = False
         cdef double total
-        near = self._near(node, t, n, limits, r2, &total)
+        near = self._near(node, t, n, sums.limits, r2, &total)
         for i in range(n):
             left_out[i] = own[i] - start
-        if near > FEW:
-            gs.gauss_log_sum(&self.points[0, start], self.n, m, &self.log_weights[start], left_out, t, GROUP, n,
-                             self.d, &self.inv_bandwidth[0], largest, sums, scratch + LEAF)
-            return m * GROUP
+            leaves_out = leaves_out or 0 <= left_out[i] < m
+        if near <= FEW:
+            for i in range(n):
+                if r2[i] <= sums.limits[i]:
+                    for j in range(self.d):
+                        target[j] = t[j * GROUP + i]
+                    gs.gauss_log_sum_at(
+                        sources, m, m, &self.log_weights[start], left_out[i], target, self.d,
+                        &self.inv_bandwidth[0], sums.largest + i, sums.scaled + i, scratch
+                    )
+            return m * near * (GROUP // FEW)
+        if sums.ordinary and not leaves_out:
+            gs.gauss_sum(sources, m, m, &self.weights[start], t, GROUP, n, self.d,
+                         &self.inv_bandwidth[0], sums.plain, scratch)
+        else:
+            gs.gauss_log_sum(sources, m, m, &self.log_weights[start], left_out, t, GROUP, n,
+                             self.d, &self.inv_bandwidth[0], sums.largest, sums.scaled, scratch)
+        return m * GROUP
+
+
+cdef void log_sums(GroupSums *sums, Py_ssize_t n, double *logs) noexcept nogil:
+    """Logarithms of the sums; when all of them are ordinary, what is in them moves to the plain sums."""
+    cdef Py_ssize_t i
+    cdef bint ordinary = True
+    if sums.ordinary:
         for i in range(n):
-            if r2[i] <= limits[i]:
-                for j in range(self.d):
-                    target[j] = t[j * GROUP + i]
-                gs.gauss_log_sum_at(&self.points[0, start], self.n, m, &self.log_weights[start], left_out[i], target,
-                                    self.d, &self.inv_bandwidth[0], largest + i, sums + i, scratch)
-        return m * near * (GROUP // FEW)
+            logs[i] = simd_log(sums.plain[i] + simd_exp(sums.largest[i]) * sums.scaled[i])
+        return
+    for i in range(n):
+        logs[i] = sums.largest[i] + simd_log(sums.scaled[i])
+    for i in range(n):
+        ordinary = ordinary and logs[i] > ORDINARY
+    sums.ordinary = ordinary
+    if ordinary:
+        for i in range(n):
+            sums.plain[i] = simd_exp(sums.largest[i]) * sums.scaled[i]
+            sums.largest[i], sums.scaled[i] = LOWEST, 0.0
