@@ -1,7 +1,7 @@
 """Which cases `python -m bench` runs, in this order."""
 
 from bench.builds import BuildsCase
-from bench.kernel_density import KDECase
+from bench.kernel_density import KDECase, PlannedCase
 from bench.limits import LimitsCase
 from bench.memory import MemoryCase
 from bench.mixtures import EMCase, FitCase
@@ -32,11 +32,14 @@ KDE = [
     KDECase(20_000, 20_000, 2, 0.2),
     KDECase(20_000, 20_000, 10, 0.5, tree_tolerance=1e-2),
 ]
+KDE_SINGLE = [KDECase(20_000, 20_000, case.d, case.bandwidth, case.tree_tolerance, "float32") for case in KDE]
+PLANNED = [PlannedCase(1_000_000, 1_000_000, d, factor) for d in (1, 2, 3) for factor in (1.0, 0.1)]
+PLANNED += [PlannedCase(200_000, 200_000, d, 0.1) for d in (4, 6, 10)]
 THREADS = [ThreadsCase(case) for case in EM[1:]]
 OTHERS = [BuildsCase([*EM, KDE[0], KDE[2]]), LimitsCase(EM), MemoryCase(1_000_000, 2, 8)]
-CASES = [*EM, *SIMPLER, *SINGLE, *GRID, *PREDICTION, *FIT, *KDE, *THREADS, *OTHERS]
+CASES = [*EM, *SIMPLER, *SINGLE, *GRID, *PREDICTION, *FIT, *KDE, *KDE_SINGLE, *PLANNED, *THREADS, *OTHERS]
 QUICK = [EM[0], EM[2], EM[4], EM[6], SIMPLER[0], SINGLE[0], GRID[0], *PREDICTION[:3]]
-QUICK += [*FIT, *KDE[::2], THREADS[1], *OTHERS]
+QUICK += [*FIT, *KDE[::2], PLANNED[0], THREADS[1], *OTHERS]
 
 THIRDS = [10**exponent * digit for exponent in range(3, 7) for digit in (1, 3)]
 CURVES = [

@@ -28,10 +28,10 @@ _DEPTH = 1e-5
 _EPS = 2.0**-53
 
 # Seconds of a point: its exponentials, on each axis, and a row of nodes; and of a node.
-_POINT_SECONDS = 4e-9
+_POINT_SECONDS = 10e-9
 _AXIS_SECONDS = 9e-9
-_ROW_SECONDS = {16: 1.0e-9, 24: 1.5e-9, 32: 2.0e-9}
-_NODE_SECONDS = 2e-9
+_ROW_SECONDS = {16: 2.2e-9, 24: 3.2e-9, 32: 4.2e-9}
+_NODE_SECONDS = 3e-9
 
 
 class Layout:

@@ -8,7 +8,7 @@ and far. Three plans keep it:
   error is relative to the sum except for a small absolute part; targets whose sum is not far above that go on.
 - tree, in any dimension and for what the grid leaves: only those leaves of a tree that count (gaussum.tree).
 
-A choice never depends on the number of threads, so neither does any bit of the result.
+A choice depends neither on the number of threads nor on what earlier calls have built, so no bit of a result does.
 """
 
 import math
@@ -32,6 +32,9 @@ _SMALLEST_BLOCK = 32
 # What a plan costs before its first point.
 _GRID_SECONDS = 300e-6
 _TREE_SECONDS = 500e-6
+# Targets and sources that tell how many sources are near a target.
+_FEW_TARGETS = 64
+_FEW_SOURCES = 1024
 # Another plan than direct has to promise this much.
 _WORTH = 1.2
 # The rounding of float32, a feature: exponents of up to 70, each term off by 2^-24.
@@ -121,12 +124,9 @@ class GaussianSum:
             layout = self._layout_for(rtol)
             why_not = layout.reason
             if why_not is None:
-                built = self._grid is not None and self._grid[0] == rtol
-                costs["grid"] = _GRID_SECONDS + layout.seconds(m) + (
-                    0.0 if built else layout.seconds(n) + layout.node_seconds()
-                )
-        if self._tree_may_pay(n, m, d, min(costs.values())):
-            costs["tree"] = self._tree_for(n_threads).seconds(X, rtol)
+                costs["grid"] = _GRID_SECONDS + layout.seconds(n) + layout.node_seconds() + layout.seconds(m)
+        if self._tree_may_pay(X, rtol, min(costs.values())):
+            costs["tree"] = _TREE_SECONDS + build_seconds(n, d) + self._tree_for(n_threads).seconds(X, rtol)
         name = min(costs, key=lambda name: costs[name] * (1.0 if name == "direct" else _WORTH))
         reason = {
             "direct": f"{n:,} sources x {m:,} targets" + (f", {why_not}" if why_not else " cost least pair by pair"),
@@ -135,9 +135,23 @@ class GaussianSum:
         }[name]
         return Plan(name, reason, costs[name], costs)
 
-    def _tree_may_pay(self, n, m, d, least):
-        build = 0.0 if self._tree is not None else _TREE_SECONDS + build_seconds(n, d)
-        return _WORTH * (build + least_seconds(n, m, d)) < least
+    def _tree_may_pay(self, X, rtol, least):
+        """Whether a tree could cost less than that; a tree tells more, but has to be built for it."""
+        (m, d), n = X.shape, len(self._weights)
+        build = _TREE_SECONDS + build_seconds(n, d)
+        if _WORTH * (build + least_seconds(n, m, d, 0.0)) >= least:
+            return False
+        return _WORTH * (build + least_seconds(n, m, d, n * self._share_near(X, rtol))) < least
+
+    def _share_near(self, X, rtol):
+        """The share of sources so near to a target that none of them may be left out, by a few of both."""
+        targets = X[:: -(-X.shape[0] // _FEW_TARGETS)].astype(np.float64)
+        sources = self._sources[:, :: -(-self._sources.shape[1] // _FEW_SOURCES)]
+        r2 = np.zeros((targets.shape[0], sources.shape[1]))
+        with np.errstate(over="ignore"):
+            for t, s, g in zip(targets.T, sources, self._inv_bandwidth):
+                r2 += ((t[:, np.newaxis] - s) * g) ** 2
+        return float(np.mean(r2 < -2.0 * math.log(min(rtol, 1.0))))
 
     def log_density(self, X, *, rtol=0.0, n_threads=None):
         """log sum_s w_s N(x; s, h^2) for every row of `X`.
@@ -156,7 +170,7 @@ class GaussianSum:
         return self._log_sums(X, rtol, None, n_threads) + self._log_norm
 
     def leave_one_out(self, *, rtol=0.0, n_threads=None):
-        """log sum_{s != i} w_s N(x_i; s, h^2) at every source i: its own term is left out, the weights stay as they are.
+        """log sum_{s != i} w_s N(x_i; s, h^2) at every source i; the weights stay as they are.
 
         Returns
         -------
@@ -185,8 +199,8 @@ class GaussianSum:
 
     def _late(self, X, rtol, own, n_threads):
         """What the grid leaves: by the tree unless there is too little of it to build one."""
-        (m, d), n = X.shape, len(self._weights)
-        if own is None and not self._tree_may_pay(n, m, d, n * m * self._pair_seconds(X, rtol)):
+        direct = X.shape[0] * len(self._weights) * self._pair_seconds(X, rtol)
+        if own is None and not self._tree_may_pay(X, rtol, direct):
             return self._direct(X, None, rtol, n_threads)
         return self._tree_for(n_threads).log_density(X, rtol, own=own, n_threads=n_threads)
 

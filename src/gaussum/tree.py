@@ -42,10 +42,10 @@ def build_seconds(n_sources, d):
     return n_sources * (20e-9 + 2e-9 * d + _DIVIDE_SECONDS * _levels(n_sources))
 
 
-def least_seconds(n_sources, n_targets, d):
-    """Of sums over a tree where two leaves a target are enough, on one thread."""
+def least_seconds(n_sources, n_targets, d, near):
+    """Of sums over a tree, on one thread, where a target has so many sources near it, and needs two leaves anyway."""
     visit = _VISIT_SECONDS * d * _levels(n_sources) / _GROUP + _DIVIDE_SECONDS * _levels(n_targets, _GROUP)
-    return n_targets * (visit + 2 * _LEAF * pair_seconds(d))
+    return n_targets * (visit + max(near, 2 * _LEAF) * pair_seconds(d))
 
 
 class TreeSum:

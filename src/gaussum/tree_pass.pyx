@@ -27,7 +27,7 @@ cdef double ROUNDING = 1e-14
 
 
 cdef struct GroupSums:
-    # of every target of a group: plain_t + exp(largest_t) scaled_t, and the squared distance from which on nothing counts
+    # of every target: plain_t + exp(largest_t) scaled_t, and the squared distance from which on nothing counts
     double plain[GROUP]
     double largest[GROUP]
     double scaled[GROUP]
@@ -76,7 +76,8 @@ cdef class Division:
                 if i % UNIT == 0:
                     with gil:
                         PyErr_CheckSignals()
-                self._divide(self.bound(level, i), self.bound(level + 1, 2 * i + 1), self.bound(level, i + 1), &keys[0])
+                self._divide(self.bound(level, i), self.bound(level + 1, 2 * i + 1), self.bound(level, i + 1),
+                             &keys[0])
 
     cdef void _divide(self, Py_ssize_t first, Py_ssize_t middle, Py_ssize_t last, double *keys) noexcept nogil:
         """Bring points into an order in which those before `middle` are no larger in the widest feature."""

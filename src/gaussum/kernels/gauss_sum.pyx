@@ -16,8 +16,8 @@ wide range of the data costs digits.
 """
 from gaussum.kernels.real cimport real
 from gaussum.kernels.vec cimport (
-    REAL_INFINITY, REAL_LOWEST, TILE, VEC_REALS, VEC_TILE, real_exp_nonpositive, real_fused, vec, vec_all, vec_fused, vec_load,
-    vec_store
+    REAL_INFINITY, REAL_LOWEST, TILE, VEC_REALS, VEC_TILE, real_exp_nonpositive, real_fused, vec, vec_all, vec_fused,
+    vec_load, vec_store
 )
 
 cdef enum:
