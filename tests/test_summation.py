@@ -155,6 +155,20 @@ def test_offsets_and_scales():
         np.testing.assert_allclose(tiny, plain, rtol=1e-12, atol=1e-12)
 
 
+def test_duplicates_count_as_one_source():
+    S = np.repeat(np.random.default_rng(0).normal(size=(7, 2)), 3000, axis=0)
+    total, w = gaussian_sum(S, 0.1)
+    T = np.random.default_rng(1).normal(size=(640, 2))
+    tree = total._tree_for(1)
+    found = tree.log_density(T, 1e-6)
+    assert_within(found, by_definition(S, w, 0.1, T), 1e-6)
+    assert tree.seconds(T, 1e-6) < 0.1 * 640 * 21_000 * 1e-9
+    found = sums_by(total, "tree", S[::100], 1e-6, np.arange(0, 21_000, 100))
+    keep = np.ones(21_000, dtype=bool)
+    keep[0] = False
+    assert_within(found[:1], by_definition(S[keep], w[keep], 0.1, S[:1]), 1e-6)
+
+
 # --- leaving out ----------------------------------------------------------------------------------
 
 

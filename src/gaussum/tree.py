@@ -1,8 +1,9 @@
 """Gaussian sums over the leaves of a tree that count at a target, in any number of dimensions and in any tail.
 
 Sources lie in a tree of boxes. A target goes through it, nearer boxes first, and leaves out every box so far away that
-all weight at that distance would come to no more than rtol times the sum so far. The sum is a log-sum-exp, so the
-bound holds where densities are far below the smallest number too.
+all weight at that distance would come to no more than rtol times the sum so far; a box so small that it is all at one
+distance, as of duplicates, counts as one source. The sum is a log-sum-exp, so the bound holds where densities are far
+below the smallest number too.
 
 Bounds of this kind: Gray and Moore, Nonparametric density estimation: toward computational tractability, 2003.
 """
@@ -67,7 +68,7 @@ class TreeSum:
         n_leaves = 1 << _levels(self._n)
         self._pass = TreePass(
             sources, np.exp(log_weights[self._order]), log_weights[self._order], self._order, inv_bandwidth,
-            np.zeros((2 * n_leaves, 2, self._d)), np.empty(sources.size),
+            np.zeros((2 * n_leaves, 2, self._d)), np.empty(sources.size), np.zeros((2, 2 * n_leaves)),
         )
         _by_parts(n_leaves, self._n * self._d * 2e-9, n_threads, self._pass.enclose)
         self._pass.enclose_all()
@@ -111,8 +112,8 @@ class TreeSum:
         n_threads = min(parallel.resolve_threads(n_threads, seconds), n_parts)
         scratch = [np.empty(self._pass.scratch_size) for _ in range(n_threads)]
         parallel.run(n_parts, n_threads, lambda part, slot: self._pass.log_density(
-            targets, order, part * n_groups // n_parts, (part + 1) * n_groups // n_parts, own, math.log(0.9 * rtol),
-            out, scratch[slot]
+            targets, order, part * n_groups // n_parts, (part + 1) * n_groups // n_parts, own, math.log(0.8 * rtol),
+            0.1 * min(rtol, 1.0), out, scratch[slot]
         ), pairs.append)
         return out, sum(pairs)
 

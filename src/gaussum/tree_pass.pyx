@@ -5,6 +5,7 @@ The tree is perfect: node i of level l holds the points from bound(l, i) to boun
 and has the children 2 i and 2 i + 1 in the next level.  Nodes are numbered 2^l + i, the root 1.
 """
 from cpython.exc cimport PyErr_CheckSignals
+from libc.math cimport log, sqrt
 
 from gaussum.kernels cimport gauss_sum as gs
 from gaussum.kernels.lanes cimport LOWEST, simd_exp, simd_log
@@ -16,7 +17,7 @@ cdef enum:
     LEAF = UNIT * LEAF_UNITS
     GROUP = UNIT            # targets that go through the tree together
     FEW = 6                 # of them, that are summed one by one
-    OFTEN = 4               # leaves after which limits are taken anew, when the first few are done
+    OFTEN = 4               # nodes after which limits are taken anew, when the first few are done
     DEPTH = 64
     LOOKED_AT = 512         # points that tell along which feature a node is divided
 
@@ -144,29 +145,34 @@ cdef class TreePass(Division):
         To be filled by `enclose` and `enclose_all`.
     leaves : ndarray of float64, shape (n_features * n_sources,)
         To be filled by `enclose`: the sources leaf by leaf, each leaf feature by feature.
+    nodes : ndarray of float64, shape (2, 2 n_leaves)
+        To be filled by `enclose` and `enclose_all`: the weight of every node, and its box's diameter in bandwidths.
     """
 
     cdef const double[::1] weights, log_weights
     cdef double[:, :, ::1] boxes
     cdef double[::1] leaves
+    cdef double[:, ::1] nodes
     cdef readonly Py_ssize_t scratch_size
 
     def __init__(self, const double[:, ::1] sources, const double[::1] weights, const double[::1] log_weights,
                  Py_ssize_t[::1] order, const double[::1] inv_bandwidth, double[:, :, ::1] boxes,
-                 double[::1] leaves):
+                 double[::1] leaves, double[:, ::1] nodes):
         super().__init__(sources, order, inv_bandwidth, LEAF)
         self.weights, self.log_weights, self.boxes, self.leaves = weights, log_weights, boxes, leaves
+        self.nodes = nodes
         if (
             weights.shape[0] != self.n or log_weights.shape[0] != self.n or boxes.shape[0] != 2 * self.n_leaves or boxes.shape[1] != 2
             or boxes.shape[2] != self.d or leaves.shape[0] != self.d * self.n
+            or nodes.shape[0] != 2 or nodes.shape[1] != 2 * self.n_leaves
         ):
             raise ValueError("sources, weights and boxes do not fit together")
-        self.scratch_size = ALIGNMENT // sizeof(double) + LEAF + (GROUP + 1 + 64) * self.d
+        self.scratch_size = ALIGNMENT // sizeof(double) + LEAF + (GROUP + 2 + 64) * self.d
 
     def enclose(self, Py_ssize_t first, Py_ssize_t last):
         """The boxes, and the sources, of leaves first to last - 1."""
         cdef Py_ssize_t i, j, leaf, start, m
-        cdef double low, high, x
+        cdef double low, high, x, weight
         with nogil:
             for leaf in range(first, last):
                 start = self.bound(self.depth, leaf)
@@ -180,6 +186,11 @@ cdef class TreePass(Division):
                         high = max(high, x)
                     self.boxes[self.n_leaves + leaf, 0, j] = low
                     self.boxes[self.n_leaves + leaf, 1, j] = high
+                weight = 0.0
+                for i in range(start, start + m):
+                    weight += self.weights[i]
+                self.nodes[0, self.n_leaves + leaf] = weight
+                self.nodes[1, self.n_leaves + leaf] = self._diameter(self.n_leaves + leaf)
 
     def enclose_all(self):
         """The boxes of all other nodes."""
@@ -188,13 +199,24 @@ cdef class TreePass(Division):
             for j in range(self.d):
                 self.boxes[i, 0, j] = min(self.boxes[2 * i, 0, j], self.boxes[2 * i + 1, 0, j])
                 self.boxes[i, 1, j] = max(self.boxes[2 * i, 1, j], self.boxes[2 * i + 1, 1, j])
+            self.nodes[0, i] = self.nodes[0, 2 * i] + self.nodes[0, 2 * i + 1]
+            self.nodes[1, i] = self._diameter(i)
+
+    cdef double _diameter(self, Py_ssize_t node) noexcept nogil:
+        cdef Py_ssize_t j
+        cdef double sum = 0.0, z
+        for j in range(self.d):
+            z = (self.boxes[node, 1, j] - self.boxes[node, 0, j]) * self.inv_bandwidth[j]
+            sum += z * z
+        return sqrt(sum)
 
     def log_density(self, Samples targets, const Py_ssize_t[::1] order, Py_ssize_t first, Py_ssize_t last,
-                    const Py_ssize_t[::1] own, double log_rtol, double[::1] out, double[::1] scratch):
+                    const Py_ssize_t[::1] own, double log_rtol, double same, double[::1] out, double[::1] scratch):
         """Log sums at the targets of groups first to last - 1 of the order given; returns how many pairs that took.
 
         A node whose box is so far that exp(-r^2 / 2) is below rtol times the sum so far is left out: as the weights
-        add up to 1, all that is left out comes to at most rtol times the sum.
+        add up to 1, all that is left out comes to at most rtol times the sum.  A node whose box is so small that
+        r^2 / 2 differs by less than `same` within it is taken as one source.
 
         `own` are the places in the tree of sources that the targets leave out, or None.
         """
@@ -214,19 +236,20 @@ cdef class TreePass(Division):
                 targets.gather(&order[group * GROUP], n, GROUP, x)
                 for i in range(n):
                     places[i] = own[order[group * GROUP + i]] if own is not None else -1
-                pairs += self._sum(x, n, places, log_rtol, logs, x + GROUP * self.d)
+                pairs += self._sum(x, n, places, log_rtol, same, logs, x + GROUP * self.d)
                 for i in range(n):
                     out[order[group * GROUP + i]] = logs[i]
         return pairs
 
-    cdef Py_ssize_t _sum(self, const double *t, Py_ssize_t n, const Py_ssize_t *own, double log_rtol, double *logs,
-                         double *scratch) noexcept nogil:
+    cdef Py_ssize_t _sum(self, const double *t, Py_ssize_t n, const Py_ssize_t *own, double log_rtol, double same,
+                         double *logs, double *scratch) noexcept nogil:
         """Depth first, nearer children first, wherever a target of the group still has something to find."""
         cdef Py_ssize_t nodes[DEPTH]
         cdef GroupSums sums
         cdef double r2[GROUP]
-        cdef Py_ssize_t node, left, right, to_left, to_right, i, waiting = 1, leaves = 0, pairs = 0
+        cdef Py_ssize_t node, left, right, to_left, to_right, i, waiting = 1, visits = 0, pairs = 0
         cdef double sum_left, sum_right
+        cdef bint whole
         for i in range(n):
             sums.largest[i], sums.scaled[i], sums.plain[i], sums.limits[i] = LOWEST, 0.0, 0.0, INFINITY
         sums.ordinary = False
@@ -236,7 +259,8 @@ cdef class TreePass(Division):
             node = nodes[waiting]
             if self._near(node, t, n, sums.limits, r2, &sum_left) == 0:
                 continue
-            while 0 < node < self.n_leaves:
+            whole = self._is_one(node, t, n, own, same, &sums, r2)
+            while not whole and 0 < node < self.n_leaves:
                 left, right = 2 * node, 2 * node + 1
                 to_left = self._near(left, t, n, sums.limits, r2, &sum_left)
                 to_right = self._near(right, t, n, sums.limits, r2, &sum_right)
@@ -247,13 +271,19 @@ cdef class TreePass(Division):
                     nodes[waiting] = right
                     waiting += 1
                 node = left if to_left > 0 else 0
-            if node > 0:
+                whole = node > 0 and self._is_one(node, t, n, own, same, &sums, r2)
+            if node == 0:
+                continue
+            if whole:
+                self._one(node, t, n, &sums, scratch)
+                pairs += GROUP
+            else:
                 pairs += self._leaf(node, t, n, own, &sums, r2, scratch)
-                leaves += 1
-                if leaves <= OFTEN or leaves % OFTEN == 0:
-                    log_sums(&sums, n, logs)
-                    for i in range(n):
-                        sums.limits[i] = -2.0 * (logs[i] + log_rtol)
+            visits += 1
+            if visits <= OFTEN or visits % OFTEN == 0:
+                log_sums(&sums, n, logs)
+                for i in range(n):
+                    sums.limits[i] = -2.0 * (logs[i] + log_rtol)
         log_sums(&sums, n, logs)
         return pairs
 
@@ -269,6 +299,36 @@ cdef class TreePass(Division):
             r2[i] *= 1.0 - ROUNDING
             near += r2[i] <= limits[i]
         return near
+
+    cdef bint _is_one(self, Py_ssize_t node, const double *t, Py_ssize_t n, const Py_ssize_t *own, double same,
+                      GroupSums *sums, double *r2) noexcept nogil:
+        """Whether a node may be taken as one source by all targets of a group that it counts for."""
+        cdef double diameter = self.nodes[1, node], farthest = 0.0, total
+        cdef Py_ssize_t i, level = 0
+        # the shortest of the ways to a no; and weights that are numbers of full precision
+        if not diameter * diameter <= same or self.nodes[0, node] < 1e-290:
+            return False
+        while node >> (level + 1) > 0:
+            level += 1
+        for i in range(n):
+            if own[i] >= self.bound(level, node - (1 << level)) and own[i] < self.bound(level, node + 1 - (1 << level)):
+                return False
+        self._near(node, t, n, sums.limits, r2, &total)
+        for i in range(n):
+            if r2[i] <= sums.limits[i]:
+                farthest = max(farthest, r2[i])
+        return (sqrt(farthest) + 2.0 * diameter) * diameter <= same
+
+    cdef void _one(self, Py_ssize_t node, const double *t, Py_ssize_t n, GroupSums *sums,
+                   double *scratch) noexcept nogil:
+        """Add a node, as one source in the middle of its box."""
+        cdef double *middle = scratch + LEAF
+        cdef double log_weight = log(self.nodes[0, node])
+        cdef Py_ssize_t j
+        for j in range(self.d):
+            middle[j] = self.boxes[node, 0, j] + 0.5 * (self.boxes[node, 1, j] - self.boxes[node, 0, j])
+        gs.gauss_log_sum(middle, 1, 1, &log_weight, NULL, t, GROUP, n, self.d, &self.inv_bandwidth[0], sums.largest,
+                         sums.scaled, middle + self.d)
 
     cdef Py_ssize_t _leaf(self, Py_ssize_t node, const double *t, Py_ssize_t n, const Py_ssize_t *own,
                           GroupSums *sums, double *r2, double *scratch) noexcept nogil:
