@@ -177,8 +177,8 @@ cdef class KernelSumPass:
         return largest + simd_log(sum)
 
 
-cdef void _sum_all(KernelSumPass p, Py_ssize_t start, Py_ssize_t n, const real_t *t, Py_ssize_t ld, double *total,
-                   real_t *sums) noexcept nogil:
+cdef int _sum_all(KernelSumPass p, Py_ssize_t start, Py_ssize_t n, const real_t *t, Py_ssize_t ld, double *total,
+                  real_t *sums) except -1 nogil:
     """total_t += sum_s w_s exp(-r_ts^2 / 2); targets that are sources themselves begin with source `start`"""
     cdef Py_ssize_t n_sources = p.sources.shape[1], block = SOURCE_BLOCK if real_t is double else SINGLE_BLOCK
     cdef Py_ssize_t s = 0, i, m, own_first, own_last
@@ -201,6 +201,7 @@ cdef void _sum_all(KernelSumPass p, Py_ssize_t start, Py_ssize_t n, const real_t
         for i in range(n):
             total[i] += scale * sums[i]
         s += m
+    return 0
 
 
 cdef inline void _sum(KernelSumPass p, Py_ssize_t first, Py_ssize_t m, const real_t *t, Py_ssize_t ld, Py_ssize_t n,
