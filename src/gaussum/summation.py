@@ -32,6 +32,8 @@ _SMALLEST_BLOCK = 32
 # What a plan costs before its first point.
 _GRID_SECONDS = 300e-6
 _TREE_SECONDS = 500e-6
+# A tree is built, to learn what it costs, where that takes no more than this share of another plan.
+_TREE_SHARE = 0.1
 # Targets and sources that tell how many sources are near a target.
 _FEW_TARGETS = 64
 _FEW_SOURCES = 1024
@@ -139,7 +141,7 @@ class GaussianSum:
         """Whether a tree could cost less than that; a tree tells more, but has to be built for it."""
         (m, d), n = X.shape, len(self._weights)
         build = _TREE_SECONDS + build_seconds(n, d)
-        if _WORTH * (build + least_seconds(n, m, d, 0.0)) >= least:
+        if _TREE_SHARE * least <= build or _WORTH * (build + least_seconds(n, m, d, 0.0)) >= least:
             return False
         return _WORTH * (build + least_seconds(n, m, d, n * self._share_near(X, rtol))) < least
 
@@ -205,14 +207,17 @@ class GaussianSum:
         return self._tree_for(n_threads).log_density(X, rtol, own=own, n_threads=n_threads)
 
     def _layout_for(self, rtol):
-        if self._layout is None or self._layout[0] != rtol:
-            self._layout = rtol, Layout(self._sources, self._inv_bandwidth, rtol)
-        return self._layout[1]
+        layout = self._layout
+        if layout is None or layout[0] != rtol:
+            self._layout = layout = rtol, Layout(self._sources, self._inv_bandwidth, rtol)
+        return layout[1]
 
     def _grid_for(self, rtol, n_threads):
-        if self._grid is None or self._grid[0] != rtol:
-            self._grid = rtol, GridSum(self._layout_for(rtol), self._sources, self._weights, rtol, n_threads)
-        return self._grid[1]
+        grid = self._grid
+        if grid is None or grid[0] != rtol:
+            layout = self._layout_for(rtol)
+            self._grid = grid = rtol, GridSum(layout, self._sources, self._weights, rtol, n_threads)
+        return grid[1]
 
     def _tree_for(self, n_threads):
         if self._tree is None:

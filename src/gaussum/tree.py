@@ -24,7 +24,7 @@ _DIVIDE_SECONDS = 12e-9
 _VISIT_SECONDS = 50e-9
 _PAIR_SECONDS = 0.7e-9
 _FEATURE_SECONDS = 0.08e-9
-# Groups that are tried to learn how many pairs a target takes.
+# The most groups that are tried to learn how many pairs a target takes.
 _TRIED = 8
 _MOST_PARTS = 64
 
@@ -78,7 +78,8 @@ class TreeSum:
         n = X.shape[0]
         order = _divided(np.array(X.T, dtype=np.float64, order="C"), self._inv_bandwidth, _GROUP, 1)
         groups = -(-n // _GROUP)
-        tried = np.unique(np.arange(_TRIED) * groups // _TRIED)
+        n_tried = min(max(groups // 32, 1), _TRIED)             # a small part of what is to come
+        tried = np.arange(n_tried) * groups // n_tried
         tried = (tried[:, np.newaxis] * _GROUP + np.arange(_GROUP)).ravel()
         tried = order[tried[tried < n]]
         _, pairs = self._sums(Samples(X[tried]), np.arange(len(tried)), rtol, None, 1)
@@ -130,6 +131,6 @@ def _divided(points, inv_bandwidth, leaf, n_threads):
 
 def _by_parts(n, seconds, n_threads, work):
     """Call ``work(first, last)`` for parts of 0 to n - 1."""
-    n_parts = min(n, _MOST_PARTS)
+    n_parts = min(n, parallel.n_parts(_MOST_PARTS, seconds, smallest=1))
     parallel.run(n_parts, parallel.resolve_threads(n_threads, seconds),
                  lambda part, slot: work(part * n // n_parts, (part + 1) * n // n_parts))
