@@ -259,7 +259,7 @@ def gauss_sum(build, S, w, T, inv_bandwidth, sums=None):
     return sums.copy()
 
 
-def gauss_log_sum(build, S, log_w, T, inv_bandwidth, state=None):
+def gauss_log_sum(build, S, log_w, T, inv_bandwidth, state=None, left_out=None):
     """(m_t, sum_s exp(log w_s - r_ts^2 / 2 - m_t)), continued from `state`."""
     guard, (n, d), m = Guarded(), S.shape, len(T)
     state = (np.full(m, LOWEST), np.zeros(m)) if state is None else state
@@ -269,6 +269,7 @@ def gauss_log_sum(build, S, log_w, T, inv_bandwidth, state=None):
         n + 3,
         n,
         guard.read(log_w),
+        left_out,
         guard.freeze(guard.block(T, m + 7)),
         m + 7,
         m,
@@ -276,10 +277,68 @@ def gauss_log_sum(build, S, log_w, T, inv_bandwidth, state=None):
         guard.read(inv_bandwidth),
         largest,
         sums,
-        guard.array(2 * m),
+        guard.array(64 * d),
     )
     guard.check()
     return largest.copy(), sums.copy()
+
+
+def gauss_log_sum_at(build, S, log_w, left_out, target, inv_bandwidth):
+    """(m, sum_s exp(log w_s - r_s^2 / 2 - m)) at one target."""
+    guard, (n, d) = Guarded(), S.shape
+    largest, total = guard.array(1, LOWEST), guard.array(1, 0.0)
+    functions(build)["gauss_log_sum_at"](
+        guard.freeze(guard.block(S, n + 3)),
+        n + 3,
+        n,
+        guard.read(log_w),
+        left_out,
+        guard.read(target),
+        d,
+        guard.read(inv_bandwidth),
+        largest,
+        total,
+        guard.array(n),
+    )
+    guard.check()
+    return largest[0], total[0]
+
+
+def box_distances(build, low, high, T, inv_bandwidth):
+    """sum_j (max(low_j - t_j, t_j - high_j, 0) h_j^-1)^2."""
+    guard, (m, d) = Guarded(), T.shape
+    r2 = guard.array(m)
+    functions(build)["box_distances"](
+        guard.read(low), guard.read(high), guard.freeze(guard.block(T, m + 7)), m + 7, m, d,
+        guard.read(inv_bandwidth), r2,
+    )
+    guard.check()
+    return r2.copy()
+
+
+def gauss_spread(build, P, w, width, spacing, shape):
+    """G_g = sum_s w_s exp(-|g - s|^2) on a grid of that shape, over the nodes within the width."""
+    guard, (n, d) = Guarded(), P.shape
+    grid = guard.array(shape, 0.0)
+    strides = guard.read(np.array(grid.strides) // 8)
+    functions(build)["gauss_spread"](
+        guard.freeze(guard.block(P, n + 3)), n + 3, n, guard.read(w), d, width, spacing, strides, grid
+    )
+    guard.check()
+    return grid.copy()
+
+
+def gauss_gather(build, P, width, spacing, grid, own=None):
+    """f_t = sum_g exp(-|t - g|^2) G_g, over the nodes within the width, without sources `own` in the same places."""
+    guard, (m, d) = Guarded(), P.shape
+    sums = guard.array(m)
+    strides = guard.read(np.array(grid.strides) // 8)
+    own = None if own is None else guard.read(own)
+    functions(build)["gauss_gather"](
+        guard.freeze(guard.block(P, m + 3)), m + 3, m, d, width, spacing, strides, guard.read(grid), own, sums
+    )
+    guard.check()
+    return sums.copy()
 
 
 def nearest_centers(build, X, centers, ld=None):

@@ -66,7 +66,7 @@ def test_build_info():
 
 
 def test_every_build_has_every_kernel():
-    for kernel in [*dispatch.KERNELS, "estep_single", "mstep_single"]:
+    for kernel in [*dispatch.KERNELS, "estep_single", "mstep_single", "gauss_sum_single"]:
         for build in INFO["builds"]:
             assert list(INSTALLED.glob(f"_{kernel}_{build}.*")), (kernel, build)
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernel_access import BUILDS, LONG, LOWEST, gauss_log_sum, gauss_sum
+from kernel_access import BUILDS, LONG, LOWEST, box_distances, gauss_log_sum, gauss_log_sum_at, gauss_sum
 
 builds = pytest.mark.parametrize("build", BUILDS)
 features = pytest.mark.parametrize("d", [1, 2, 5])
@@ -105,8 +105,11 @@ def test_weights_of_zero_count_for_nothing(build, d):
     np.testing.assert_array_equal(
         gauss_sum(build, S, w * keep, T, g), gauss_sum(build, S[keep], w[keep], T, g)
     )
-    for a, b in zip(gauss_log_sum(build, S, log_w, T, g), gauss_log_sum(build, S[keep], log_w[keep], T, g)):
-        np.testing.assert_array_equal(a, b)
+    largest, sums = gauss_log_sum(build, S, log_w, T, g)
+    expected = gauss_log_sum(build, S[keep], log_w[keep], T, g)
+    np.testing.assert_array_equal(largest, expected[0])
+    # a source that is absent moves the others between chunks
+    np.testing.assert_allclose(sums, expected[1], rtol=1e-14)
 
 
 @builds
@@ -132,6 +135,50 @@ def test_weights_of_every_size(build):
     S, T = np.zeros((50, 1)), np.array([[0.0], [1.0], [200.0]])
     exact = twin_log_sum(S, log_w, T, np.ones(1)).astype(float)
     np.testing.assert_allclose(log_sum(build, S, log_w, T, np.ones(1)), exact, rtol=1e-14)
+
+
+# --- one target, sources left out, boxes ----------------------------------------------------------
+
+
+@builds
+@features
+@pytest.mark.parametrize("n", [1, 31, 32, 100])
+def test_one_target_at_a_time(build, d, n):
+    S, w, T, g = problem(n, 20, d)
+    T[::3] *= 1e3
+    for own in (-1, 0, n // 2, n):
+        left_out = np.full(20, own)
+        largest, sums = gauss_log_sum(build, S, np.log(w), T, g, left_out=left_out)
+        for i, t in enumerate(T):
+            one = gauss_log_sum_at(build, S, np.log(w), own, t, g)
+            assert one[0] == largest[i]
+            assert one[1] == pytest.approx(sums[i], rel=1e-14)
+        keep = np.arange(n) != own
+        others = gauss_log_sum(build, S[keep], np.log(w[keep]), T, g)
+        np.testing.assert_array_equal(largest, others[0])
+        np.testing.assert_allclose(sums, others[1], rtol=1e-14)
+
+
+@builds
+@features
+def test_each_target_leaves_out_its_own(build, d):
+    S, w, _, g = problem(40, 1, d)
+    largest, sums = gauss_log_sum(build, S, np.log(w), S, g, left_out=np.arange(40))
+    for i in range(40):
+        keep = np.arange(40) != i
+        exact = twin_log_sum(S[keep], np.log(w[keep]), S[i : i + 1], g)[0]
+        assert abs(largest[i] + np.log(sums[i]) - exact) <= RTOL * (1 + abs(exact))
+
+
+@builds
+@features
+def test_distances_from_boxes(build, d):
+    S, _, T, g = problem(5, 37, d)
+    low, high = S.min(axis=0), S.max(axis=0)
+    T[0] = (low + high) / 2
+    expected = ((np.maximum(np.maximum(low - T, T - high), 0) * g) ** 2).sum(axis=1)
+    np.testing.assert_allclose(box_distances(build, low, high, T, g), expected, rtol=1e-14)
+    assert box_distances(build, low, high, T, g)[0] == 0
 
 
 # --- blocks ---------------------------------------------------------------------------------------

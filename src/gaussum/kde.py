@@ -29,7 +29,9 @@ class KernelDensity(Estimator):
         the data and the weights into account, where scikit-learn's rules take neither).
     kernel : {"gaussian"}
     rtol : float
-        Bound on the relative error of the density at every query. 0, the only plan so far, is the direct sum.
+        Bound on the relative error of the density at every query, near or far. Within it the cheapest plan is taken:
+        the direct sum, a grid (up to three features), or a tree; see `explain`. 0 is the direct sum: in float32 where
+        samples and queries are, with its rounding.
     n_threads : int, optional
         None means all processors. The result is the same to the last bit for any number.
 
@@ -55,7 +57,7 @@ class KernelDensity(Estimator):
     True
     """
 
-    def __init__(self, bandwidth="scott", *, kernel="gaussian", rtol=0.0, n_threads=None):
+    def __init__(self, bandwidth="scott", *, kernel="gaussian", rtol=1e-6, n_threads=None):
         self.bandwidth = bandwidth
         self.kernel = kernel
         self.rtol = rtol
@@ -130,7 +132,46 @@ class KernelDensity(Estimator):
         """The log density at every query, shape (n_samples,), in nats; finite and accurate in the farthest tails."""
         self._check_fitted()
         X = check_samples(X, n_features=self.n_features_in_)
-        return self._sum.log_density(X, n_threads=self.n_threads)
+        return self._sum.log_density(X, rtol=self._rtol(), n_threads=self.n_threads)
+
+    def score_leave_one_out(self):
+        """The log density at every source (`sources_`) by the others, shape (n_sources,), in nats.
+
+        What leave-one-out cross-validation adds up. A source leaves its own term out of its sum, and the weights of the
+        others are divided by their total; a source alone has a density of 0 by the others.
+        """
+        self._check_fitted()
+        log_density = self._sum.leave_one_out(rtol=self._rtol(), n_threads=self.n_threads)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(log_density == -np.inf, -np.inf, log_density - np.log1p(-self.source_weights_))
+
+    def explain(self, X):
+        """How `score_samples` would find the density at `X`, why so, and what it is expected to cost.
+
+        Parameters
+        ----------
+        X : array_like, shape (n_samples, n_features)
+
+        Returns
+        -------
+        gaussum.summation.Plan
+            `name` ("direct", "grid" or "tree"), `reason`, `seconds` on one thread, and `costs`, those of all plans
+            considered; as text it is one line.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from gaussum import KernelDensity
+        >>> x = np.random.default_rng(0).normal(size=100_000)
+        >>> KernelDensity().fit(x).explain(x).name
+        'grid'
+        """
+        self._check_fitted()
+        X = check_samples(X, n_features=self.n_features_in_)
+        return self._sum.plan(X, self._rtol(), n_threads=self.n_threads)
+
+    def _rtol(self):
+        return check_number(self.rtol, "rtol", minimum=0.0)
 
     def score(self, X, y=None):
         """The total log density of the samples, in nats (the total, as in scikit-learn's KernelDensity)."""

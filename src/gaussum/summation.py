@@ -1,19 +1,74 @@
-"""Sums of Gaussians over many sources. The only plan so far is the direct sum: every source, every target."""
+"""Sums of Gaussians over many sources: plans, chosen by what they are expected to cost, under one contract.
+
+The contract: the relative error of the sum at every target is at most rtol (beyond the rounding of its logarithm), near
+and far. Three plans keep it:
+
+- direct: every source, every target. With rtol = 0, always.
+- grid, in one to three dimensions: sources to the nodes of a regular grid, nodes to targets (gaussum.gridding). Its
+  error is relative to the sum except for a small absolute part; targets whose sum is not far above that go on.
+- tree, in any dimension and for what the grid leaves: only those leaves of a tree that count (gaussum.tree).
+
+A choice depends neither on the number of threads nor on what earlier calls have built, so no bit of a result does.
+"""
 
 import math
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from gaussum import parallel
+from gaussum.gridding import GridSum, Layout
 from gaussum.samples import Samples
 from gaussum.sum_pass import KernelSumPass
+from gaussum.tree import TreeSum, build_seconds, least_seconds
 
-# A pair costs about this many seconds, and this many more a feature.
-_PAIR_SECONDS = 1.2e-9
-_FEATURE_SECONDS = 0.3e-9
+# A pair costs about this many seconds on one thread, and this many more a feature; in float32 less.
+_PAIR_SECONDS = 0.45e-9
+_FEATURE_SECONDS = 0.07e-9
+_SINGLE = 0.4
 # Targets a block: with their sums and a block of sources they stay in L1 in low dimensions, in L2 above.
 _BLOCK = 256
 _SMALLEST_BLOCK = 32
+# What a plan costs before its first point.
+_GRID_SECONDS = 300e-6
+_TREE_SECONDS = 500e-6
+# A tree is built, to learn what it costs, where that takes no more than this share of another plan.
+_TREE_SHARE = 0.1
+# Targets and sources that tell how many sources are near a target.
+_FEW_TARGETS = 64
+_FEW_SOURCES = 1024
+# Another plan than direct has to promise this much.
+_WORTH = 1.2
+# The rounding of float32, a feature: exponents of up to 70, each term off by 2^-24.
+_SINGLE_RTOL = 5e-6
+# Between these float32 holds what the kernels form of a bandwidth.
+_SINGLE_RANGE = 2.0**-60, 2.0**60
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a Gaussian sum will be taken.
+
+    Attributes
+    ----------
+    name : {"direct", "grid", "tree"}
+    reason : str
+    seconds : float
+        Expected on one thread, what has to be built for it included.
+    costs : dict
+        Expected seconds of every plan that would do, by name.
+    """
+
+    name: str
+    reason: str
+    seconds: float
+    costs: dict = field(default_factory=dict)
+
+    def __str__(self):
+        others = ", ".join(f"{name} {cost:.3g} s" for name, cost in self.costs.items() if name != self.name)
+        return f"{self.name}: {self.reason}; about {self.seconds:.3g} s on one thread" + (
+            f" ({others})" if others else ""
+        )
 
 
 class GaussianSum:
@@ -30,35 +85,165 @@ class GaussianSum:
     def __init__(self, X, log_weights, bandwidths):
         # a copy: what happens to the caller's array later changes nothing here
         self._sources = np.array(X.T, dtype=np.float64, order="C")
+        self._single = None
+        if X.dtype == np.float32 and _SINGLE_RANGE[0] < bandwidths.min() <= bandwidths.max() < _SINGLE_RANGE[1]:
+            self._single = np.array(X.T, order="C")
         self._log_weights = log_weights
         self._weights = np.exp(log_weights)
         self._inv_bandwidth = 1.0 / bandwidths
         self._log_norm = -np.log(bandwidths).sum() - 0.5 * len(bandwidths) * math.log(2.0 * math.pi)
+        self._layout = self._grid = self._tree = None
+
+    def __getstate__(self):
+        # what can be made again is not kept
+        return self.__dict__ | {"_layout": None, "_grid": None, "_tree": None}
 
     def sources(self, index=slice(None)):
         """The sources themselves, shape (n_sources, n_features), or those at an index."""
         return self._sources[:, index].T
 
-    def log_density(self, X, *, n_threads=None):
+    def plan(self, X, rtol=0.0, *, n_threads=None):
+        """The plan for targets.
+
+        Parameters
+        ----------
+        X : ndarray of float32 or float64, shape (n_targets, n_features)
+        rtol : float
+        n_threads : int or None
+            For the tree, if there has to be one to know what it costs; the plan does not depend on it.
+
+        Returns
+        -------
+        Plan
+        """
+        (m, d), n = X.shape, len(self._weights)
+        direct = n * m * self._pair_seconds(X, rtol)
+        costs = {"direct": direct}
+        if rtol == 0.0:
+            return Plan("direct", "rtol = 0 asks for every pair", direct, costs)
+        why_not = "few pairs"
+        if direct > _GRID_SECONDS:
+            layout = self._layout_for(rtol)
+            why_not = layout.reason
+            if why_not is None:
+                costs["grid"] = _GRID_SECONDS + layout.seconds(n) + layout.node_seconds() + layout.seconds(m)
+        if self._tree_may_pay(X, rtol, min(costs.values())):
+            costs["tree"] = _TREE_SECONDS + build_seconds(n, d) + self._tree_for(n_threads).seconds(X, rtol)
+        name = min(costs, key=lambda name: costs[name] * (1.0 if name == "direct" else _WORTH))
+        reason = {
+            "direct": f"{n:,} sources x {m:,} targets" + (f", {why_not}" if why_not else " cost least pair by pair"),
+            "grid": "the sources lie densely enough in the nodes of a grid",
+            "tree": "most sources are too far from a target to count",
+        }[name]
+        return Plan(name, reason, costs[name], costs)
+
+    def _tree_may_pay(self, X, rtol, least):
+        """Whether a tree could cost less than that; a tree tells more, but has to be built for it."""
+        (m, d), n = X.shape, len(self._weights)
+        build = _TREE_SECONDS + build_seconds(n, d)
+        if _TREE_SHARE * least <= build or _WORTH * (build + least_seconds(n, m, d, 0.0)) >= least:
+            return False
+        return _WORTH * (build + least_seconds(n, m, d, n * self._share_near(X, rtol))) < least
+
+    def _share_near(self, X, rtol):
+        """The share of sources so near to a target that none of them may be left out, by a few of both."""
+        targets = X[:: -(-X.shape[0] // _FEW_TARGETS)].astype(np.float64)
+        sources = self._sources[:, :: -(-self._sources.shape[1] // _FEW_SOURCES)]
+        r2 = np.zeros((targets.shape[0], sources.shape[1]))
+        with np.errstate(over="ignore"):
+            for t, s, g in zip(targets.T, sources, self._inv_bandwidth):
+                r2 += ((t[:, np.newaxis] - s) * g) ** 2
+        return float(np.mean(r2 < -2.0 * math.log(min(rtol, 1.0))))
+
+    def log_density(self, X, *, rtol=0.0, n_threads=None):
         """log sum_s w_s N(x; s, h^2) for every row of `X`.
 
         Parameters
         ----------
         X : ndarray of float32 or float64, shape (n_targets, n_features)
+        rtol : float
+            Bound on the relative error of every density; 0 is the direct sum.
         n_threads : int or None
 
         Returns
         -------
         ndarray, shape (n_targets,)
         """
-        n_targets, d = X.shape
-        work = n_targets * self._weights.size * (_PAIR_SECONDS + _FEATURE_SECONDS * d)
+        return self._log_sums(X, rtol, None, n_threads) + self._log_norm
+
+    def leave_one_out(self, *, rtol=0.0, n_threads=None):
+        """log sum_{s != i} w_s N(x_i; s, h^2) at every source i; the weights stay as they are.
+
+        Returns
+        -------
+        ndarray, shape (n_sources,)
+        """
+        X = (self._sources if self._single is None else self._single).T
+        return self._log_sums(X, rtol, np.arange(X.shape[0]), n_threads) + self._log_norm
+
+    def _log_sums(self, X, rtol, own, n_threads):
+        return self._by(self.plan(X, rtol, n_threads=n_threads).name, X, rtol, own, n_threads)
+
+    def _by(self, name, X, rtol, own, n_threads):
+        """The log sums by a plan."""
+        if name == "direct":
+            return self._direct(X, own, rtol, n_threads)
+        if name == "tree":
+            return self._tree_for(n_threads).log_density(X, rtol, own=own, n_threads=n_threads)
+        out = np.empty(X.shape[0])
+        self._grid_for(rtol, n_threads).log_density(
+            X, out, own=None if own is None else self._weights, n_threads=n_threads
+        )
+        late = np.flatnonzero(out == -np.inf)
+        if late.size:
+            out[late] = self._late(X[late], rtol, None if own is None else own[late], n_threads)
+        return out
+
+    def _late(self, X, rtol, own, n_threads):
+        """What the grid leaves: by the tree unless there is too little of it to build one."""
+        direct = X.shape[0] * len(self._weights) * self._pair_seconds(X, rtol)
+        if own is None and not self._tree_may_pay(X, rtol, direct):
+            return self._direct(X, None, rtol, n_threads)
+        return self._tree_for(n_threads).log_density(X, rtol, own=own, n_threads=n_threads)
+
+    def _layout_for(self, rtol):
+        layout = self._layout
+        if layout is None or layout[0] != rtol:
+            self._layout = layout = rtol, Layout(self._sources, self._inv_bandwidth, rtol)
+        return layout[1]
+
+    def _grid_for(self, rtol, n_threads):
+        grid = self._grid
+        if grid is None or grid[0] != rtol:
+            layout = self._layout_for(rtol)
+            self._grid = grid = rtol, GridSum(layout, self._sources, self._weights, rtol, n_threads)
+        return grid[1]
+
+    def _tree_for(self, n_threads):
+        if self._tree is None:
+            self._tree = TreeSum(self._sources, self._log_weights, self._inv_bandwidth, n_threads)
+        return self._tree
+
+    def _in_single(self, X, rtol):
+        """Whether the direct sum is taken in float32: asked for as it comes, or to no more than float32 gives."""
+        wide = rtol == 0.0 or rtol >= _SINGLE_RTOL * (X.shape[1] + 6)
+        return self._single is not None and X.dtype == np.float32 and wide
+
+    def _pair_seconds(self, X, rtol):
+        return (_PAIR_SECONDS + _FEATURE_SECONDS * X.shape[1]) * (_SINGLE if self._in_single(X, rtol) else 1.0)
+
+    def _direct(self, X, own, rtol, n_threads):
+        n_targets = X.shape[0]
+        work = n_targets * self._weights.size * self._pair_seconds(X, rtol)
         n_threads = parallel.resolve_threads(n_threads, work)
-        # few targets are divided finely, so that all threads have some; the sums do not depend on it
-        block = min(_BLOCK, max(_SMALLEST_BLOCK, -(-n_targets // (4 * n_threads))))
+        # few targets are divided finely, so that all threads have some; the parts do not depend on how many there are
+        block = _BLOCK
+        while block > _SMALLEST_BLOCK and n_targets < 16 * block:
+            block //= 2
         sums = KernelSumPass(
             self._sources, self._weights, self._log_weights, self._inv_bandwidth, Samples(X), block,
-            parallel.n_parts(n_targets, work, smallest=block),
+            parallel.n_parts(n_targets, work, smallest=block), own is not None,
+            self._single if self._in_single(X, rtol) else None,
         )
         n_threads = min(n_threads, sums.n_parts)
         scratch = [np.empty(sums.scratch_size) for _ in range(n_threads)]
@@ -66,5 +251,4 @@ class GaussianSum:
         parallel.run(
             sums.n_parts, n_threads, lambda part, slot: sums.log_density(part, part + 1, out, scratch[slot])
         )
-        out += self._log_norm
         return out

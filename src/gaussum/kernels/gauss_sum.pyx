@@ -1,30 +1,149 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
 """Sums of Gaussians of one block of sources at one block of targets.
 
-    gauss_sum:      g_t = sum_s w_s exp(-r_ts^2 / 2)
-    gauss_log_sum:  log g_t, as m_t + log sum_s exp(log w_s - r_ts^2 / 2 - m_t)
+    gauss_sum:         g_t = sum_s w_s exp(-r_ts^2 / 2)
+    gauss_log_sum:     log g_t, as m_t + log sum_s exp(log w_s - r_ts^2 / 2 - m_t)
+    gauss_log_sum_at:  the same for one target
+    box_distances:     r^2 from the nearest point of a box
     r_ts^2 = sum_j ((t_j - s_j) h_j^-1)^2
 
-Both blocks lie feature by feature, x[j * ld + i].  The inner loops run over targets: sums stay in L1, and each is
-taken over the sources in their order, at every vector width.  Differences are formed before they are scaled, so
-that neither an offset nor a wide range of the data costs digits.
+Both blocks lie feature by feature, x[j * ld + i].  The first two run over targets, with a tile of targets and a few
+sources in registers: each sum is taken over the sources in their order, at every vector width.  The third runs over
+sources, in a fixed number of lanes.  Differences are formed before they are scaled, so that neither an offset nor a
+wide range of the data costs digits.
 
-`gauss_sum` underflows to 0 some 38 bandwidths from the last source; `gauss_log_sum` does not, at twice the cost.
+`gauss_sum` underflows to 0 some 38 bandwidths from the last source; the others do not, at a little more cost.
 """
-from gaussum.kernels.lanes cimport fused, simd_exp
+from gaussum.kernels.real cimport real
+from gaussum.kernels.vec cimport (
+    REAL_INFINITY, REAL_LOWEST, TILE, VEC_REALS, VEC_TILE, real_exp_nonpositive, real_fused, vec, vec_all, vec_fused,
+    vec_load, vec_store
+)
+
+cdef enum:
+    SOURCES = 4             # taken together with a tile of targets
+    CHUNK = 16              # exponents of so many, before any is taken, in a log-sum
+    LANES = 32              # of the sums over sources
+
+
+cdef inline void _exponents(
+    const real *sources,                # IN (d, lds), `count` sources
+    Py_ssize_t lds, Py_ssize_t count,   # IN, count <= SOURCES, known to the compiler
+    const real *targets,                # IN (d, ldt), TILE targets
+    Py_ssize_t ldt, Py_ssize_t d,       # IN
+    const real *inv_bandwidth,          # IN (d,)
+    real *exponents,                    # OUT (count, TILE)
+) noexcept nogil:
+    """a_st = -r_ts^2 / 2"""
+    cdef vec squares[SOURCES * VEC_TILE]
+    cdef vec tile[VEC_TILE]
+    cdef vec s, g, z, minus_half = vec_all(-0.5)
+    cdef Py_ssize_t b, i, j
+    for j in range(d):
+        g = vec_all(inv_bandwidth[j])
+        for i in range(VEC_TILE):
+            tile[i] = vec_load(targets + j * ldt + i * VEC_REALS)
+        for b in range(count):
+            s = vec_all(sources[j * lds + b])
+            for i in range(VEC_TILE):
+                z = (tile[i] - s) * g
+                squares[b * VEC_TILE + i] = vec_fused(z, z, squares[b * VEC_TILE + i]) if j > 0 else z * z
+    for b in range(count * VEC_TILE):
+        vec_store(exponents + b * VEC_REALS, squares[b] * minus_half)
+
+
+cdef inline void _sum_tile(
+    const real *sources,                # IN (d, lds)
+    Py_ssize_t lds, Py_ssize_t n_sources,  # IN
+    const real *weights,                # IN (n_sources,)
+    const real *targets,                # IN (d, ldt), TILE targets
+    Py_ssize_t ldt, Py_ssize_t d,       # IN, d known to the compiler if 1
+    const real *inv_bandwidth,          # IN (d,)
+    real *sums,                         # INOUT (TILE,)
+) noexcept nogil:
+    """gauss_sum for one tile"""
+    cdef real terms[SOURCES * TILE]
+    cdef vec total[VEC_TILE]
+    cdef vec w
+    cdef Py_ssize_t a, b, i, s = 0, count
+    for i in range(VEC_TILE):
+        total[i] = vec_load(sums + i * VEC_REALS)
+    while s < n_sources:
+        if n_sources - s >= SOURCES:
+            count = SOURCES
+            _exponents(sources + s, lds, SOURCES, targets, ldt, d, inv_bandwidth, terms)
+            for a in range(SOURCES * TILE):
+                terms[a] = real_exp_nonpositive(terms[a])
+        else:
+            count = 1
+            _exponents(sources + s, lds, 1, targets, ldt, d, inv_bandwidth, terms)
+            for a in range(TILE):
+                terms[a] = real_exp_nonpositive(terms[a])
+        for b in range(count):
+            w = vec_all(weights[s + b])
+            for i in range(VEC_TILE):
+                total[i] = vec_fused(w, vec_load(terms + b * TILE + i * VEC_REALS), total[i])
+        s += count
+    for i in range(VEC_TILE):
+        vec_store(sums + i * VEC_REALS, total[i])
+
+
+cdef inline void _log_sum_tile(
+    const real *sources,                # IN (d, lds)
+    Py_ssize_t lds, Py_ssize_t n_sources,  # IN
+    const real *log_weights,            # IN (n_sources,)
+    const Py_ssize_t *left_out,         # IN (TILE,), or NULL
+    const real *targets,                # IN (d, ldt), TILE targets
+    Py_ssize_t ldt, Py_ssize_t d,       # IN
+    const real *inv_bandwidth,          # IN (d,)
+    real *largest,                      # INOUT (TILE,)
+    real *sums,                         # INOUT (TILE,)
+) noexcept nogil:
+    """gauss_log_sum for one tile: the sum is brought to a new maximum before the terms of a chunk are taken"""
+    cdef real a[CHUNK * TILE]
+    cdef real before[TILE]
+    cdef Py_ssize_t b, m, s = 0, t
+    while s < n_sources:
+        m = min(CHUNK, n_sources - s)
+        b = 0
+        while b < m:
+            if m - b >= SOURCES:
+                _exponents(sources + s + b, lds, SOURCES, targets, ldt, d, inv_bandwidth, a + b * TILE)
+                b += SOURCES
+            else:
+                _exponents(sources + s + b, lds, 1, targets, ldt, d, inv_bandwidth, a + b * TILE)
+                b += 1
+        for b in range(m):
+            for t in range(TILE):
+                a[b * TILE + t] += log_weights[s + b]
+        if left_out is not NULL:
+            for t in range(TILE):
+                if 0 <= left_out[t] - s < m:
+                    a[(left_out[t] - s) * TILE + t] = -REAL_INFINITY
+        for t in range(TILE):
+            before[t] = largest[t]
+        for b in range(m):
+            for t in range(TILE):
+                largest[t] = a[b * TILE + t] if a[b * TILE + t] > largest[t] else largest[t]
+        for t in range(TILE):
+            sums[t] *= real_exp_nonpositive(before[t] - largest[t])
+        for b in range(m):
+            for t in range(TILE):
+                sums[t] += real_exp_nonpositive(a[b * TILE + t] - largest[t])
+        s += m
 
 
 cdef inline void _squared_distance(
-    const double *source,               # IN (d,), stride lds
+    const real *source,                 # IN (d,), stride lds
     Py_ssize_t lds,                     # IN
-    const double *targets,              # IN (d, ldt)
+    const real *targets,                # IN (d, ldt)
     Py_ssize_t ldt, Py_ssize_t n, Py_ssize_t d,  # IN
-    const double *inv_bandwidth,        # IN (d,)
-    double *r2,                         # OUT (n,)
+    const real *inv_bandwidth,          # IN (d,)
+    real *r2,                           # OUT (n,)
 ) noexcept nogil:
     """r2_t = sum_j ((t_j - s_j) / h_j)^2"""
     cdef Py_ssize_t t, j
-    cdef double s = source[0], g = inv_bandwidth[0], z
+    cdef real s = source[0], g = inv_bandwidth[0], z
     for t in range(n):
         z = (targets[t] - s) * g
         r2[t] = z * z
@@ -33,73 +152,159 @@ cdef inline void _squared_distance(
         g = inv_bandwidth[j]
         for t in range(n):
             z = (targets[j * ldt + t] - s) * g
-            r2[t] = fused(z, z, r2[t])
+            r2[t] = real_fused(z, z, r2[t])
 
 
 cdef api void gauss_sum(
-    const double *sources,              # IN (d, lds)
+    const real *sources,                # IN (d, lds)
     Py_ssize_t lds,                     # IN
     Py_ssize_t n_sources,               # IN
-    const double *weights,              # IN (n_sources,)
-    const double *targets,              # IN (d, ldt)
+    const real *weights,                # IN (n_sources,)
+    const real *targets,                # IN (d, ldt)
     Py_ssize_t ldt,                     # IN
     Py_ssize_t n_targets,               # IN
     Py_ssize_t d,                       # IN
-    const double *inv_bandwidth,        # IN (d,)
-    double *sums,                       # INOUT (n_targets,)
-    double *scratch,                    # SCRATCH (n_targets,)
+    const real *inv_bandwidth,          # IN (d,)
+    real *sums,                         # INOUT (n_targets,)
+    real *scratch,                      # SCRATCH (n_targets,)
 ) noexcept nogil:
-    """g_t <- g_t + sum_s w_s exp(-r_ts^2 / 2)"""
-    cdef Py_ssize_t s, t
-    cdef double w, x, g, z
-    if d == 1:                          # r^2 in a register
-        g = inv_bandwidth[0]
-        for s in range(n_sources):
-            w = weights[s]
-            x = sources[s]
-            for t in range(n_targets):
-                z = (targets[t] - x) * g
-                sums[t] = fused(w, simd_exp(-0.5 * z * z), sums[t])
+    """g_t <- g_t + sum_s w_s exp(-r_ts^2 / 2), exponentials below the normal numbers taken as 0"""
+    cdef Py_ssize_t a, i, s, t, whole = n_targets - n_targets % TILE
+    cdef real w
+    for a in range(n_targets // TILE):
+        i = a * TILE
+        if d == 1:
+            _sum_tile(sources, lds, n_sources, weights, targets + i, ldt, 1, inv_bandwidth, sums + i)
+        else:
+            _sum_tile(sources, lds, n_sources, weights, targets + i, ldt, d, inv_bandwidth, sums + i)
+    if whole == n_targets:
         return
     for s in range(n_sources):
         w = weights[s]
-        _squared_distance(sources + s, lds, targets, ldt, n_targets, d, inv_bandwidth, scratch)
-        for t in range(n_targets):
-            sums[t] = fused(w, simd_exp(-0.5 * scratch[t]), sums[t])
+        _squared_distance(sources + s, lds, targets + whole, ldt, n_targets - whole, d, inv_bandwidth, scratch)
+        for t in range(n_targets - whole):
+            sums[whole + t] = real_fused(w, real_exp_nonpositive(<real>-0.5 * scratch[t]), sums[whole + t])
 
 
 cdef api void gauss_log_sum(
-    const double *sources,              # IN (d, lds)
+    const real *sources,                # IN (d, lds)
     Py_ssize_t lds,                     # IN
     Py_ssize_t n_sources,               # IN
-    const double *log_weights,          # IN (n_sources,)
-    const double *targets,              # IN (d, ldt)
+    const real *log_weights,            # IN (n_sources,)
+    const Py_ssize_t *left_out,         # IN (n_targets,) sources that do not count for a target; or NULL
+    const real *targets,                # IN (d, ldt)
     Py_ssize_t ldt,                     # IN
     Py_ssize_t n_targets,               # IN
     Py_ssize_t d,                       # IN
-    const double *inv_bandwidth,        # IN (d,)
-    double *largest,                    # INOUT (n_targets,): m_t, at first the lowest double
-    double *sums,                       # INOUT (n_targets,): g_t exp(-m_t), at first 0
-    double *scratch,                    # SCRATCH (2 * n_targets,)
+    const real *inv_bandwidth,          # IN (d,)
+    real *largest,                      # INOUT (n_targets,): m_t, at first the lowest real
+    real *sums,                         # INOUT (n_targets,): g_t exp(-m_t), at first 0
+    real *scratch,                      # SCRATCH (64 * d,)
 ) noexcept nogil:
     """m_t <- max(m_t, max_s (log w_s - r_ts^2 / 2)) and the sum of exp(log w_s - r_ts^2 / 2 - m_t) with it.
 
     After the last block log g_t is largest_t + log sums_t.
     """
-    cdef Py_ssize_t s, t
-    cdef double a
-    cdef double *r2 = scratch
-    cdef double *before = scratch + n_targets
-    for t in range(n_targets):
-        before[t] = largest[t]
+    cdef real m[TILE]
+    cdef real g[TILE]
+    cdef Py_ssize_t own[TILE]
+    cdef Py_ssize_t a, i, j, t, rest = n_targets % TILE
+    for a in range(n_targets // TILE):
+        i = a * TILE
+        _log_sum_tile(sources, lds, n_sources, log_weights, left_out + i if left_out is not NULL else NULL,
+                      targets + i, ldt, d, inv_bandwidth, largest + i, sums + i)
+    if rest == 0:
+        return
+    i = n_targets - rest
+    for t in range(TILE):               # a tile of its own, filled up with the last target
+        a = i + min(t, rest - 1)
+        m[t], g[t] = largest[a], sums[a]
+        own[t] = left_out[a] if left_out is not NULL else -1
+        for j in range(d):
+            scratch[j * TILE + t] = targets[j * ldt + a]
+    _log_sum_tile(sources, lds, n_sources, log_weights, own, scratch, TILE, d, inv_bandwidth, m, g)
+    for t in range(rest):
+        largest[i + t], sums[i + t] = m[t], g[t]
+
+
+cdef api void gauss_log_sum_at(
+    const real *sources,                # IN (d, lds)
+    Py_ssize_t lds,                     # IN
+    Py_ssize_t n_sources,               # IN
+    const real *log_weights,            # IN (n_sources,)
+    Py_ssize_t left_out,                # IN a source that does not count, or -1
+    const real *target,                 # IN (d,)
+    Py_ssize_t d,                       # IN
+    const real *inv_bandwidth,          # IN (d,)
+    real *largest,                      # INOUT (1,): m, at first the lowest real
+    real *sum,                          # INOUT (1,): g exp(-m), at first 0
+    real *scratch,                      # SCRATCH (n_sources,)
+) noexcept nogil:
+    """m <- max(m, max_s (log w_s - r_s^2 / 2)) and the sum of exp(log w_s - r_s^2 / 2 - m) with it"""
+    cdef real lanes[LANES]
+    cdef Py_ssize_t j, l, s, half, whole = n_sources - n_sources % LANES
+    cdef real t = target[0], g = inv_bandwidth[0], m = largest[0], z
     for s in range(n_sources):
-        _squared_distance(sources + s, lds, targets, ldt, n_targets, d, inv_bandwidth, r2)
-        for t in range(n_targets):
-            a = fused(-0.5, r2[t], log_weights[s])
-            largest[t] = a if a > largest[t] else largest[t]
-    for t in range(n_targets):
-        sums[t] *= simd_exp(before[t] - largest[t])
+        z = (t - sources[s]) * g
+        scratch[s] = z * z
+    for j in range(1, d):
+        t = target[j]
+        g = inv_bandwidth[j]
+        for s in range(n_sources):
+            z = (t - sources[j * lds + s]) * g
+            scratch[s] = real_fused(z, z, scratch[s])
     for s in range(n_sources):
-        _squared_distance(sources + s, lds, targets, ldt, n_targets, d, inv_bandwidth, r2)
+        scratch[s] = real_fused(-0.5, scratch[s], log_weights[s])
+    if 0 <= left_out < n_sources:
+        scratch[left_out] = -REAL_INFINITY
+
+    for l in range(LANES):
+        lanes[l] = m
+    for s in range(0, whole, 32):
+        for l in range(LANES):
+            lanes[l] = scratch[s + l] if scratch[s + l] > lanes[l] else lanes[l]
+    for s in range(whole, n_sources):
+        m = scratch[s] if scratch[s] > m else m
+    for l in range(LANES):
+        m = lanes[l] if lanes[l] > m else m
+    if m == REAL_LOWEST:
+        return
+
+    for l in range(LANES):
+        lanes[l] = 0.0
+    for s in range(0, whole, 32):
+        for l in range(LANES):
+            lanes[l] += real_exp_nonpositive(scratch[s + l] - m)
+    for s in range(n_sources - whole):
+        lanes[s] += real_exp_nonpositive(scratch[whole + s] - m)
+    half = LANES // 2
+    while half > 0:
+        for l in range(half):
+            lanes[l] += lanes[l + half]
+        half = half // 2
+    sum[0] = sum[0] * real_exp_nonpositive(largest[0] - m) + lanes[0]
+    largest[0] = m
+
+
+cdef api void box_distances(
+    const real *low,                    # IN (d,)
+    const real *high,                   # IN (d,)
+    const real *targets,                # IN (d, ldt)
+    Py_ssize_t ldt,                     # IN
+    Py_ssize_t n_targets,               # IN
+    Py_ssize_t d,                       # IN
+    const real *inv_bandwidth,          # IN (d,)
+    real *r2,                           # OUT (n_targets,)
+) noexcept nogil:
+    """r2_t = sum_j (max(low_j - t_j, t_j - high_j, 0) h_j^-1)^2"""
+    cdef Py_ssize_t j, t
+    cdef real below, above, z
+    for t in range(n_targets):
+        r2[t] = 0.0
+    for j in range(d):
         for t in range(n_targets):
-            sums[t] += simd_exp(fused(-0.5, r2[t], log_weights[s]) - largest[t])
+            below = low[j] - targets[j * ldt + t]
+            above = targets[j * ldt + t] - high[j]
+            z = (below if below > above else above) * inv_bandwidth[j]
+            z = z if z > 0.0 else <real>0.0
+            r2[t] = real_fused(z, z, r2[t])

@@ -24,10 +24,49 @@ typedef double gaussum_real;
 #define real_exp_nonpositive VEC_PICK(simd_exp_nonpositive, simd_expf_nonpositive)
 #define real_log VEC_PICK(simd_log, simd_logf)
 #define real_sqrt VEC_PICK(sqrt, sqrtf)
+#define real_fused VEC_PICK(fused, fusedf)
 #define REAL_LOWEST VEC_PICK(-DBL_MAX, -FLT_MAX)
+#define REAL_INFINITY ((gaussum_real)INFINITY)
 
 #if defined(__GNUC__) && defined(__SSE2__)
 #include <immintrin.h>
+
+/* the sum of all lanes, halves first */
+static inline double sum_128d(__m128d a)
+{
+    return _mm_cvtsd_f64(_mm_add_sd(a, _mm_unpackhi_pd(a, a)));
+}
+
+static inline float sum_128(__m128 a)
+{
+    a = _mm_add_ps(a, _mm_movehl_ps(a, a));
+    return _mm_cvtss_f32(_mm_add_ss(a, _mm_shuffle_ps(a, a, 1)));
+}
+
+#ifdef __AVX__
+static inline double sum_256d(__m256d a)
+{
+    return sum_128d(_mm_add_pd(_mm256_castpd256_pd128(a), _mm256_extractf128_pd(a, 1)));
+}
+
+static inline float sum_256(__m256 a)
+{
+    return sum_128(_mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1)));
+}
+#endif
+
+#ifdef __AVX512F__
+static inline double sum_512d(__m512d a)
+{
+    return sum_256d(_mm256_add_pd(_mm512_castpd512_pd256(a), _mm512_extractf64x4_pd(a, 1)));
+}
+
+static inline float sum_512(__m512 a)
+{
+    __m256 high = _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(a), 1));
+    return sum_256(_mm256_add_ps(_mm512_castps512_ps256(a), high));
+}
+#endif
 #endif
 
 #if defined(__GNUC__) && defined(__AVX512F__)
@@ -73,6 +112,7 @@ static inline void fold_512(const __m512 *a, double *out)
 
 typedef VEC_PICK(__m512d, __m512) vec;
 #define vec_fold VEC_PICK(fold_512d, fold_512)
+#define vec_sum VEC_PICK(sum_512d, sum_512)
 #define vec_load VEC_PICK(_mm512_loadu_pd, _mm512_loadu_ps)
 #define vec_store VEC_PICK(_mm512_storeu_pd, _mm512_storeu_ps)
 #define vec_all VEC_PICK(_mm512_set1_pd, _mm512_set1_ps)
@@ -119,6 +159,7 @@ static inline void fold_256(const __m256 *a, double *out)
 
 typedef VEC_PICK(__m256d, __m256) vec;
 #define vec_fold VEC_PICK(fold_256d, fold_256)
+#define vec_sum VEC_PICK(sum_256d, sum_256)
 #define vec_load VEC_PICK(_mm256_loadu_pd, _mm256_loadu_ps)
 #define vec_store VEC_PICK(_mm256_storeu_pd, _mm256_storeu_ps)
 #define vec_all VEC_PICK(_mm256_set1_pd, _mm256_set1_ps)
@@ -132,18 +173,6 @@ enum { VEC_BYTES = 32, VEC_TILE = 3, VEC_SIDE = 3, TILE_COMPONENTS = 2, VEC_AXES
 enum { CENTERED = 32, WEIGHED = 16 };
 
 #elif defined(__GNUC__) && defined(__SSE2__)
-/* the sum of all lanes, halves first */
-static inline double sum_128d(__m128d a)
-{
-    return _mm_cvtsd_f64(_mm_add_sd(a, _mm_unpackhi_pd(a, a)));
-}
-
-static inline float sum_128(__m128 a)
-{
-    a = _mm_add_ps(a, _mm_movehl_ps(a, a));
-    return _mm_cvtss_f32(_mm_add_ss(a, _mm_shuffle_ps(a, a, 1)));
-}
-
 typedef VEC_PICK(__m128d, __m128) vec;
 #define vec_load VEC_PICK(_mm_loadu_pd, _mm_loadu_ps)
 #define vec_store VEC_PICK(_mm_storeu_pd, _mm_storeu_ps)

@@ -7,12 +7,15 @@ cdef extern from "vec.h" nogil:
     real real_exp_nonpositive(real)     # e^x for x <= 0
     real real_log(real)
     real real_sqrt(real)
+    real real_fused(real, real, real)   # a b + c
     const real REAL_LOWEST              # the lowest finite real
+    const real REAL_INFINITY
     vec vec_load(const real *)
     void vec_store(real *, vec)
     vec vec_all(real)
     vec vec_fused(vec, vec, vec)        # a b + c
     vec vec_max(vec, vec)               # a > b ? a : b
+    real vec_sum(vec)                   # of all its reals, halves first
     void vec_exp_nonpositive(vec *)     # e^x in place of the x <= 0 of SPAN_VECS vecs
     void vec_fold(const vec *, double *)    # VEC_FOLD sums, each of LANES lanes in VEC_GROUPS vecs, halves first
     enum:

@@ -1,0 +1,200 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+"""Sources spread over the nodes of a regular grid, and the grid gathered at targets: block by block, without the GIL.
+
+An axis of the grid is made of stretches: where there is no source over a long way, the way is left out, so that an
+outlier costs the nodes about it and not those on the way to it.
+"""
+from cpython.exc cimport PyErr_CheckSignals
+
+from gaussum.kernels cimport gauss_grid as gg
+from gaussum.kernels.lanes cimport simd_log
+from gaussum.samples cimport ALIGNMENT, Samples, aligned
+
+import numpy as np
+
+cdef enum:
+    BLOCK = 64              # points placed together
+    AXES = 3
+    TILE_NODES = 8          # nodes of an axis in a tile, by which points are ordered
+    # blocks after which Ctrl-C is looked for
+    INTERRUPTIBLE = 256
+
+cdef double INFINITY = float("inf")
+
+
+cdef class GridPass:
+    """The two halves of a sum by way of a grid; see kernels/gauss_grid.pyx.
+
+    Parameters
+    ----------
+    width : int
+        16, 24 or 32: nodes of an axis that a point reaches.
+    spacing : float
+        Of the nodes, in bandwidths.
+    scale : ndarray, shape (n_features,)
+        Nodes a unit of the data.
+    stretches : list of ndarrays of float64, shape (3, n_stretches), one an axis
+        The first and the last source of each stretch, and where in the grid the first lies.
+    shape : tuple of int
+        Nodes of each axis.
+    """
+
+    cdef const double[::1] scale
+    cdef const double[:, ::1] stretches             # of all axes
+    cdef Py_ssize_t begin[AXES + 1]                 # of each axis there
+    cdef Py_ssize_t strides[AXES]
+    cdef Py_ssize_t shape[AXES]
+    cdef Py_ssize_t d, width
+    cdef double spacing
+    cdef readonly Py_ssize_t scratch_size, n_tiles
+
+    def __init__(self, Py_ssize_t width, double spacing, const double[::1] scale, stretches, shape):
+        cdef Py_ssize_t j
+        self.d = len(shape)
+        if width not in (16, 24, 32) or not 1 <= self.d <= AXES or scale.shape[0] != self.d or len(stretches) != self.d:
+            raise ValueError("the grid has a width of 16, 24 or 32 and one to three axes, each with a scale")
+        self.width, self.spacing, self.scale = width, spacing, scale
+        self.n_tiles = 1
+        self.begin[0] = 0
+        for j in range(self.d):
+            self.begin[j + 1] = self.begin[j] + stretches[j].shape[1]
+            self.shape[j] = shape[j]
+            self.strides[j] = 1
+            for n in shape[j + 1:]:
+                self.strides[j] *= n
+            self.n_tiles *= shape[j] // TILE_NODES + 1
+        self.stretches = np.concatenate(stretches, axis=1)
+        self.scratch_size = ALIGNMENT // sizeof(double) + BLOCK * (2 * self.d + 2)
+
+    cdef inline bint _place(self, const double *x, Py_ssize_t j, double *place) noexcept nogil:
+        """The place of a point on an axis, if the nodes that it reaches belong to one stretch."""
+        cdef Py_ssize_t low = self.begin[j], high = self.begin[j + 1], middle
+        cdef double margin = self.width // 2, v
+        while high - low > 1:
+            middle = (low + high) // 2
+            if self.stretches[0, middle] <= x[0]:
+                low = middle
+            else:
+                high = middle
+        v = (x[0] - self.stretches[0, low]) * self.scale[j]
+        if v > (self.stretches[1, low] - self.stretches[0, low]) * self.scale[j] + margin:
+            low += 1
+            if low == self.begin[j + 1]:
+                return False
+            v = (x[0] - self.stretches[0, low]) * self.scale[j]
+        place[0] = v + self.stretches[2, low]
+        return v >= -margin
+
+    def tiles(self, Samples points, Py_ssize_t first, Py_ssize_t last, unsigned short[::1] out):
+        """The tile of every point from first to last - 1; those beyond the grid anywhere. For at most 2^16 tiles."""
+        cdef Py_ssize_t i, j, k, n, tile
+        cdef double x[BLOCK * AXES]
+        cdef double place
+        with nogil:
+            i = first
+            while i < last:
+                n = min(<Py_ssize_t>BLOCK, last - i)
+                points.load(i, n, BLOCK, x)
+                for k in range(n):
+                    tile = 0
+                    for j in range(self.d):
+                        tile *= self.shape[j] // TILE_NODES + 1
+                        if self._place(x + j * BLOCK + k, j, &place):
+                            tile += <Py_ssize_t>place // TILE_NODES
+                    out[i + k] = <unsigned short>tile
+                i += n
+
+    def reach(self, Samples points, const Py_ssize_t[::1] order, Py_ssize_t first, Py_ssize_t last):
+        """The first plane of the grid that the points reach, and the one after the last; all are in the grid."""
+        cdef Py_ssize_t i, k, n
+        cdef double x[BLOCK * AXES]
+        cdef double place, low = INFINITY, high = 0.0
+        with nogil:
+            i = first
+            while i < last:
+                n = min(<Py_ssize_t>BLOCK, last - i)
+                self._load(points, order, i, n, x)
+                for k in range(n):
+                    self._place(x + k, 0, &place)
+                    low = min(low, place)
+                    high = max(high, place)
+                i += n
+        return <Py_ssize_t>low - (self.width // 2 - 1), <Py_ssize_t>high + self.width // 2 + 1
+
+    cdef inline void _load(self, Samples points, const Py_ssize_t[::1] order, Py_ssize_t first, Py_ssize_t n,
+                           double *x) noexcept nogil:
+        if order is None:
+            points.load(first, n, BLOCK, x)
+        else:
+            points.gather(&order[first], n, BLOCK, x)
+
+    def spread(self, Samples sources, const Py_ssize_t[::1] order, const double[::1] weights, Py_ssize_t first,
+               Py_ssize_t last, Py_ssize_t plane, double[::1] planes, double[::1] scratch):
+        """Add sources first to last - 1, of the order given, to planes of the grid that begin with number `plane`."""
+        cdef Py_ssize_t i, j, k, n, blocks = 0
+        cdef double *x = aligned(scratch)
+        cdef double *w = x + self.d * BLOCK
+        if scratch.shape[0] < self.scratch_size or not 0 <= first <= last <= sources.n:
+            raise ValueError("scratch or the range of sources have the wrong size")
+        with nogil:
+            i = first
+            while i < last:
+                if blocks % INTERRUPTIBLE == 0:
+                    with gil:
+                        PyErr_CheckSignals()
+                blocks += 1
+                n = min(<Py_ssize_t>BLOCK, last - i)
+                self._load(sources, order, i, n, x)
+                for k in range(n):
+                    for j in range(self.d):
+                        self._place(x + j * BLOCK + k, j, x + j * BLOCK + k)
+                    x[k] -= plane
+                    w[k] = weights[order[i + k] if order is not None else i + k]
+                gg.gauss_spread(x, BLOCK, n, w, self.d, self.width, self.spacing, self.strides, &planes[0])
+                i += n
+
+    def gather(self, Samples targets, const Py_ssize_t[::1] order, Py_ssize_t first, Py_ssize_t last,
+               const double[::1] grid, const double[::1] own, double threshold, double log_factor, double[::1] out,
+               double[::1] scratch):
+        """Log sums at targets first to last - 1 of the order given; minus infinity where they are below the threshold.
+
+        `own` are the weights of sources in the places of the targets, which leave themselves out, or None.
+        """
+        cdef Py_ssize_t i, j, k, n, m, t, blocks = 0
+        cdef Py_ssize_t which[BLOCK]
+        cdef double *x = aligned(scratch)
+        cdef double *sums = x + self.d * BLOCK
+        cdef double *w = sums + BLOCK
+        cdef double place
+        cdef bint inside
+        if scratch.shape[0] < self.scratch_size or not 0 <= first <= last <= targets.n or out.shape[0] != targets.n:
+            raise ValueError("scratch, out or the range of targets have the wrong size")
+        with nogil:
+            i = first
+            while i < last:
+                if blocks % INTERRUPTIBLE == 0:
+                    with gil:
+                        PyErr_CheckSignals()
+                blocks += 1
+                n = min(<Py_ssize_t>BLOCK, last - i)
+                self._load(targets, order, i, n, x)
+                m = 0
+                for k in range(n):
+                    t = order[i + k] if order is not None else i + k
+                    inside = True
+                    for j in range(self.d):
+                        inside = self._place(x + j * BLOCK + k, j, &place) and inside
+                        x[j * BLOCK + m] = place
+                    if inside:
+                        which[m] = t
+                        w[m] = own[t] if own is not None else 0.0
+                        m += 1
+                    else:
+                        out[t] = -INFINITY
+                gg.gauss_gather(x, BLOCK, m, self.d, self.width, self.spacing, self.strides, &grid[0],
+                                w if own is not None else NULL, sums)
+                for k in range(m):
+                    sums[k] = simd_log(sums[k]) + log_factor if sums[k] >= threshold else -INFINITY
+                for k in range(m):
+                    out[which[k]] = sums[k]
+                i += n

@@ -1,0 +1,215 @@
+"""Gaussian sums by way of a regular grid, in one to three dimensions.
+
+Sources are spread over the nodes of a grid with a Gaussian of half the kernel's variance, and the grid is gathered at
+the targets with the same Gaussian: together they make the kernel (see kernels/gauss_grid.pyx). The cost of a source,
+or of a target, is `width` to the power of the dimension, however many sources a target has around it, and all terms
+are positive, so that errors are relative to the density but for what the finite width leaves out.
+
+Gaussian gridding is that of non-uniform Fourier transforms (Greengard and Lee, SIAM Review 46, 2004, 443), here
+without a transform: the grid is the sum itself.
+"""
+
+import math
+
+import numpy as np
+
+from gaussum import parallel
+from gaussum.grid_pass import GridPass
+from gaussum.samples import Samples
+
+WIDTHS = (16, 24, 32)
+MOST_AXES = 3
+MOST_NODES = 1 << 24                # 128 MB
+_MOST_TILES = 1 << 16
+_ORDERED_NODES = 1 << 15            # a grid beyond the caches is visited in order
+_MOST_PARTS = 16                    # each with planes of its own
+# A grid is of use where the density is down to this fraction of its largest value.
+_DEPTH = 1e-5
+_EPS = 2.0**-53
+
+# Seconds of a point: its exponentials, on each axis, and a row of nodes; and of a node.
+_POINT_SECONDS = 10e-9
+_AXIS_SECONDS = 9e-9
+_ROW_SECONDS = {16: 2.2e-9, 24: 3.2e-9, 32: 4.2e-9}
+_NODE_SECONDS = 3e-9
+
+
+class Layout:
+    """The nodes that sources need for a relative error of `rtol`.
+
+    Parameters
+    ----------
+    sources : ndarray of float64, shape (n_features, n_sources)
+    inv_bandwidth : ndarray, shape (n_features,)
+    rtol : float
+
+    Attributes
+    ----------
+    reason : str or None
+        Why there is no grid.
+    width : int
+    spacing : float
+        In bandwidths.
+    shape : tuple of int
+    stretches : list of ndarray
+        See GridPass.
+    """
+
+    def __init__(self, sources, inv_bandwidth, rtol):
+        d, n = sources.shape
+        self.reason, self.shape, self.stretches = None, (), []
+        if d > MOST_AXES:
+            self.reason = f"a grid serves up to {MOST_AXES} features"
+            return
+        # half of rtol is for the nodes that the width leaves out, a quarter for the spacing, a quarter for rounding
+        self.spacing = math.pi / math.sqrt(2.0 * math.log(8.1 * d / min(rtol, 0.1)))
+        self.width = next((w for w in WIDTHS if left_out(d, w, self.spacing) <= 0.5 * rtol * _DEPTH), None)
+        if self.width is None or rtol < 4.0 * _EPS * (n + 1000.0):
+            self.reason = f"the bound {rtol:g} is too close to rounding for a grid"
+            return
+        self.scale = inv_bandwidth / self.spacing
+        for j in range(d):
+            stretches = self._stretches(sources[j], self.scale[j])
+            if stretches is None:
+                self.reason = "the sources spread over too many bandwidths for a grid"
+                return
+            self.stretches.append(stretches)
+            self.shape += (int(stretches[2, -1] + (stretches[1, -1] - stretches[0, -1]) * self.scale[j])
+                           + self.width + 2,)
+        self.n_nodes = math.prod(self.shape)
+        if self.n_nodes > MOST_NODES:
+            self.reason = f"a grid would need {self.n_nodes:.3g} nodes"
+        elif rtol < 4.0 * d * 4.0 * self.width * self.spacing**2 * _EPS * max(self.shape):
+            self.reason = f"the bound {rtol:g} is too close to rounding for a grid of this length"
+
+    def _stretches(self, x, scale):
+        """The stretches of an axis, shape (3, n_stretches), or None where there are too many nodes."""
+        low, high = x.min(), x.max()
+        with np.errstate(over="ignore", invalid="ignore"):
+            if (high - low) * scale <= 4096:
+                return np.array([[low], [high], [float(self.width)]])
+            x = np.sort(x)
+            # beyond three widths neither side reaches the other: the way between them is left out
+            gaps = np.flatnonzero((x[1:] - x[:-1]) * scale > 3 * self.width)
+            first, last = x[np.append(0, gaps + 1)], x[np.append(gaps, len(x) - 1)]
+            lengths = np.floor((last - first) * scale) + 2 * self.width + 1
+            if not lengths.sum() < MOST_NODES:
+                return None
+            return np.stack([first, last, self.width + np.append(0.0, np.cumsum(lengths)[:-1])])
+
+    def seconds(self, n_points):
+        """Of spreading, or gathering, so many points on one thread."""
+        d = len(self.shape)
+        rows = self.width ** (d - 1)
+        return n_points * (_POINT_SECONDS + d * _AXIS_SECONDS + rows * _ROW_SECONDS[self.width])
+
+    def node_seconds(self):
+        """Of making the nodes."""
+        return self.n_nodes * _NODE_SECONDS
+
+
+def left_out(d, width, spacing):
+    """What the nodes beyond the width may come to, in units of the largest node in the measure of the sums.
+
+    Nodes beyond the reach of the target: at most the largest one, times the tail of a Gaussian sum on one axis and
+    whole ones on the others. Nodes beyond that of the source: exp(-v^2) <= exp(-(1 - k) c^2) exp(-k v^2) for v >= c
+    leaves a sum of wider Gaussians, of variance B^2, which is no more than a multiple of the largest node.
+    """
+    c = 0.5 * width * spacing
+    k = 0.5 / c**2
+    wide = math.sqrt((1.0 + k) / (2.0 * k))
+    of_target = 2.0 * spacing / math.sqrt(math.pi) * math.exp(-c * c) / -math.expm1(-2.0 * c * spacing)
+    of_source = math.exp(-(1.0 - k) * c * c) * math.sqrt(2.0 / (1.0 + k)) * wide
+    return 1.1 * d * 2.0 ** (d / 2) * (of_target + of_source)
+
+
+class GridSum:
+    """The sums of given sources at any targets, where they are large enough.
+
+    Parameters
+    ----------
+    layout : Layout
+    sources : ndarray of float64, shape (n_features, n_sources)
+    weights : ndarray of float64, shape (n_sources,)
+        Adding up to 1.
+    rtol : float
+    n_threads : int or None
+    """
+
+    def __init__(self, layout, sources, weights, rtol, n_threads):
+        d = len(layout.shape)
+        self._layout, self._weights = layout, weights
+        self._pass = GridPass(layout.width, layout.spacing, layout.scale, layout.stretches, layout.shape)
+        self._sources = Samples(sources.T)
+        self._grid = self._spread(n_threads)
+        # the trapezoidal sums, and back from sums of weights that are at most 1
+        factor = (layout.spacing * math.sqrt(2.0 / math.pi)) ** d
+        self._log_factor = math.log(factor)
+        c = 0.5 * layout.width * layout.spacing
+        largest = self._grid.max() + math.exp(-c * c)
+        apart = math.exp(-0.5 * (5.0 * c) ** 2)         # the sources of other stretches
+        bound = left_out(d, layout.width, layout.spacing) * largest + apart
+        # in the measure of the nodes, as the pass compares before it multiplies by the factor
+        self._threshold = max(2.0 * bound / rtol, 1e-280) / factor
+        # what rounding leaves of a difference, where a source takes itself out
+        self._rounding = 8.0 * _EPS * (len(weights) + 1000.0) / rtol
+
+    def log_density(self, X, out, *, own=None, n_threads=None):
+        """Set `out` to the log sums; to minus infinity where they are too small to be right to rtol.
+
+        Parameters
+        ----------
+        X : ndarray, shape (n_targets, n_features)
+        out : ndarray of float64, shape (n_targets,)
+        own : ndarray of float64, shape (n_targets,), optional
+            The weights of the sources that are the targets: each leaves itself out.
+        """
+        targets, n = Samples(X), X.shape[0]
+        seconds = self._layout.seconds(n)
+        n_parts = parallel.n_parts(n, seconds, smallest=256)
+        n_threads = min(parallel.resolve_threads(n_threads, seconds), n_parts)
+        order = self._order(targets, n_threads)
+        scratch = [np.empty(self._pass.scratch_size) for _ in range(n_threads)]
+        threshold = self._threshold
+        if own is not None:
+            threshold = max(threshold, self._rounding * own.max())
+
+        def gather(part, slot):
+            first, last = part * n // n_parts, (part + 1) * n // n_parts
+            self._pass.gather(targets, order, first, last, self._grid, own, threshold, self._log_factor, out,
+                              scratch[slot])
+
+        parallel.run(n_parts, n_threads, gather)
+
+    def _order(self, points, n_threads):
+        """An order in which neighbours in the grid follow each other, or None for the points' own."""
+        if self._layout.n_nodes <= _ORDERED_NODES or self._pass.n_tiles > _MOST_TILES:
+            return None
+        tiles, n_parts = np.empty(points.n, dtype=np.uint16), min(_MOST_PARTS, points.n)
+        parallel.run(n_parts, n_threads, lambda part, slot: self._pass.tiles(
+            points, part * points.n // n_parts, (part + 1) * points.n // n_parts, tiles
+        ))
+        return np.argsort(tiles, kind="stable")         # of 16 bits: by digits, in linear time
+
+    def _spread(self, n_threads):
+        layout, n = self._layout, len(self._weights)
+        seconds = layout.seconds(n)
+        n_parts = min(_MOST_PARTS, parallel.n_parts(n, seconds))
+        n_threads = min(parallel.resolve_threads(n_threads, seconds), n_parts)
+        order = self._order(self._sources, n_threads)
+        scratch = [np.empty(self._pass.scratch_size) for _ in range(n_threads)]
+        grid, plane = np.zeros(layout.n_nodes), math.prod(layout.shape[1:])
+
+        def spread(part, slot):
+            first, last = part * n // n_parts, (part + 1) * n // n_parts
+            begin, end = self._pass.reach(self._sources, order, first, last)
+            planes = np.zeros((end - begin) * plane)
+            self._pass.spread(self._sources, order, self._weights, first, last, begin, planes, scratch[slot])
+            return begin * plane, planes
+
+        def add(part):
+            begin, planes = part
+            grid[begin : begin + planes.size] += planes
+
+        parallel.run(n_parts, n_threads, spread, add)
+        return grid

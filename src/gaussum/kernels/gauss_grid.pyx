@@ -1,0 +1,206 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+"""Gaussian sums in two halves, from the sources to the nodes g of a regular grid and from there to the targets.
+
+    gauss_spread:  G_g <- G_g + sum_s w_s exp(-|g - s|^2)
+    gauss_gather:  f_t = sum_g exp(-|t - g|^2) G_g
+
+with distances in bandwidths, over the `width` nodes nearest to a point on every axis.  Along an axis
+
+    (t - g)^2 + (g - s)^2 = (t - s)^2 / 2 + 2 (g - (t + s) / 2)^2,
+
+so what a source gives to a target is exp(-(t - s)^2 / 2) times a trapezoidal sum over a Gaussian of variance 1/4:
+the same for all pairs, sqrt(pi / 2) / spacing, within a factor of 1 +- 2 exp(-pi^2 / (2 spacing^2)) (Poisson's
+summation formula).  Nothing cancels: the error is relative for every pair, but for the nodes beyond the width.
+"""
+from libc.math cimport floor
+
+from gaussum.kernels.vec cimport VEC_REALS, real_exp_nonpositive, vec, vec_all, vec_fused, vec_load, vec_store, vec_sum
+
+cdef enum:
+    AXES = 3
+    WIDEST = 32
+    FACTORS = AXES * WIDEST
+    ROWS = 4                # summed side by side, to hide the latency of an addition
+    PARTIAL = ROWS * WIDEST
+
+
+cdef inline double _dot(const double *a, const double *b, Py_ssize_t width) noexcept nogil:
+    """sum_k a_k b_k"""
+    cdef vec sum = vec_load(a) * vec_load(b)
+    cdef Py_ssize_t k
+    for k in range(1, width // VEC_REALS):
+        sum = vec_fused(vec_load(a + k * VEC_REALS), vec_load(b + k * VEC_REALS), sum)
+    return vec_sum(sum)
+
+
+cdef inline Py_ssize_t _factors(
+    const double *point,                # IN (d,), stride ld
+    Py_ssize_t ld,                      # IN
+    Py_ssize_t d, Py_ssize_t width,     # IN known to the compiler
+    double spacing,                     # IN
+    const Py_ssize_t *strides,          # IN (d,)
+    double *factors,                    # OUT (d, width)
+) noexcept nogil:
+    """factors_jk = exp(-(x_j - g_jk)^2) of the nodes of each axis; returns where in the grid the first of them is"""
+    cdef Py_ssize_t first = 0, j, k
+    cdef double base, v
+    for j in range(d):
+        base = floor(point[j * ld]) - (width // 2 - 1)
+        first += <Py_ssize_t>base * strides[j]
+        v = point[j * ld] - base
+        for k in range(width):
+            factors[j * width + k] = (v - <double>k) * spacing
+    for k in range(d * width):
+        factors[k] = real_exp_nonpositive(-factors[k] * factors[k])
+    return first
+
+
+cdef inline void _add_row(const double *factors, double w, Py_ssize_t width, double *row) noexcept nogil:
+    cdef Py_ssize_t k
+    cdef vec all = vec_all(w)
+    for k in range(width // VEC_REALS):
+        vec_store(row + k * VEC_REALS,
+                  vec_fused(all, vec_load(factors + k * VEC_REALS), vec_load(row + k * VEC_REALS)))
+
+
+cdef inline void _spread(const double *sources, Py_ssize_t lds, Py_ssize_t n_sources, const double *weights,
+                         Py_ssize_t d, Py_ssize_t width, double spacing, const Py_ssize_t *strides,
+                         double *grid) noexcept nogil:
+    """gauss_spread for a width and a number of axes that the compiler knows"""
+    cdef double factors[FACTORS]
+    cdef Py_ssize_t a, b, s
+    cdef double *first
+    cdef double w
+    for s in range(n_sources):
+        first = grid + _factors(sources + s, lds, d, width, spacing, strides, factors)
+        if d == 1:
+            _add_row(factors, weights[s], width, first)
+        elif d == 2:
+            for a in range(width):
+                _add_row(factors + width, weights[s] * factors[a], width, first + a * strides[0])
+        else:
+            for a in range(width):
+                w = weights[s] * factors[a]
+                for b in range(width):
+                    _add_row(factors + 2 * width, w * factors[width + b], width,
+                             first + a * strides[0] + b * strides[1])
+
+
+cdef inline void _spread_wide(const double *sources, Py_ssize_t lds, Py_ssize_t n_sources, const double *weights,
+                              Py_ssize_t d, Py_ssize_t width, double spacing, const Py_ssize_t *strides,
+                              double *grid) noexcept nogil:
+    """gauss_spread for a width that the compiler knows"""
+    if d == 1:
+        _spread(sources, lds, n_sources, weights, 1, width, spacing, strides, grid)
+    elif d == 2:
+        _spread(sources, lds, n_sources, weights, 2, width, spacing, strides, grid)
+    else:
+        _spread(sources, lds, n_sources, weights, 3, width, spacing, strides, grid)
+
+
+cdef inline void _sum_rows(const double *first, Py_ssize_t stride, const double *factors, double w, Py_ssize_t width,
+                           vec *sums) noexcept nogil:
+    """sums_rk += sum_b w f_b G_bk, b = r modulo ROWS"""
+    cdef Py_ssize_t b, k, r
+    cdef vec all
+    for b in range(0, width, 4):
+        for r in range(ROWS):
+            all = vec_all(w * factors[b + r])
+            for k in range(width // VEC_REALS):
+                sums[r * (width // VEC_REALS) + k] = vec_fused(
+                    all, vec_load(first + (b + r) * stride + k * VEC_REALS), sums[r * (width // VEC_REALS) + k]
+                )
+
+
+cdef inline double _gather_one(const double *first, Py_ssize_t d, Py_ssize_t width, const Py_ssize_t *strides,
+                               const double *factors) noexcept nogil:
+    cdef vec sums[PARTIAL]
+    cdef double row[WIDEST]
+    cdef Py_ssize_t a, k, n = width // VEC_REALS
+    if d == 1:
+        return _dot(first, factors, width)
+    for k in range(ROWS * n):
+        sums[k] = vec_all(0.0)
+    if d == 2:
+        _sum_rows(first, strides[0], factors, 1.0, width, sums)
+    else:
+        for a in range(width):
+            _sum_rows(first + a * strides[0], strides[1], factors + width, factors[a], width, sums)
+    for k in range(n):
+        vec_store(row + k * VEC_REALS, (sums[k] + sums[n + k]) + (sums[2 * n + k] + sums[3 * n + k]))
+    return _dot(row, factors + (d - 1) * width, width)
+
+
+cdef inline double _own(const double *factors, Py_ssize_t d, Py_ssize_t width) noexcept nogil:
+    """What a source of weight 1 gives to itself by way of the grid"""
+    cdef Py_ssize_t j
+    cdef double product = 1.0
+    for j in range(d):
+        product *= _dot(factors + j * width, factors + j * width, width)
+    return product
+
+
+cdef inline void _gather(const double *targets, Py_ssize_t ldt, Py_ssize_t n_targets, Py_ssize_t d, Py_ssize_t width,
+                         double spacing, const Py_ssize_t *strides, const double *grid, const double *own,
+                         double *sums) noexcept nogil:
+    """gauss_gather for a width and a number of axes that the compiler knows"""
+    cdef double factors[FACTORS]
+    cdef Py_ssize_t first, t
+    for t in range(n_targets):
+        first = _factors(targets + t, ldt, d, width, spacing, strides, factors)
+        sums[t] = _gather_one(grid + first, d, width, strides, factors)
+        if own is not NULL:
+            sums[t] -= own[t] * _own(factors, d, width)
+
+
+cdef inline void _gather_wide(const double *targets, Py_ssize_t ldt, Py_ssize_t n_targets, Py_ssize_t d,
+                              Py_ssize_t width, double spacing, const Py_ssize_t *strides, const double *grid,
+                              const double *own, double *sums) noexcept nogil:
+    """gauss_gather for a width that the compiler knows"""
+    if d == 1:
+        _gather(targets, ldt, n_targets, 1, width, spacing, strides, grid, own, sums)
+    elif d == 2:
+        _gather(targets, ldt, n_targets, 2, width, spacing, strides, grid, own, sums)
+    else:
+        _gather(targets, ldt, n_targets, 3, width, spacing, strides, grid, own, sums)
+
+
+cdef api void gauss_spread(
+    const double *sources,              # IN (d, lds) in units of the spacing, from the grid's first node
+    Py_ssize_t lds,                     # IN
+    Py_ssize_t n_sources,               # IN
+    const double *weights,              # IN (n_sources,)
+    Py_ssize_t d,                       # IN 1, 2 or 3
+    Py_ssize_t width,                   # IN 16, 24 or 32: nodes along an axis that a source reaches
+    double spacing,                     # IN in bandwidths
+    const Py_ssize_t *strides,          # IN (d,) of the grid's axes, in numbers; the last is 1
+    double *grid,                       # INOUT (nodes,)
+) noexcept nogil:
+    """G_g <- G_g + sum_s w_s exp(-|g - s|^2)"""
+    if width == 16:
+        _spread_wide(sources, lds, n_sources, weights, d, 16, spacing, strides, grid)
+    elif width == 24:
+        _spread_wide(sources, lds, n_sources, weights, d, 24, spacing, strides, grid)
+    else:
+        _spread_wide(sources, lds, n_sources, weights, d, 32, spacing, strides, grid)
+
+
+cdef api void gauss_gather(
+    const double *targets,              # IN (d, ldt) in units of the spacing, from the grid's first node
+    Py_ssize_t ldt,                     # IN
+    Py_ssize_t n_targets,               # IN
+    Py_ssize_t d,                       # IN 1, 2 or 3
+    Py_ssize_t width,                   # IN 16, 24 or 32: nodes along an axis that a target reaches
+    double spacing,                     # IN in bandwidths
+    const Py_ssize_t *strides,          # IN (d,) of the grid's axes, in numbers; the last is 1
+    const double *grid,                 # IN (nodes,)
+    const double *own,                  # IN (n_targets,) weights of sources in the targets' places, left out; or NULL
+    double *sums,                       # OUT (n_targets,)
+) noexcept nogil:
+    """f_t = sum_g exp(-|t - g|^2) G_g - own_t sum_g exp(-2 |t - g|^2)"""
+    if width == 16:
+        _gather_wide(targets, ldt, n_targets, d, 16, spacing, strides, grid, own, sums)
+    elif width == 24:
+        _gather_wide(targets, ldt, n_targets, d, 24, spacing, strides, grid, own, sums)
+    else:
+        _gather_wide(targets, ldt, n_targets, d, 32, spacing, strides, grid, own, sums)

@@ -1,0 +1,85 @@
+"""The kernels of Gaussian gridding, every build, against their definition and against the sums that they stand for."""
+
+import numpy as np
+import pytest
+
+from kernel_access import BUILDS, gauss_gather, gauss_spread
+
+builds = pytest.mark.parametrize("build", BUILDS)
+axes = pytest.mark.parametrize("d", [1, 2, 3])
+widths = pytest.mark.parametrize("width", [16, 24, 32])
+SPACING = 0.55
+
+
+def problem(d, width, n=12, seed=0):
+    """Points in a grid, in units of its spacing, and the grid's shape, different on every axis."""
+    rng = np.random.default_rng([seed, d, width])
+    shape = tuple(width + 5 + 3 * np.arange(d))
+    points = width / 2 - 1 + rng.uniform(0, 1, (n, d)) * (np.array(shape) - width)
+    return points, rng.exponential(size=n), shape
+
+
+def factors(points, width, shape):
+    """exp(-|g - x|^2) over the nodes within the width of every point, shape (n, *shape)."""
+    product = np.ones((len(points),) + (1,) * len(shape))
+    for j, size in enumerate(shape):
+        nodes, x = np.arange(size), points[:, j : j + 1]
+        first = np.floor(x) - (width // 2 - 1)
+        one = np.exp(-(((nodes - x) * SPACING) ** 2)) * ((nodes >= first) & (nodes < first + width))
+        product = product * one.reshape((len(points),) + tuple(size if a == j else 1 for a in range(len(shape))))
+    return product
+
+
+@builds
+@axes
+@widths
+def test_spreading(build, d, width):
+    points, w, shape = problem(d, width)
+    expected = np.tensordot(w, factors(points, width, shape), axes=1)
+    np.testing.assert_allclose(gauss_spread(build, points, w, width, SPACING, shape), expected, rtol=1e-13, atol=0)
+
+
+@builds
+@axes
+@widths
+def test_gathering(build, d, width):
+    points, w, shape = problem(d, width)
+    grid = np.random.default_rng(1).exponential(size=shape)
+    weights = factors(points, width, shape)
+    whole = tuple(range(1, d + 1))
+    expected = (weights * grid).sum(axis=whole)
+    np.testing.assert_allclose(gauss_gather(build, points, width, SPACING, grid), expected, rtol=1e-13)
+    expected = expected - w * (weights**2).sum(axis=whole)
+    np.testing.assert_allclose(gauss_gather(build, points, width, SPACING, grid, w), expected, rtol=1e-12)
+
+
+@builds
+@axes
+def test_both_make_the_kernel(build, d):
+    points, w, shape = problem(d, 32, n=30)
+    sums = gauss_gather(build, points, 32, SPACING, gauss_spread(build, points, w, 32, SPACING, shape))
+    r2 = (((points[:, np.newaxis] - points) * SPACING) ** 2).sum(axis=2)
+    exact = np.exp(-r2 / 2) @ w * (np.sqrt(np.pi / 2) / SPACING) ** d
+    error = 2 * np.exp(-((np.pi / SPACING) ** 2) / 2)
+    np.testing.assert_allclose(sums, exact, rtol=1.1 * d * error)
+
+
+@builds
+@axes
+def test_a_source_leaves_itself_out(build, d):
+    """What stays is what the others give, also where that is little."""
+    points, w, shape = problem(d, 24, n=20)
+    together = gauss_spread(build, points, w, 24, SPACING, shape)
+    sums = gauss_gather(build, points, 24, SPACING, together, w)
+    for i in range(20):
+        keep = np.arange(20) != i
+        others = gauss_spread(build, points[keep], w[keep], 24, SPACING, shape)
+        expected = gauss_gather(build, points[i : i + 1], 24, SPACING, others)[0]
+        assert abs(sums[i] - expected) <= 1e-14 * (expected + w[i] * (np.sqrt(np.pi / 2) / SPACING) ** d)
+
+
+@builds
+def test_no_points(build):
+    empty, shape = np.empty((0, 2)), (20, 24)
+    assert (gauss_spread(build, empty, np.empty(0), 16, SPACING, shape) == 0).all()
+    assert gauss_gather(build, empty, 16, SPACING, np.ones(shape)).shape == (0,)
