@@ -388,7 +388,7 @@ def bootstrap(test, *, axes=None):
     Examples
     --------
     >>> import gaussum
-    >>> x = [0.0, 0.1, 0.3, 0.7, 4.8, 5.0, 5.1, 5.3]
+    >>> x = [0.1 * i + 5 * (i % 2) for i in range(60)]
     >>> test = gaussum.bootstrap_test(x, 2, n_bootstrap=19, n_init=1, random_state=0)
     >>> len(gaussum.plot.bootstrap(test))
     1
@@ -443,7 +443,7 @@ def entropy(merging, *, ax=None):
     Examples
     --------
     >>> import gaussum
-    >>> x = [0.0, 0.1, 0.3, 0.7, 4.8, 5.0, 5.1, 5.3]
+    >>> x = [0.1 * i + 5 * (i % 2) for i in range(60)]
     >>> mixture = gaussum.GaussianMixture(3, random_state=0).fit(x)
     >>> gaussum.plot.entropy(gaussum.merge_components(mixture, x)).get_xlabel()
     'number of clusters'
