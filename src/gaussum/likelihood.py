@@ -129,6 +129,7 @@ class MixtureLikelihood:
         own._n_threads, own._in_one_call = 1, self._small
         own._scratch = [np.empty(self._scratch_size)]
         own._skipping = None
+        own.restart()
         return own
 
     def evaluate(self, parameters):
