@@ -202,11 +202,11 @@ def _maximize(likelihood, parameters, tol, max_iter, accelerate, callback, progr
             remaining = step.remaining
             changes.clear()
         else:
-            n_rescues = likelihood.n_rescues
+            n_rescues, exact = likelihood.n_rescues, likelihood.noise == 0.0
             after = likelihood.maximize(statistics)
             after_statistics, after_objective = likelihood.evaluate(after)
             plain = max(plain - 1, 0)
-            if likelihood.noise == 0.0 and likelihood.n_rescues == n_rescues:
+            if exact and likelihood.n_rescues == n_rescues:
                 # an EM step cannot lose: what it does lose is rounding
                 lost = max(lost, objective - after_objective)
             changes.append(after_objective - objective)

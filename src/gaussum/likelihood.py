@@ -220,6 +220,10 @@ class MixtureLikelihood:
         # a prior of unbounded mass keeps components that hold nothing
         may_starve = self.prior_mass == math.inf
         lost = collapsed(parameters, self.X.shape[0], may_starve)
+        if self.noise > 0.0 and statistics.parameters is not None and not np.isfinite(parameters.log_det).all():
+            # float32's rounding may have made it singular
+            self.exact = True
+            return self.maximize(self.statistics(statistics.parameters))
         if lost.size:
             mend(parameters, lost)
             lost = collapsed(parameters, self.X.shape[0], may_starve)

@@ -136,7 +136,8 @@ class StructuredMStep:
                     log_det = -0.5 * np.log(variances).sum(axis=1)
         except np.linalg.LinAlgError:
             chol, log_det = np.full(scatter.shape, np.nan), np.full(K, np.nan)
-        log_det[~np.isfinite(log_det)] = np.nan
+        lost = ~np.isfinite(log_det)
+        log_det[lost] = chol[lost] = np.nan
         buffer = np.concatenate([weights, log_det, means.ravel(), chol.ravel()])
         return MixtureParameters(self.covariance_type, K, d, buffer)
 
