@@ -150,6 +150,7 @@ class MixtureLikelihood:
             return self._statistics(parameters)
         statistics = self._statistics(flat.blurred(parameters, self._blur))
         flat.widen(statistics, self._blur)
+        statistics.parameters = parameters
         return statistics
 
     def _statistics(self, parameters):
@@ -228,7 +229,7 @@ class MixtureLikelihood:
             mend(parameters, lost)
             lost = collapsed(parameters, self.X.shape[0], may_starve)
         if lost.size:
-            self._rescue(parameters, lost)
+            self._rescue(parameters, lost, statistics.parameters)
         return parameters
 
     def blank_parameters(self, covariances=None):
@@ -237,7 +238,11 @@ class MixtureLikelihood:
             self.covariance_type, self.n_components, self.X.shape[1], np.empty(self._pass.parameters_size), covariances
         )
 
-    def _rescue(self, parameters, lost):
+    def _rescue(self, parameters, lost, before):
+        if self.n_rescues > _MOST_RESCUES and before is not None and not before.weights[lost].any():
+            # they had been left without weight
+            drop(parameters, lost)
+            return
         self.n_rescues += 1
         dropping = self.n_rescues > _MOST_RESCUES
         if self.n_rescues in (1, _MOST_RESCUES + 1):
