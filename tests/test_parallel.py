@@ -213,7 +213,8 @@ def test_ctrl_c(call):
 
 
 def test_a_fit_from_several_threads_at_once(always_threads):
-    X = np.random.default_rng(0).normal(size=(8000, 2))
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(8000, 2)) + 3.0 * rng.integers(0, 3, (8000, 1))
     fits = [None] * 4
 
     def fit(i):

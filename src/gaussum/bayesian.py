@@ -329,6 +329,8 @@ class BayesianGaussianMixture(BaseMixture):
         return likelihood.maximize(by_size(statistics) if sticks else statistics)
 
     def _reordered(self, likelihood, posterior):
+        # the run before may have left hints, or have had a likelihood of its own
+        likelihood.restart()
         return likelihood.maximize(by_size(likelihood.statistics(posterior)))
 
     def _methods(self):

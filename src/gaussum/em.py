@@ -202,11 +202,11 @@ def _maximize(likelihood, parameters, tol, max_iter, accelerate, callback, progr
             remaining = step.remaining
             changes.clear()
         else:
-            n_rescues = likelihood.n_rescues
+            n_rescues, exact = likelihood.n_rescues, likelihood.noise == 0.0
             after = likelihood.maximize(statistics)
             after_statistics, after_objective = likelihood.evaluate(after)
             plain = max(plain - 1, 0)
-            if likelihood.noise == 0.0 and likelihood.n_rescues == n_rescues:
+            if exact and likelihood.n_rescues == n_rescues:
                 # an EM step cannot lose: what it does lose is rounding
                 lost = max(lost, objective - after_objective)
             changes.append(after_objective - objective)
@@ -239,8 +239,13 @@ def _maximize(likelihood, parameters, tol, max_iter, accelerate, callback, progr
             # as far as float32 can see
             statistics, objective = _exactly(likelihood, parameters, objectives)
         elif step is None:
-            converged = True
-            break
+            norm = _gradient_norm(likelihood, parameters, statistics) if accelerate else 0.0
+            if norm < tol or not norm < 0.5 * lowest:
+                converged = True
+                break
+            # plain steps that only seem to rest: the objective does not tell any more, the gradient does
+            lowest, held, plain = norm, 0, 0
+            continue
         # plain steps have to confirm: at a saddle they grow, which the quasi-Newton model does not see
         held, needed, plain, model = 0, _CONFIRM, _CONFIRM + 2, _model(likelihood) if accelerate else None
         changes.clear()

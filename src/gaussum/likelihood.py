@@ -129,6 +129,7 @@ class MixtureLikelihood:
         own._n_threads, own._in_one_call = 1, self._small
         own._scratch = [np.empty(self._scratch_size)]
         own._skipping = None
+        own.restart()
         return own
 
     def evaluate(self, parameters):
@@ -149,6 +150,7 @@ class MixtureLikelihood:
             return self._statistics(parameters)
         statistics = self._statistics(flat.blurred(parameters, self._blur))
         flat.widen(statistics, self._blur)
+        statistics.parameters = parameters
         return statistics
 
     def _statistics(self, parameters):
@@ -219,11 +221,15 @@ class MixtureLikelihood:
         # a prior keeps components that hold nothing
         may_starve = self.prior_mass > 0.0
         lost = collapsed(parameters, self.X.shape[0], may_starve)
+        if self.noise > 0.0 and statistics.parameters is not None and not np.isfinite(parameters.log_det).all():
+            # float32's rounding may have made it singular
+            self.exact = True
+            return self.maximize(self.statistics(statistics.parameters))
         if lost.size:
             mend(parameters, lost)
             lost = collapsed(parameters, self.X.shape[0], may_starve)
         if lost.size:
-            self._rescue(parameters, lost)
+            self._rescue(parameters, lost, statistics.parameters)
         return parameters
 
     def blank_parameters(self, covariances=None):
@@ -232,7 +238,11 @@ class MixtureLikelihood:
             self.covariance_type, self.n_components, self.X.shape[1], np.empty(self._pass.parameters_size), covariances
         )
 
-    def _rescue(self, parameters, lost):
+    def _rescue(self, parameters, lost, before):
+        if self.n_rescues > _MOST_RESCUES and before is not None and not before.weights[lost].any():
+            # they had been left without weight
+            drop(parameters, lost)
+            return
         self.n_rescues += 1
         dropping = self.n_rescues > _MOST_RESCUES
         if self.n_rescues in (1, _MOST_RESCUES + 1):

@@ -136,7 +136,12 @@ class StructuredMStep:
                     log_det = -0.5 * np.log(variances).sum(axis=1)
         except np.linalg.LinAlgError:
             chol, log_det = np.full(scatter.shape, np.nan), np.full(K, np.nan)
-        log_det[~np.isfinite(log_det)] = np.nan
+        lost = ~np.isfinite(log_det)
+        log_det[lost] = chol[lost] = np.nan
+        # one without samples has whatever covariance does no harm
+        empty = lost & (masses < _SMALLEST_MASS)
+        heaviest = np.argmax(masses)
+        log_det[empty], chol[empty] = log_det[heaviest], chol[heaviest]
         buffer = np.concatenate([weights, log_det, means.ravel(), chol.ravel()])
         return MixtureParameters(self.covariance_type, K, d, buffer)
 
