@@ -10,6 +10,8 @@ from gaussum.samples cimport aligned
 
 # The part of a component's variance along the direction of a split that the distance of its halves takes over.
 cdef double SPLIT = 0.9
+# A run has converged where it would gain less than this in mean log-likelihood in all iterations that are left.
+cdef double NOTHING = 1e-7
 
 
 cdef class ShortEM:
@@ -39,8 +41,8 @@ cdef class ShortEM:
         """At most so many EM steps from the parameters, a buffer, in place; returns the objective that they reach.
 
         The run ends early where the log-likelihood would stay below `target` even if it went on gaining as much an
-        iteration as it did in the last one, since EM's gains mostly fall. Where a covariance becomes singular, or the
-        log-likelihood is not finite, the objective is -inf.
+        iteration as it did in the last one, since EM's gains mostly fall, and where that would be next to nothing.
+        Where a covariance becomes singular, or the log-likelihood is not finite, the objective is -inf.
         """
         cdef bint sound
         self.mixture._check_parameters(parameters)
@@ -151,7 +153,7 @@ cdef class ShortEM:
     cdef bint _run(self, double *parameters, Py_ssize_t iterations, double target) noexcept nogil:
         cdef Py_ssize_t left
         cdef double *x = aligned(self.scratch)
-        cdef double reached, before = -INFINITY
+        cdef double reached, gain, before = -INFINITY
         for left in range(iterations, -1, -1):
             self.n_passes += 1
             memset(&self.statistics[0], 0, self.statistics.shape[0] * sizeof(double))
@@ -159,7 +161,8 @@ cdef class ShortEM:
             reached = self.statistics[0] / self.statistics[1]
             if not isfinite(reached):
                 return False
-            if left == 0 or reached + left * (reached - before) < target:
+            gain = left * (reached - before)
+            if left == 0 or gain < NOTHING or reached + gain < target:
                 break
             before = reached
             if not self._maximize(parameters, x):

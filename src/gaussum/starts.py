@@ -128,8 +128,9 @@ def auto(X, covariance_type, n_components, rng, number=0, **options):
         return Partitions(X, covariance_type, n_components, rng, **options).parameters(_partition("kmeans", turn), rng)
     partitions = Partitions(X, covariance_type, n_components, rng, size=size, **options)
     search = _Search(partitions)
-    for method in (_partition("kmeans", turn), _partition("whitened", turn)):
-        search.offer(partitions.parameters, method, rng)
+    # a single feature is whitened as it is
+    for method in ("kmeans", "whitened") if X.shape[1] > 1 else ("kmeans",):
+        search.offer(partitions.parameters, _partition(method, turn), rng)
     if search.best is None:
         return partitions.parameters("kmeans", rng)
     search.settle()
