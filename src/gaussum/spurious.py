@@ -90,7 +90,7 @@ def _ratios_of_axes(weights, variances, screen):
 
 def _ratios_of_matrices(weights, covariances, screen):
     """The same along the axis on which a covariance matrix is thinnest relative to the mean of all."""
-    mean = np.tensordot(weights / weights.sum(), covariances, axes=1)
+    mean = (weights / weights.sum() @ covariances.reshape(len(weights), -1)).reshape(covariances[0].shape)
     # most often all are above, which one call tells
     if _are_positive_definite(covariances - screen[:, np.newaxis, np.newaxis] * mean):
         return
