@@ -76,16 +76,10 @@ cdef class ShortEM:
         objective : float
             Of the last of them, or -inf where none reached the target.
         """
-        cdef Py_ssize_t i, number = 0, n_swaps = pairs.shape[0], K = self.mixture.K
+        cdef Py_ssize_t number = 0, n_swaps = pairs.shape[0]
         cdef bint above
         cdef double objective
-        self.mixture._check_parameters(parameters)
-        self.mixture._check_parameters(after)
-        if pairs.shape[1] != 2 or directions.shape[0] != n_swaps or directions.shape[1] != self.mixture.d:
-            raise ValueError("pairs and directions do not fit together")
-        for i in range(n_swaps):
-            if not (0 <= pairs[i, 0] < K and 0 <= pairs[i, 1] < K and pairs[i, 0] != pairs[i, 1]):
-                raise ValueError(f"pairs must be of two different components from 0 to {K - 1}")
+        self._check_swaps(parameters, pairs, directions, after)
         while True:
             above = False
             with nogil:
@@ -100,6 +94,24 @@ cdef class ShortEM:
             objective = self.mixture.objective(after, self.statistics)
             if objective > target:
                 return number, objective
+
+    def swap(self, const double[::1] parameters, const Py_ssize_t[:, ::1] pairs, const double[:, ::1] directions,
+             double[::1] after):
+        """The first of such swaps alone, without a run."""
+        self._check_swaps(parameters, pairs, directions, after)
+        if pairs.shape[0] > 0:
+            self._swap(&parameters[0], pairs[0, 0], pairs[0, 1], &directions[0, 0], &after[0])
+
+    cdef _check_swaps(self, const double[::1] parameters, const Py_ssize_t[:, ::1] pairs,
+                      const double[:, ::1] directions, const double[::1] after):
+        cdef Py_ssize_t i, K = self.mixture.K
+        self.mixture._check_parameters(parameters)
+        self.mixture._check_parameters(after)
+        if pairs.shape[1] != 2 or directions.shape[0] != pairs.shape[0] or directions.shape[1] != self.mixture.d:
+            raise ValueError("pairs and directions do not fit together")
+        for i in range(pairs.shape[0]):
+            if not (0 <= pairs[i, 0] < K and 0 <= pairs[i, 1] < K and pairs[i, 0] != pairs[i, 1]):
+                raise ValueError(f"pairs must be of two different components from 0 to {K - 1}")
 
     cdef void _swap(self, const double *parameters, Py_ssize_t lost, Py_ssize_t halved, const double *v,
                     double *after) noexcept nogil:
