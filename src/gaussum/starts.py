@@ -169,7 +169,7 @@ class _Search:
         self._pass = MixturePass(Samples(X), *shape, 1, ridge)
         self._em, self._scratch = ShortEM(self._pass), np.empty(self._pass.scratch_size)
         self._X, self._weight = X, partitions.sample_weight
-        self.best, self._reached, self._spurious = None, -math.inf, True
+        self.best, self._reached, self._doubtful = None, -math.inf, True
 
     @property
     def n_passes(self):
@@ -190,7 +190,7 @@ class _Search:
         return (objective, parameters) if objective > -math.inf else None
 
     def offer(self, make, *arguments, iterations=_RUN):
-        """Keep what comes of a short run if it is better: no spurious if the best is one, else a higher objective."""
+        """Keep what comes of a short run if it is better: not doubtful, if the best is, or else higher."""
         found = self.run(make, *arguments, iterations=iterations, target=self._target)
         if found is not None and found[0] > self._target:
             self._receive(*found)
@@ -215,12 +215,17 @@ class _Search:
     @property
     def _target(self):
         """The objective that anything better is above."""
-        return -math.inf if self._spurious else self._reached + _BETTER
+        return -math.inf if self._doubtful else self._reached + _BETTER
 
     def _receive(self, objective, mixture):
-        spurious = bool(spurious_components(mixture, self._n))
-        if spurious < self._spurious or spurious == self._spurious and objective > self._reached + _BETTER:
-            self._reached, self.best, self._spurious = objective, mixture, spurious
+        doubtful = self._is_doubtful(mixture)
+        if doubtful < self._doubtful or doubtful == self._doubtful and objective > self._reached + _BETTER:
+            self._reached, self.best, self._doubtful = objective, mixture, doubtful
+
+    def _is_doubtful(self, mixture):
+        """Whether a component holds hardly more samples than it takes to fix it, or shrank onto few."""
+        least = (mixture.n_features if mixture.covariance_type == "full" else 1) + 1
+        return bool((mixture.weights * self._n <= least).any() or spurious_components(mixture, self._n))
 
     def _pairs(self, draws):
         """Components to take away and others to split, shape (len(draws), 2): every other pair of all alike.
@@ -261,7 +266,7 @@ class _Search:
         settled = self.run(lambda: self.best, iterations=_SETTLE)
         if settled is not None:
             self._reached, self.best = settled
-            self._spurious = bool(spurious_components(self.best, self._n))
+            self._doubtful = self._is_doubtful(self.best)
 
 
 def _effort(covariance_type, n_components, n_samples, n_features):
