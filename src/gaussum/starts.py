@@ -257,9 +257,12 @@ class _Search:
         for k in range(K):
             U = mixture.precisions_chol if mixture.covariance_type == "tied" else mixture.precisions_chol[k]
             y = (X - mixture.means[k]) @ U if U.ndim == 2 else (X - mixture.means[k]) * U
-            fourth[k] = resp[:, k] @ np.einsum("ij,ij->i", y, y) ** 2 / mass[k]
+            # far away, squares overflow
+            with np.errstate(over="ignore", invalid="ignore"):
+                fourth[k] = resp[:, k] @ np.einsum("ij,ij->i", y, y) ** 2 / mass[k]
         expected = d * (d + 2.0)
-        return 1.0 / np.maximum(loss, 1.0), np.abs(fourth - expected) * np.sqrt(mass / expected) + _LEAST_MISFIT
+        misfit = np.abs(fourth - expected) * np.sqrt(mass / expected)
+        return 1.0 / np.maximum(loss, 1.0), np.where(np.isfinite(misfit), misfit, 0.0) + _LEAST_MISFIT
 
     def settle(self):
         """Run EM on from the best."""
