@@ -87,9 +87,24 @@ def test_short_runs_that_collapse_come_to_nothing():
 @pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
 @pytest.mark.parametrize("seed", range(5))
 def test_a_swap_is_a_mixture(covariance_type, seed):
-    _, mixture = some_mixture(covariance_type)
-    before = mixture.buffer.copy()
-    after = starts.swapped(mixture, 1, 3, np.random.default_rng(seed))
+    X, mixture = some_mixture(covariance_type)
+    before, after = mixture.buffer.copy(), np.empty_like(mixture.buffer)
+    direction = np.random.default_rng(seed).normal(size=(1, 3))
+    short = ShortEM(MixturePass(Samples(X), covariance_type, 4, None, 1, np.zeros(3)))
+    swap = before, np.array([[1, 3]]), direction / np.linalg.norm(direction), after
+    # no iteration after it
+    n_swaps, objective = short.swaps(*swap, 0, -np.inf, 100)
+    alone = np.empty_like(after)
+    short.swap(*swap[:3], alone)
+    np.testing.assert_array_equal(after, alone)
+    after = MixtureParameters(covariance_type, 4, 3, after)
+    likelihood = MixtureLikelihood(X, covariance_type, 4, n_threads=1)
+    assert n_swaps == 1 and objective == pytest.approx(likelihood.evaluate(after)[1], rel=1e-13)
+    for pair in ([1, 1], [-1, 2], [0, 4]):
+        with pytest.raises(ValueError, match="two different components"):
+            short.swaps(before, np.array([pair]), direction, np.empty_like(alone), 0, -np.inf, 100)
+    assert short.swaps(*swap[:3], alone, 0, objective + 1.0, 100) == (1, -np.inf)
+    assert short.swaps(*swap[:3], alone, 0, -np.inf, 0) == (0, -np.inf)
     np.testing.assert_array_equal(mixture.buffer, before)
     assert after.weights.sum() == pytest.approx(1, rel=1e-14)
     again = MixtureParameters.from_precisions_chol(covariance_type, after.weights, after.means, after.precisions_chol)

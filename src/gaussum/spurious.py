@@ -90,7 +90,10 @@ def _ratios_of_axes(weights, variances, screen):
 
 def _ratios_of_matrices(weights, covariances, screen):
     """The same along the axis on which a covariance matrix is thinnest relative to the mean of all."""
-    mean = np.tensordot(weights / weights.sum(), covariances, axes=1)
+    mean = (weights / weights.sum() @ covariances.reshape(len(weights), -1)).reshape(covariances[0].shape)
+    # most often all are above, which one call tells
+    if _are_positive_definite(covariances - screen[:, np.newaxis, np.newaxis] * mean):
+        return
     unit = np.sqrt(np.diagonal(mean))
     scaled = covariances / np.outer(unit, unit)
     values, axes = np.linalg.eigh(mean / np.outer(unit, unit))
@@ -99,7 +102,7 @@ def _ratios_of_matrices(weights, covariances, screen):
     whiten = axes[:, sound] / np.sqrt(values[sound])
     for k in range(len(weights)):
         matrix = whiten.T @ scaled[k] @ whiten
-        if _smallest_is_above(matrix, screen[k]):
+        if _are_positive_definite(matrix - screen[k] * np.eye(len(matrix))):
             continue
         smallest, vectors = np.linalg.eigh(matrix)
         axis = whiten @ vectors[:, 0]
@@ -108,10 +111,10 @@ def _ratios_of_matrices(weights, covariances, screen):
         yield k, max(smallest[0], 0.0) / _median(along[others, np.newaxis], weights[others])[0]
 
 
-def _smallest_is_above(matrix, bound):
-    """Whether all eigenvalues of a symmetric matrix are above a bound."""
+def _are_positive_definite(matrices):
+    """Whether one or several symmetric matrices all are."""
     try:
-        np.linalg.cholesky(matrix - bound * np.eye(len(matrix)))
+        np.linalg.cholesky(matrices)
     except np.linalg.LinAlgError:
         return False
     return True

@@ -35,10 +35,10 @@ _RUN, _SETTLE = 30, 80
 _BEST = 5
 # The gain in mean log-likelihood from which on a mixture is better than another: less may be the same one, run further.
 _BETTER = 1e-4
-# The part of a component's variance along the direction of a split that the distance of its halves takes over.
-_SPLIT = 0.9
 # A sample that is wholly a component's counts as if it were this much of it. Everything may be split.
 _ALL, _LEAST_MISFIT = 1.0 - 1e-9, 0.1
+# Keeps a uniform number's part of a sum of masses below the sum.
+_BELOW_ONE = 1.0 - 1e-12
 # k-means ends in the same few partitions again and again, so starts after the first use other centres in turn.
 _OTHERS = ("k-means++", "random_from_data")
 _ALIKE = ("kmeans", "whitened", "hierarchical")
@@ -128,15 +128,13 @@ def auto(X, covariance_type, n_components, rng, number=0, **options):
         return Partitions(X, covariance_type, n_components, rng, **options).parameters(_partition("kmeans", turn), rng)
     partitions = Partitions(X, covariance_type, n_components, rng, size=size, **options)
     search = _Search(partitions)
-    for method in (_partition("kmeans", turn), _partition("whitened", turn)):
-        search.offer(partitions.parameters, method, rng)
+    # a single feature is whitened as it is
+    for method in ("kmeans", "whitened") if X.shape[1] > 1 else ("kmeans",):
+        search.offer(partitions.parameters, _partition(method, turn), rng)
     if search.best is None:
         return partitions.parameters("kmeans", rng)
     search.settle()
-    for number in range(min(_RUNS, _RUNS_PER_COMPONENT * n_components)):
-        if search.n_passes > passes:
-            break
-        search.offer(swapped, search.best, *search.pair(rng, informed=number % 2 == 0), rng)
+    search.swap(min(_RUNS, _RUNS_PER_COMPONENT * n_components), passes, rng)
     return search.best
 
 
@@ -160,42 +158,6 @@ def small_em(X, covariance_type, n_components, rng, **options):
     return partitions.parameters("random_from_data", rng) if search.best is None else search.best
 
 
-def swapped(mixture, lost, halved, rng):
-    """The mixture with one component taken away, and another one split in two along a random direction of its shape.
-
-    The two halves have together the weight, the mean and the covariance of the whole (but with "tied" and "spherical",
-    whose covariances cannot follow).
-    """
-    K, d = mixture.n_components, mixture.n_features
-    after = MixtureParameters(mixture.covariance_type, K, d, mixture.buffer.copy())
-    weights, means, chol, log_det = after.weights, after.means, after.precisions_chol, after.log_det
-    narrower = 1.0 / math.sqrt(1.0 - _SPLIT)
-    direction = rng.normal(size=d)
-    direction /= np.linalg.norm(direction)
-    if mixture.covariance_type == "full":
-        step = np.linalg.solve(chol[halved].T, direction)
-        stretched = chol[halved] + (narrower - 1.0) * np.outer(chol[halved] @ direction, direction)
-        chol[halved] = chol[lost] = _upper(stretched)
-        log_det[halved] = log_det[lost] = log_det[halved] + math.log(narrower)
-    elif mixture.covariance_type == "tied":
-        step = np.linalg.solve(chol.T, direction)
-    elif mixture.covariance_type == "diag":
-        axis = rng.integers(d)
-        step = np.zeros(d)
-        step[axis] = 1.0 / chol[halved, axis]
-        chol[halved, axis] *= narrower
-        chol[lost] = chol[halved]
-        log_det[halved] = log_det[lost] = log_det[halved] + math.log(narrower)
-    else:
-        step = direction / chol[halved]
-        chol[lost], log_det[lost] = chol[halved], log_det[halved]
-    center = means[halved].copy()
-    means[halved], means[lost] = center + math.sqrt(_SPLIT) * step, center - math.sqrt(_SPLIT) * step
-    weights[halved] = weights[lost] = 0.5 * weights[halved]
-    weights /= weights.sum()
-    return after
-
-
 class _Search:
     """The best of many short runs of EM on the samples of `partitions`; `best` is None as long as there is none."""
 
@@ -208,7 +170,6 @@ class _Search:
         self._em, self._scratch = ShortEM(self._pass), np.empty(self._pass.scratch_size)
         self._X, self._weight = X, partitions.sample_weight
         self.best, self._reached, self._doubtful = None, -math.inf, True
-        self._looked_at = None
 
     @property
     def n_passes(self):
@@ -230,30 +191,53 @@ class _Search:
 
     def offer(self, make, *arguments, iterations=_RUN):
         """Keep what comes of a short run if it is better: not doubtful, if the best is, or else higher."""
-        target = -math.inf if self._doubtful else self._reached + _BETTER
-        found = self.run(make, *arguments, iterations=iterations, target=target)
-        if found is None or not found[0] > target:
-            return
-        doubtful = self._is_doubtful(found[1])
-        if doubtful < self._doubtful or doubtful == self._doubtful and found[0] > self._reached + _BETTER:
-            self._reached, self.best, self._doubtful = *found, doubtful
+        found = self.run(make, *arguments, iterations=iterations, target=self._target)
+        if found is not None and found[0] > self._target:
+            self._receive(*found)
+
+    def swap(self, runs, passes, rng):
+        """Swap components of the best in so many runs; none is begun after so many passes."""
+        draws, directions = rng.random((runs, 2)), rng.normal(size=(runs, self._X.shape[1]))
+        directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+        number, start = 0, None
+        while number < runs and self.n_passes <= passes:
+            if start is not self.best:
+                start, pairs = self.best, self._pairs(draws)
+            after = np.empty_like(start.buffer)
+            tried, objective = self._em.swaps(
+                start.buffer, pairs[number:], directions[number:], after, _RUN, self._target, passes
+            )
+            number += tried
+            if objective > self._target:
+                shape = start.covariance_type, start.n_components, start.n_features
+                self._receive(objective, MixtureParameters(*shape, after))
+
+    @property
+    def _target(self):
+        """The objective that anything better is above."""
+        return -math.inf if self._doubtful else self._reached + _BETTER
+
+    def _receive(self, objective, mixture):
+        doubtful = self._is_doubtful(mixture)
+        if doubtful < self._doubtful or doubtful == self._doubtful and objective > self._reached + _BETTER:
+            self._reached, self.best, self._doubtful = objective, mixture, doubtful
 
     def _is_doubtful(self, mixture):
         """Whether a component holds hardly more samples than it takes to fix it, or shrank onto few."""
         least = (mixture.n_features if mixture.covariance_type == "full" else 1) + 1
         return bool((mixture.weights * self._n <= least).any() or spurious_components(mixture, self._n))
 
-    def pair(self, rng, informed):
-        """A component to take away and another one to split: of all alike, or rather likely ones."""
-        K = self.best.n_components
-        if not informed:
-            return rng.choice(K, 2, replace=False)
-        if self._looked_at is not self.best:
-            self._spare, self._misfit = self._look_at(self.best)
-            self._looked_at = self.best
-        lost = _draw(self._spare, rng)
-        others = np.arange(K) != lost
-        return lost, int(np.flatnonzero(others)[_draw(self._misfit[others], rng)])
+    def _pairs(self, draws):
+        """Components to take away and others to split, shape (len(draws), 2): every other pair of all alike.
+
+        The others are likely ones. Each is drawn by two uniform numbers.
+        """
+        K, pairs = self.best.n_components, np.empty(draws.shape, dtype=np.intp)
+        for first, masses in ((0, self._look_at(self.best)), (1, np.ones((2, K)))):
+            lost = _drawn(masses[0], draws[first::2, 0])
+            others = masses[1] * (np.arange(K) != lost[:, np.newaxis])
+            pairs[first::2, 0], pairs[first::2, 1] = lost, _drawn(others, draws[first::2, 1])
+        return pairs
 
     def _look_at(self, mixture):
         """How well the others would do without a component, and how far from a Gaussian its own samples are.
@@ -273,9 +257,12 @@ class _Search:
         for k in range(K):
             U = mixture.precisions_chol if mixture.covariance_type == "tied" else mixture.precisions_chol[k]
             y = (X - mixture.means[k]) @ U if U.ndim == 2 else (X - mixture.means[k]) * U
-            fourth[k] = resp[:, k] @ np.einsum("ij,ij->i", y, y) ** 2 / mass[k]
+            # far away, squares overflow
+            with np.errstate(over="ignore", invalid="ignore"):
+                fourth[k] = resp[:, k] @ np.einsum("ij,ij->i", y, y) ** 2 / mass[k]
         expected = d * (d + 2.0)
-        return 1.0 / np.maximum(loss, 1.0), np.abs(fourth - expected) * np.sqrt(mass / expected) + _LEAST_MISFIT
+        misfit = np.abs(fourth - expected) * np.sqrt(mass / expected)
+        return 1.0 / np.maximum(loss, 1.0), np.where(np.isfinite(misfit), misfit, 0.0) + _LEAST_MISFIT
 
     def settle(self):
         """Run EM on from the best."""
@@ -298,18 +285,10 @@ def _partition(method, number):
     return _OTHERS[(number - 1) % 2] if number and method in _ALIKE else method
 
 
-def _draw(masses, rng):
-    cumulative = np.cumsum(masses)
-    return int(np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right").clip(0, len(masses) - 1))
-
-
-def _upper(matrix):
-    """Upper triangular U with positive diagonal and U U^T = A A^T."""
-    if len(matrix) == 1:
-        return matrix
-    lower = np.linalg.qr(matrix[::-1].T, mode="r").T
-    upper = lower[::-1, ::-1]
-    return upper * np.sign(np.diagonal(upper))
+def _drawn(masses, draws):
+    """For each of some uniform numbers, an index drawn in proportion to masses along the last axis."""
+    cumulative = np.cumsum(masses, axis=-1)
+    return (cumulative <= (_BELOW_ONE * draws)[:, np.newaxis] * cumulative[..., -1:]).sum(axis=1)
 
 
 def _check_given(covariance_type, n_components, n_features, weights, means, precisions):
