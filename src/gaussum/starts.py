@@ -4,7 +4,8 @@ The search of "auto" is a random swap (Zhao, Hautamaki, Karkkainen and Franti 20
 seed (as Ueda, Nakano, Ghahramani and Hinton 2000): again and again one component is taken away, another one split, EM
 run for some iterations, and the result kept if it is better. In half of the swaps both are drawn uniformly: nothing
 is out of reach. In the others they are likely ones, which in many dimensions the first few have to be. Short runs are
-plain EM in one compiled loop.
+plain EM in one compiled loop. Under a constrained structure the optima are others than those of its kernels' plain
+model, so there the whole search runs under the constraint.
 """
 
 import math
@@ -19,6 +20,7 @@ from gaussum.parameters import MixtureParameters
 from gaussum.samples import Samples
 from gaussum.short_em import ShortEM
 from gaussum.spurious import effective_samples, spurious_components
+from gaussum.statistics import SufficientStatistics
 from gaussum.validation import check_array
 
 METHODS = ("auto", "small-em", *INIT_PARAMS)
@@ -30,6 +32,9 @@ _SAMPLES_PER_FEATURE = 32
 # work for fewer full runs than the fewest a partition alone is as good.
 _RUNS_PER_COMPONENT, _RUNS, _FEWEST_RUNS = 8, 48, 4
 _SEARCH_PASSES, _SEARCH_SECONDS = 500, 16e-3
+# The same under a constraint, and what its M-step takes: at least, and for K d^3.
+_CONSTRAINED_PASSES, _CONSTRAINED_SECONDS = 300, 50e-3
+_M_STEP_SECONDS, _M_STEP_CUBIC_SECONDS = 1e-4, 1e-8
 # Iterations of a run; of the first partition before the first swap, and of the best of "small-em" to tell them apart.
 _RUN, _SETTLE = 30, 80
 _BEST = 5
@@ -46,7 +51,7 @@ _ALIKE = ("kmeans", "whitened", "hierarchical")
 
 def prepare(
     X, covariance_type, n_components, method, n_init, rng, *, scale, sample_weight=None, ridge=None, given=None,
-    n_threads=None, searched=True, shared=None,
+    n_threads=None, searched=True, shared=None, m_step=None,
 ):
     """The starts of a fit.
 
@@ -72,6 +77,9 @@ def prepare(
     shared : callable, optional
         Called as ``shared(key, make)``; gives what `make()` does, made once a key, to which samples, weights, ridge
         and scale are to be added.
+    m_step : object, optional
+        The M-step of the fit, in place of the plain one. Where it can `project` parameters into its structure, "auto"
+        and "small-em" search there; what they give has still to be projected.
 
     Returns
     -------
@@ -85,6 +93,7 @@ def prepare(
     """
     shape = covariance_type, n_components, X.shape[1]
     weights, means, chol = _check_given(*shape, *(given or (None, None, None)))
+    constraint = m_step if hasattr(m_step, "project") and searched and method in ("auto", "small-em") else None
 
     def start(number, rng):
         if weights is not None and means is not None and chol is not None:
@@ -92,9 +101,9 @@ def prepare(
         options = dict(scale=scale, sample_weight=sample_weight, ridge=ridge, n_threads=n_threads)
         if searched and weights is means is chol is None:
             if method == "auto":
-                return auto(X, *shape[:2], rng, number, **options)
+                return auto(X, *shape[:2], rng, number, m_step=constraint, **options)
             if method == "small-em":
-                return small_em(X, *shape[:2], rng, **options)
+                return small_em(X, *shape[:2], rng, m_step=constraint, **options)
         partitions = Partitions(X, *shape[:2], rng, **options)
         first = partitions.parameters(_partition(method, number), rng, means)
         if weights is means is chol is None:
@@ -108,11 +117,12 @@ def prepare(
     if shared is None or not weights is means is chol is None:
         return made
     seeds = [make.args[1].bit_generator.seed_seq for make in made]
-    keys = [(*shape, method, searched, str(seed.entropy), seed.spawn_key) for seed in seeds]
+    name = None if constraint is None else constraint.name
+    keys = [(*shape, name, method, searched, str(seed.entropy), seed.spawn_key) for seed in seeds]
     return [partial(shared, key, make) for key, make in zip(keys, made, strict=True)]
 
 
-def auto(X, covariance_type, n_components, rng, number=0, **options):
+def auto(X, covariance_type, n_components, rng, number=0, m_step=None, **options):
     """The best that swaps make of the better of two partitions: by k-means as it is, and in whitened coordinates.
 
     The search uses at most some 2,000 samples (more where there are many parameters) and as many runs as a fixed
@@ -121,13 +131,13 @@ def auto(X, covariance_type, n_components, rng, number=0, **options):
     it may be the better one. After the first of its kind, a start takes "k-means++" or "random_from_data" in the place
     of k-means, in turn.
     """
-    size, passes = _effort(covariance_type, n_components, *X.shape)
+    size, passes = _effort(covariance_type, n_components, *X.shape, m_step is not None)
     searched = n_components > 1 and passes >= _FEWEST_RUNS * _RUN
     turn = number // 2 if searched else number
     if not searched or number % 2:
         return Partitions(X, covariance_type, n_components, rng, **options).parameters(_partition("kmeans", turn), rng)
     partitions = Partitions(X, covariance_type, n_components, rng, size=size, **options)
-    search = _Search(partitions)
+    search = _Search(partitions, m_step)
     for method in (_partition("kmeans", turn), _partition("whitened", turn)):
         search.offer(partitions.parameters, method, rng)
     if search.best is None:
@@ -140,15 +150,15 @@ def auto(X, covariance_type, n_components, rng, number=0, **options):
     return search.best
 
 
-def small_em(X, covariance_type, n_components, rng, **options):
+def small_em(X, covariance_type, n_components, rng, m_step=None, **options):
     """The best of short runs of EM from many partitions: their best few are run on before one is chosen.
 
     Biernacki, Celeux and Govaert (2003). The partitions are "random_from_data", in as many runs as the same amount of
     work allows, four at least.
     """
-    size, passes = _effort(covariance_type, n_components, *X.shape)
+    size, passes = _effort(covariance_type, n_components, *X.shape, m_step is not None)
     partitions = Partitions(X, covariance_type, n_components, rng, size=size, **options)
-    search = _Search(partitions)
+    search = _Search(partitions, m_step)
     found = []
     for i in range(min(_RUNS, _RUNS_PER_COMPONENT * n_components)):
         if i >= _FEWEST_RUNS and search.n_passes > passes:
@@ -199,13 +209,15 @@ def swapped(mixture, lost, halved, rng):
 class _Search:
     """The best of many short runs of EM on the samples of `partitions`; `best` is None as long as there is none."""
 
-    def __init__(self, partitions):
+    def __init__(self, partitions, m_step=None):
         X = partitions.X
         self._n = effective_samples(partitions.sample_weight, len(X))
         ridge = np.zeros(X.shape[1]) if partitions.ridge is None else partitions.ridge
         shape = partitions.covariance_type, partitions.n_components, partitions.sample_weight
         self._pass = MixturePass(Samples(X), *shape, 1, ridge)
-        self._em, self._scratch = ShortEM(self._pass), np.empty(self._pass.scratch_size)
+        self._scratch = np.empty(self._pass.scratch_size)
+        self._m_step = m_step
+        self._em = ShortEM(self._pass) if m_step is None else _ConstrainedShortEM(self._pass, m_step, self._scratch)
         self._X, self._weight = X, partitions.sample_weight
         self.best, self._reached, self._spurious = None, -math.inf, True
         self._looked_at = None
@@ -224,6 +236,10 @@ class _Search:
             return None
         outcome.warnings.clear()
         made = outcome.result()
+        if self._m_step is not None:
+            made = self._m_step.project(made)
+            if not np.isfinite(made.buffer).all():
+                return None
         parameters = MixtureParameters(made.covariance_type, made.n_components, made.n_features, made.buffer.copy())
         objective = self._em.run(parameters.buffer, iterations, target)
         return (objective, parameters) if objective > -math.inf else None
@@ -280,10 +296,40 @@ class _Search:
             self._spurious = bool(spurious_components(self.best, self._n))
 
 
-def _effort(covariance_type, n_components, n_samples, n_features):
+class _ConstrainedShortEM:
+    """Short runs of EM with an M-step of their own: as gaussum.short_em.ShortEM, but for MixtureParameters."""
+
+    def __init__(self, mixture_pass, m_step, scratch):
+        self._pass, self._m_step, self._scratch = mixture_pass, m_step, scratch
+        self.n_passes = 0
+
+    def run(self, buffer, iterations, target=-math.inf):
+        """At most so many EM steps from the parameters, in place; the objective that they reach."""
+        kind, K, d = self._m_step.covariance_type, *self._m_step.shape
+        parameters, before = MixtureParameters(kind, K, d, buffer), -math.inf
+        for left in range(iterations, -1, -1):
+            self.n_passes += 1
+            statistics = SufficientStatistics(kind, parameters.means, parameters=parameters)
+            self._pass.em(0, self._pass.n_parts, parameters.buffer, statistics.buffer, self._scratch)
+            reached = self._pass.objective(parameters.buffer, statistics.buffer)
+            if not math.isfinite(reached):
+                return -math.inf
+            if left == 0 or reached + left * (reached - before) < target:
+                break
+            before, parameters = reached, self._m_step.maximize(statistics)
+            if not np.isfinite(parameters.buffer).all():
+                return -math.inf
+        buffer[:] = parameters.buffer
+        return reached
+
+
+def _effort(covariance_type, n_components, n_samples, n_features, constrained=False):
     """Samples of a search, and passes over them."""
     size = max(_SEARCH_SAMPLES, _SAMPLES_PER_FEATURE * n_components * (n_features + 1))
     seconds = likelihood.seconds(min(size, n_samples), n_features, n_components, covariance_type)
+    if constrained:
+        seconds += _M_STEP_SECONDS + _M_STEP_CUBIC_SECONDS * n_components * n_features**3
+        return size, min(_CONSTRAINED_PASSES, int(_CONSTRAINED_SECONDS / seconds))
     return size, min(_SEARCH_PASSES, int(_SEARCH_SECONDS / seconds))
 
 

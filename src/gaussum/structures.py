@@ -79,7 +79,7 @@ class StructuredMStep:
     def __init__(self, name, n_components, n_features, ridge):
         self.name = name
         self.covariance_type = kernel_type(name)
-        self._shape = n_components, n_features
+        self.shape = n_components, n_features
         self._ridge = ridge
 
     def maximize(self, statistics):
@@ -118,7 +118,7 @@ class StructuredMStep:
 
     def _fit(self, masses, weights, means, scatter, start=None):
         """The parameters for scatters: their traces ("spherical"), diagonals ("diag"), or factors ("full")."""
-        K, d = self._shape
+        K, d = self.shape
         try:
             with np.errstate(all="ignore"):
                 if self.covariance_type == "spherical":
