@@ -137,7 +137,7 @@ def auto(X, covariance_type, n_components, rng, number=0, m_step=None, **options
     if not searched or number % 2:
         return Partitions(X, covariance_type, n_components, rng, **options).parameters(_partition("kmeans", turn), rng)
     partitions = Partitions(X, covariance_type, n_components, rng, size=size, **options)
-    search = _Search(partitions, m_step)
+    search = _Search(partitions) if m_step is None else _ConstrainedSearch(partitions, m_step)
     for method in (_partition("kmeans", turn), _partition("whitened", turn)):
         search.offer(partitions.parameters, method, rng)
     if search.best is None:
@@ -158,7 +158,7 @@ def small_em(X, covariance_type, n_components, rng, m_step=None, **options):
     """
     size, passes = _effort(covariance_type, n_components, *X.shape, m_step is not None)
     partitions = Partitions(X, covariance_type, n_components, rng, size=size, **options)
-    search = _Search(partitions, m_step)
+    search = _Search(partitions) if m_step is None else _ConstrainedSearch(partitions, m_step)
     found = []
     for i in range(min(_RUNS, _RUNS_PER_COMPONENT * n_components)):
         if i >= _FEWEST_RUNS and search.n_passes > passes:
@@ -209,15 +209,13 @@ def swapped(mixture, lost, halved, rng):
 class _Search:
     """The best of many short runs of EM on the samples of `partitions`; `best` is None as long as there is none."""
 
-    def __init__(self, partitions, m_step=None):
+    def __init__(self, partitions):
         X = partitions.X
         self._n = effective_samples(partitions.sample_weight, len(X))
         ridge = np.zeros(X.shape[1]) if partitions.ridge is None else partitions.ridge
         shape = partitions.covariance_type, partitions.n_components, partitions.sample_weight
         self._pass = MixturePass(Samples(X), *shape, 1, ridge)
-        self._scratch = np.empty(self._pass.scratch_size)
-        self._m_step = m_step
-        self._em = ShortEM(self._pass) if m_step is None else _ConstrainedShortEM(self._pass, m_step, self._scratch)
+        self._em, self._scratch = ShortEM(self._pass), np.empty(self._pass.scratch_size)
         self._X, self._weight = X, partitions.sample_weight
         self.best, self._reached, self._spurious = None, -math.inf, True
         self._looked_at = None
@@ -236,10 +234,6 @@ class _Search:
             return None
         outcome.warnings.clear()
         made = outcome.result()
-        if self._m_step is not None:
-            made = self._m_step.project(made)
-            if not np.isfinite(made.buffer).all():
-                return None
         parameters = MixtureParameters(made.covariance_type, made.n_components, made.n_features, made.buffer.copy())
         objective = self._em.run(parameters.buffer, iterations, target)
         return (objective, parameters) if objective > -math.inf else None
@@ -296,8 +290,20 @@ class _Search:
             self._spurious = bool(spurious_components(self.best, self._n))
 
 
+class _ConstrainedSearch(_Search):
+    """The same under the constraint of an M-step."""
+
+    def __init__(self, partitions, m_step):
+        super().__init__(partitions)
+        self._m_step = m_step
+        self._em = _ConstrainedShortEM(self._pass, m_step, self._scratch)
+
+    def run(self, make, *arguments, **options):
+        return super().run(lambda: self._m_step.project(make(*arguments)), **options)
+
+
 class _ConstrainedShortEM:
-    """Short runs of EM with an M-step of their own: as gaussum.short_em.ShortEM, but for MixtureParameters."""
+    """As gaussum.short_em.ShortEM, with an M-step of a structure in place of the plain one."""
 
     def __init__(self, mixture_pass, m_step, scratch):
         self._pass, self._m_step, self._scratch = mixture_pass, m_step, scratch
@@ -307,6 +313,8 @@ class _ConstrainedShortEM:
         """At most so many EM steps from the parameters, in place; the objective that they reach."""
         kind, K, d = self._m_step.covariance_type, *self._m_step.shape
         parameters, before = MixtureParameters(kind, K, d, buffer), -math.inf
+        if not np.isfinite(buffer).all():
+            return -math.inf
         for left in range(iterations, -1, -1):
             self.n_passes += 1
             statistics = SufficientStatistics(kind, parameters.means, parameters=parameters)
