@@ -32,11 +32,11 @@ _SAMPLES_PER_FEATURE = 32
 # work for fewer full runs than the fewest a partition alone is as good.
 _RUNS_PER_COMPONENT, _RUNS, _FEWEST_RUNS = 8, 48, 4
 _SEARCH_PASSES, _SEARCH_SECONDS = 500, 16e-3
-# The same under a constraint, and what its M-step takes: at least, and for K d^3.
-_CONSTRAINED_PASSES, _CONSTRAINED_SECONDS = 300, 50e-3
-_M_STEP_SECONDS, _M_STEP_CUBIC_SECONDS = 1e-4, 1e-8
+# The same under a constraint, where the M-step takes most of the time; with fewer runs the plain search does better.
+_CONSTRAINED_PASSES, _CONSTRAINED_SECONDS, _FEWEST_CONSTRAINED_RUNS = 400, 100e-3, 8
 # Iterations of a run; of the first partition before the first swap, and of the best of "small-em" to tell them apart.
 _RUN, _SETTLE = 30, 80
+_CONSTRAINED_RUN, _CONSTRAINED_SETTLE = 20, 40
 _BEST = 5
 # The gain in mean log-likelihood from which on a mixture is better than another: less may be the same one, run further.
 _BETTER = 1e-4
@@ -79,7 +79,7 @@ def prepare(
         and scale are to be added.
     m_step : object, optional
         The M-step of the fit, in place of the plain one. Where it can `project` parameters into its structure, "auto"
-        and "small-em" search there; what they give has still to be projected.
+        and "small-em" search there, if its `seconds` allow it; what they give has still to be projected.
 
     Returns
     -------
@@ -94,6 +94,10 @@ def prepare(
     shape = covariance_type, n_components, X.shape[1]
     weights, means, chol = _check_given(*shape, *(given or (None, None, None)))
     constraint = m_step if hasattr(m_step, "project") and searched and method in ("auto", "small-em") else None
+    if constraint is not None:
+        passes = _effort(*shape[:2], *X.shape, constraint)[1]
+        if passes < _FEWEST_CONSTRAINED_RUNS * _CONSTRAINED_RUN:
+            constraint = None
 
     def start(number, rng):
         if weights is not None and means is not None and chol is not None:
@@ -131,7 +135,7 @@ def auto(X, covariance_type, n_components, rng, number=0, m_step=None, **options
     it may be the better one. After the first of its kind, a start takes "k-means++" or "random_from_data" in the place
     of k-means, in turn.
     """
-    size, passes = _effort(covariance_type, n_components, *X.shape, m_step is not None)
+    size, passes = _effort(covariance_type, n_components, *X.shape, m_step)
     searched = n_components > 1 and passes >= _FEWEST_RUNS * _RUN
     turn = number // 2 if searched else number
     if not searched or number % 2:
@@ -156,7 +160,7 @@ def small_em(X, covariance_type, n_components, rng, m_step=None, **options):
     Biernacki, Celeux and Govaert (2003). The partitions are "random_from_data", in as many runs as the same amount of
     work allows, four at least.
     """
-    size, passes = _effort(covariance_type, n_components, *X.shape, m_step is not None)
+    size, passes = _effort(covariance_type, n_components, *X.shape, m_step)
     partitions = Partitions(X, covariance_type, n_components, rng, size=size, **options)
     search = _Search(partitions) if m_step is None else _ConstrainedSearch(partitions, m_step)
     found = []
@@ -166,7 +170,7 @@ def small_em(X, covariance_type, n_components, rng, m_step=None, **options):
         found.append(search.run(partitions.parameters, "random_from_data", rng))
     found = sorted((pair for pair in found if pair is not None), key=lambda pair: -pair[0])
     for _, parameters in found[:_BEST]:
-        search.offer(lambda parameters=parameters: parameters, iterations=_SETTLE)
+        search.offer(lambda parameters=parameters: parameters, iterations=search.settling)
     return partitions.parameters("random_from_data", rng) if search.best is None else search.best
 
 
@@ -209,6 +213,8 @@ def swapped(mixture, lost, halved, rng):
 class _Search:
     """The best of many short runs of EM on the samples of `partitions`; `best` is None as long as there is none."""
 
+    iterations, settling = _RUN, _SETTLE
+
     def __init__(self, partitions):
         X = partitions.X
         self._n = effective_samples(partitions.sample_weight, len(X))
@@ -225,7 +231,7 @@ class _Search:
         """Passes over the samples so far."""
         return self._em.n_passes
 
-    def run(self, make, *arguments, iterations=_RUN, target=-math.inf):
+    def run(self, make, *arguments, iterations=None, target=-math.inf):
         """The objective and the mixture after a short run from what is made, or None if that came to nothing."""
         # warnings of what is only tried are nobody's concern
         with np.errstate(all="ignore"):
@@ -235,10 +241,10 @@ class _Search:
         outcome.warnings.clear()
         made = outcome.result()
         parameters = MixtureParameters(made.covariance_type, made.n_components, made.n_features, made.buffer.copy())
-        objective = self._em.run(parameters.buffer, iterations, target)
+        objective = self._em.run(parameters.buffer, iterations or self.iterations, target)
         return (objective, parameters) if objective > -math.inf else None
 
-    def offer(self, make, *arguments, iterations=_RUN):
+    def offer(self, make, *arguments, iterations=None):
         """Keep what comes of a short run if it is better: no spurious if the best is one, else a higher objective."""
         target = -math.inf if self._spurious else self._reached + _BETTER
         found = self.run(make, *arguments, iterations=iterations, target=target)
@@ -284,7 +290,7 @@ class _Search:
 
     def settle(self):
         """Run EM on from the best."""
-        settled = self.run(lambda: self.best, iterations=_SETTLE)
+        settled = self.run(lambda: self.best, iterations=self.settling)
         if settled is not None:
             self._reached, self.best = settled
             self._spurious = bool(spurious_components(self.best, self._n))
@@ -292,6 +298,8 @@ class _Search:
 
 class _ConstrainedSearch(_Search):
     """The same under the constraint of an M-step."""
+
+    iterations, settling = _CONSTRAINED_RUN, _CONSTRAINED_SETTLE
 
     def __init__(self, partitions, m_step):
         super().__init__(partitions)
@@ -331,13 +339,12 @@ class _ConstrainedShortEM:
         return reached
 
 
-def _effort(covariance_type, n_components, n_samples, n_features, constrained=False):
+def _effort(covariance_type, n_components, n_samples, n_features, m_step=None):
     """Samples of a search, and passes over them."""
     size = max(_SEARCH_SAMPLES, _SAMPLES_PER_FEATURE * n_components * (n_features + 1))
     seconds = likelihood.seconds(min(size, n_samples), n_features, n_components, covariance_type)
-    if constrained:
-        seconds += _M_STEP_SECONDS + _M_STEP_CUBIC_SECONDS * n_components * n_features**3
-        return size, min(_CONSTRAINED_PASSES, int(_CONSTRAINED_SECONDS / seconds))
+    if m_step is not None:
+        return size, min(_CONSTRAINED_PASSES, int(_CONSTRAINED_SECONDS / (seconds + m_step.seconds)))
     return size, min(_SEARCH_PASSES, int(_SEARCH_SECONDS / seconds))
 
 
