@@ -4,7 +4,8 @@ The search of "auto" is a random swap (Zhao, Hautamaki, Karkkainen and Franti 20
 seed (as Ueda, Nakano, Ghahramani and Hinton 2000): again and again one component is taken away, another one split, EM
 run for some iterations, and the result kept if it is better. In half of the swaps both are drawn uniformly: nothing
 is out of reach. In the others they are likely ones, which in many dimensions the first few have to be. Short runs are
-plain EM in one compiled loop.
+plain EM in one compiled loop. Under a constrained structure the optima are others than those of its kernels' plain
+model, so there the whole search runs under the constraint.
 """
 
 import math
@@ -19,6 +20,7 @@ from gaussum.parameters import MixtureParameters
 from gaussum.samples import Samples
 from gaussum.short_em import ShortEM
 from gaussum.spurious import effective_samples, spurious_components
+from gaussum.statistics import SufficientStatistics
 from gaussum.validation import check_array
 
 METHODS = ("auto", "small-em", *INIT_PARAMS)
@@ -30,8 +32,11 @@ _SAMPLES_PER_FEATURE = 32
 # work for fewer full runs than the fewest a partition alone is as good.
 _RUNS_PER_COMPONENT, _RUNS, _FEWEST_RUNS = 8, 48, 4
 _SEARCH_PASSES, _SEARCH_SECONDS = 500, 16e-3
+# The same under a constraint, where the M-step takes most of the time; with fewer runs the plain search does better.
+_CONSTRAINED_PASSES, _CONSTRAINED_SECONDS, _FEWEST_CONSTRAINED_RUNS = 400, 100e-3, 8
 # Iterations of a run; of the first partition before the first swap, and of the best of "small-em" to tell them apart.
 _RUN, _SETTLE = 30, 80
+_CONSTRAINED_RUN, _CONSTRAINED_SETTLE = 20, 40
 _BEST = 5
 # The gain in mean log-likelihood from which on a mixture is better than another: less may be the same one, run further.
 _BETTER = 1e-4
@@ -46,7 +51,7 @@ _ALIKE = ("kmeans", "whitened", "hierarchical")
 
 def prepare(
     X, covariance_type, n_components, method, n_init, rng, *, scale, sample_weight=None, ridge=None, given=None,
-    n_threads=None, searched=True, shared=None,
+    n_threads=None, searched=True, shared=None, m_step=None,
 ):
     """The starts of a fit.
 
@@ -72,6 +77,9 @@ def prepare(
     shared : callable, optional
         Called as ``shared(key, make)``; gives what `make()` does, made once a key, to which samples, weights, ridge
         and scale are to be added.
+    m_step : object, optional
+        The M-step of the fit, in place of the plain one. Where it can `project` parameters into its structure, "auto"
+        and "small-em" search there, if its `seconds` allow it; what they give has still to be projected.
 
     Returns
     -------
@@ -85,6 +93,11 @@ def prepare(
     """
     shape = covariance_type, n_components, X.shape[1]
     weights, means, chol = _check_given(*shape, *(given or (None, None, None)))
+    constraint = m_step if hasattr(m_step, "project") and searched and method in ("auto", "small-em") else None
+    if constraint is not None:
+        passes = _effort(*shape[:2], *X.shape, constraint)[1]
+        if passes < _FEWEST_CONSTRAINED_RUNS * _CONSTRAINED_RUN:
+            constraint = None
 
     def start(number, rng):
         if weights is not None and means is not None and chol is not None:
@@ -92,9 +105,9 @@ def prepare(
         options = dict(scale=scale, sample_weight=sample_weight, ridge=ridge, n_threads=n_threads)
         if searched and weights is means is chol is None:
             if method == "auto":
-                return auto(X, *shape[:2], rng, number, **options)
+                return auto(X, *shape[:2], rng, number, m_step=constraint, **options)
             if method == "small-em":
-                return small_em(X, *shape[:2], rng, **options)
+                return small_em(X, *shape[:2], rng, m_step=constraint, **options)
         partitions = Partitions(X, *shape[:2], rng, **options)
         first = partitions.parameters(_partition(method, number), rng, means)
         if weights is means is chol is None:
@@ -108,11 +121,12 @@ def prepare(
     if shared is None or not weights is means is chol is None:
         return made
     seeds = [make.args[1].bit_generator.seed_seq for make in made]
-    keys = [(*shape, method, searched, str(seed.entropy), seed.spawn_key) for seed in seeds]
+    name = None if constraint is None else constraint.name
+    keys = [(*shape, name, method, searched, str(seed.entropy), seed.spawn_key) for seed in seeds]
     return [partial(shared, key, make) for key, make in zip(keys, made, strict=True)]
 
 
-def auto(X, covariance_type, n_components, rng, number=0, **options):
+def auto(X, covariance_type, n_components, rng, number=0, m_step=None, **options):
     """The best that swaps make of the better of two partitions: by k-means as it is, and in whitened coordinates.
 
     The search uses at most some 2,000 samples (more where there are many parameters) and as many runs as a fixed
@@ -121,13 +135,13 @@ def auto(X, covariance_type, n_components, rng, number=0, **options):
     it may be the better one. After the first of its kind, a start takes "k-means++" or "random_from_data" in the place
     of k-means, in turn.
     """
-    size, passes = _effort(covariance_type, n_components, *X.shape)
+    size, passes = _effort(covariance_type, n_components, *X.shape, m_step)
     searched = n_components > 1 and passes >= _FEWEST_RUNS * _RUN
     turn = number // 2 if searched else number
     if not searched or number % 2:
         return Partitions(X, covariance_type, n_components, rng, **options).parameters(_partition("kmeans", turn), rng)
     partitions = Partitions(X, covariance_type, n_components, rng, size=size, **options)
-    search = _Search(partitions)
+    search = _Search(partitions) if m_step is None else _ConstrainedSearch(partitions, m_step)
     # a single feature is whitened as it is
     for method in ("kmeans", "whitened") if X.shape[1] > 1 else ("kmeans",):
         search.offer(partitions.parameters, _partition(method, turn), rng)
@@ -138,15 +152,15 @@ def auto(X, covariance_type, n_components, rng, number=0, **options):
     return search.best
 
 
-def small_em(X, covariance_type, n_components, rng, **options):
+def small_em(X, covariance_type, n_components, rng, m_step=None, **options):
     """The best of short runs of EM from many partitions: their best few are run on before one is chosen.
 
     Biernacki, Celeux and Govaert (2003). The partitions are "random_from_data", in as many runs as the same amount of
     work allows, four at least.
     """
-    size, passes = _effort(covariance_type, n_components, *X.shape)
+    size, passes = _effort(covariance_type, n_components, *X.shape, m_step)
     partitions = Partitions(X, covariance_type, n_components, rng, size=size, **options)
-    search = _Search(partitions)
+    search = _Search(partitions) if m_step is None else _ConstrainedSearch(partitions, m_step)
     found = []
     for i in range(min(_RUNS, _RUNS_PER_COMPONENT * n_components)):
         if i >= _FEWEST_RUNS and search.n_passes > passes:
@@ -154,12 +168,14 @@ def small_em(X, covariance_type, n_components, rng, **options):
         found.append(search.run(partitions.parameters, "random_from_data", rng))
     found = sorted((pair for pair in found if pair is not None), key=lambda pair: -pair[0])
     for _, parameters in found[:_BEST]:
-        search.offer(lambda parameters=parameters: parameters, iterations=_SETTLE)
+        search.offer(lambda parameters=parameters: parameters, iterations=search.settling)
     return partitions.parameters("random_from_data", rng) if search.best is None else search.best
 
 
 class _Search:
     """The best of many short runs of EM on the samples of `partitions`; `best` is None as long as there is none."""
+
+    iterations, settling = _RUN, _SETTLE
 
     def __init__(self, partitions):
         X = partitions.X
@@ -176,7 +192,7 @@ class _Search:
         """Passes over the samples so far."""
         return self._em.n_passes
 
-    def run(self, make, *arguments, iterations=_RUN, target=-math.inf):
+    def run(self, make, *arguments, iterations=None, target=-math.inf):
         """The objective and the mixture after a short run from what is made, or None if that came to nothing."""
         # warnings of what is only tried are nobody's concern
         with np.errstate(all="ignore"):
@@ -186,10 +202,10 @@ class _Search:
         outcome.warnings.clear()
         made = outcome.result()
         parameters = MixtureParameters(made.covariance_type, made.n_components, made.n_features, made.buffer.copy())
-        objective = self._em.run(parameters.buffer, iterations, target)
+        objective = self._em.run(parameters.buffer, iterations or self.iterations, target)
         return (objective, parameters) if objective > -math.inf else None
 
-    def offer(self, make, *arguments, iterations=_RUN):
+    def offer(self, make, *arguments, iterations=None):
         """Keep what comes of a short run if it is better: not doubtful, if the best is, or else higher."""
         found = self.run(make, *arguments, iterations=iterations, target=self._target)
         if found is not None and found[0] > self._target:
@@ -205,7 +221,7 @@ class _Search:
                 start, pairs = self.best, self._pairs(draws)
             after = np.empty_like(start.buffer)
             tried, objective = self._em.swaps(
-                start.buffer, pairs[number:], directions[number:], after, _RUN, self._target, passes
+                start.buffer, pairs[number:], directions[number:], after, self.iterations, self._target, passes
             )
             number += tried
             if objective > self._target:
@@ -266,16 +282,75 @@ class _Search:
 
     def settle(self):
         """Run EM on from the best."""
-        settled = self.run(lambda: self.best, iterations=_SETTLE)
+        settled = self.run(lambda: self.best, iterations=self.settling)
         if settled is not None:
             self._reached, self.best = settled
             self._doubtful = self._is_doubtful(self.best)
 
 
-def _effort(covariance_type, n_components, n_samples, n_features):
+class _ConstrainedSearch(_Search):
+    """The same under the constraint of an M-step."""
+
+    iterations, settling = _CONSTRAINED_RUN, _CONSTRAINED_SETTLE
+
+    def __init__(self, partitions, m_step):
+        super().__init__(partitions)
+        self._m_step = m_step
+        self._em = _ConstrainedShortEM(self._pass, m_step, self._scratch)
+
+    def run(self, make, *arguments, **options):
+        return super().run(lambda: self._m_step.project(make(*arguments)), **options)
+
+
+class _ConstrainedShortEM:
+    """As gaussum.short_em.ShortEM, with an M-step of a structure in place of the plain one."""
+
+    def __init__(self, mixture_pass, m_step, scratch):
+        self._pass, self._m_step, self._scratch = mixture_pass, m_step, scratch
+        self._plain = ShortEM(mixture_pass)
+        self.n_passes = 0
+
+    def run(self, buffer, iterations, target=-math.inf):
+        """At most so many EM steps from the parameters, in place; the objective that they reach."""
+        kind, K, d = self._m_step.covariance_type, *self._m_step.shape
+        parameters, before = MixtureParameters(kind, K, d, buffer), -math.inf
+        if not np.isfinite(buffer).all():
+            return -math.inf
+        for left in range(iterations, -1, -1):
+            self.n_passes += 1
+            statistics = SufficientStatistics(kind, parameters.means, parameters=parameters)
+            self._pass.em(0, self._pass.n_parts, parameters.buffer, statistics.buffer, self._scratch)
+            reached = self._pass.objective(parameters.buffer, statistics.buffer)
+            if not math.isfinite(reached):
+                return -math.inf
+            if left == 0 or reached + left * (reached - before) < target:
+                break
+            before, parameters = reached, self._m_step.maximize(statistics)
+            if not np.isfinite(parameters.buffer).all():
+                return -math.inf
+        buffer[:] = parameters.buffer
+        return reached
+
+    def swaps(self, parameters, pairs, directions, after, iterations, target, passes):
+        """As those of gaussum.short_em.ShortEM, each brought into the structure."""
+        kind, K, d = self._m_step.covariance_type, *self._m_step.shape
+        for number in range(len(pairs)):
+            if self.n_passes > passes:
+                return number, -math.inf
+            self._plain.swap(parameters, pairs[number:], directions[number:], after)
+            after[:] = self._m_step.project(MixtureParameters(kind, K, d, after)).buffer
+            objective = self.run(after, iterations, target)
+            if objective > target:
+                return number + 1, objective
+        return len(pairs), -math.inf
+
+
+def _effort(covariance_type, n_components, n_samples, n_features, m_step=None):
     """Samples of a search, and passes over them."""
     size = max(_SEARCH_SAMPLES, _SAMPLES_PER_FEATURE * n_components * (n_features + 1))
     seconds = likelihood.seconds(min(size, n_samples), n_features, n_components, covariance_type)
+    if m_step is not None:
+        return size, min(_CONSTRAINED_PASSES, int(_CONSTRAINED_SECONDS / (seconds + m_step.seconds)))
     return size, min(_SEARCH_PASSES, int(_SEARCH_SECONDS / seconds))
 
 
