@@ -223,7 +223,7 @@ class _Search:
             self._reached, self.best, self._doubt = objective, mixture, doubt
 
     def _doubt_of(self, mixture):
-        """2 where a component shrank onto few samples, 1 where one holds hardly more than it takes to fix it, else 0."""
+        """2 where a component shrank onto few samples, 1 where one holds hardly more than fix it, else 0."""
         if spurious_components(mixture, self._n):
             return 2
         least = (mixture.n_features if mixture.covariance_type == "full" else 1) + 1
