@@ -185,7 +185,7 @@ class _Search:
         self._pass = MixturePass(Samples(X), *shape, 1, ridge)
         self._em, self._scratch = ShortEM(self._pass), np.empty(self._pass.scratch_size)
         self._X, self._weight = X, partitions.sample_weight
-        self.best, self._reached, self._doubtful = None, -math.inf, True
+        self.best, self._reached, self._doubt = None, -math.inf, math.inf
 
     @property
     def n_passes(self):
@@ -206,7 +206,7 @@ class _Search:
         return (objective, parameters) if objective > -math.inf else None
 
     def offer(self, make, *arguments, iterations=None):
-        """Keep what comes of a short run if it is better: not doubtful, if the best is, or else higher."""
+        """Keep what comes of a short run if it is better: less doubtful than the best, or else higher."""
         found = self.run(make, *arguments, iterations=iterations, target=self._target)
         if found is not None and found[0] > self._target:
             self._receive(*found)
@@ -231,17 +231,19 @@ class _Search:
     @property
     def _target(self):
         """The objective that anything better is above."""
-        return -math.inf if self._doubtful else self._reached + _BETTER
+        return -math.inf if self._doubt else self._reached + _BETTER
 
     def _receive(self, objective, mixture):
-        doubtful = self._is_doubtful(mixture)
-        if doubtful < self._doubtful or doubtful == self._doubtful and objective > self._reached + _BETTER:
-            self._reached, self.best, self._doubtful = objective, mixture, doubtful
+        doubt = self._doubt_of(mixture)
+        if doubt < self._doubt or doubt == self._doubt and objective > self._reached + _BETTER:
+            self._reached, self.best, self._doubt = objective, mixture, doubt
 
-    def _is_doubtful(self, mixture):
-        """Whether a component holds hardly more samples than it takes to fix it, or shrank onto few."""
+    def _doubt_of(self, mixture):
+        """2 where a component shrank onto few samples, 1 where one holds hardly more than fix it, else 0."""
+        if spurious_components(mixture, self._n):
+            return 2
         least = (mixture.n_features if mixture.covariance_type == "full" else 1) + 1
-        return bool((mixture.weights * self._n <= least).any() or spurious_components(mixture, self._n))
+        return int((mixture.weights * self._n <= least).any())
 
     def _pairs(self, draws):
         """Components to take away and others to split, shape (len(draws), 2): every other pair of all alike.
@@ -285,7 +287,7 @@ class _Search:
         settled = self.run(lambda: self.best, iterations=self.settling)
         if settled is not None:
             self._reached, self.best = settled
-            self._doubtful = self._is_doubtful(self.best)
+            self._doubt = self._doubt_of(self.best)
 
 
 class _ConstrainedSearch(_Search):
