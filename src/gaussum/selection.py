@@ -149,7 +149,7 @@ def select_mixture(
     for i, (model, outcome) in enumerate(zip(candidates, outcomes, strict=True)):
         row = {"n_components": model.n_components, "covariance_type": model.covariance_type}
         # told of all together, below
-        outcome.warnings = [given for given in outcome.warnings if given[1] is not SpuriousOptimumWarning]
+        _keep_quiet_of_spurious(outcome)
         try:
             row |= outcome.result()
         except Exception as error:
@@ -419,8 +419,12 @@ def _add_cross_validation(table, tasks, n_folds):
         row |= {"cv": math.nan, "cv_error": math.nan} | last
         if row["error"]:
             continue
+        outcomes = tasks.of_folds(i)
+        for outcome in outcomes:
+            # unseen samples tell of it
+            _keep_quiet_of_spurious(outcome)
         try:
-            totals, weights = np.array([outcome.result() for outcome in tasks.of_folds(i)]).T
+            totals, weights = np.array([outcome.result() for outcome in outcomes]).T
         except Exception as error:
             failures.append(f"{row['n_components']} {row['covariance_type']}: {error}")
             continue
@@ -431,6 +435,10 @@ def _add_cross_validation(table, tasks, n_folds):
             f"the cross-validation of {len(failures)} of {len(table)} candidates failed: {'; '.join(failures)}",
             UserWarning,
         )
+
+
+def _keep_quiet_of_spurious(outcome):
+    outcome.warnings = [given for given in outcome.warnings if given[1] is not SpuriousOptimumWarning]
 
 
 def _evaluate(model, X, weights):
