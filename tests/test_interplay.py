@@ -180,3 +180,12 @@ def test_selection_from_hard_data(seed):
         ]
     assert all(row["error"] is None for row in results[0].table)
     assert repr(results[0].table) == repr(results[1].table)
+
+
+def test_cross_validation_keeps_quiet_of_spurious_folds():
+    """Held-out samples judge them; a candidate must not fail where warnings are errors."""
+    X = np.random.default_rng(0).normal(size=(60, 2))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        table = select_mixture(X, range(1, 7), criterion="cv", cv=3, n_init=2, random_state=0).table
+    assert all(np.isfinite(row["cv"]) for row in table)

@@ -149,7 +149,7 @@ def select_mixture(
     for i, (model, outcome) in enumerate(zip(candidates, outcomes, strict=True)):
         row = {"n_components": model.n_components, "covariance_type": model.covariance_type}
         # told of all together, below
-        _leave_out_spurious(outcome)
+        _keep_quiet_of_spurious(outcome)
         try:
             row |= outcome.result()
         except Exception as error:
@@ -394,10 +394,7 @@ class _Tasks:
 
     def of_folds(self, i):
         """The outcomes of one candidate's fits to all but the samples of each fold."""
-        outcomes = self._of_folds[i :: len(self.candidates)]
-        for outcome in outcomes:
-            _leave_out_spurious(outcome)
-        return outcomes
+        return self._of_folds[i :: len(self.candidates)]
 
     def _fit(self, model):
         model.fit(self._data)
@@ -414,11 +411,6 @@ class _Tasks:
         return float(weights @ scores), float(weights.sum())
 
 
-def _leave_out_spurious(outcome):
-    """Take the warnings of spurious optima out of an outcome: the table tells of them."""
-    outcome.warnings = [given for given in outcome.warnings if given[1] is not SpuriousOptimumWarning]
-
-
 def _add_cross_validation(table, tasks, n_folds):
     """The mean log-likelihood of held-out samples, in every row; NaN where a fit failed."""
     failures = []
@@ -427,8 +419,12 @@ def _add_cross_validation(table, tasks, n_folds):
         row |= {"cv": math.nan, "cv_error": math.nan} | last
         if row["error"]:
             continue
+        outcomes = tasks.of_folds(i)
+        for outcome in outcomes:
+            # unseen samples tell of it
+            _keep_quiet_of_spurious(outcome)
         try:
-            totals, weights = np.array([outcome.result() for outcome in tasks.of_folds(i)]).T
+            totals, weights = np.array([outcome.result() for outcome in outcomes]).T
         except Exception as error:
             failures.append(f"{row['n_components']} {row['covariance_type']}: {error}")
             continue
@@ -439,6 +435,11 @@ def _add_cross_validation(table, tasks, n_folds):
             f"the cross-validation of {len(failures)} of {len(table)} candidates failed: {'; '.join(failures)}",
             UserWarning,
         )
+
+
+def _keep_quiet_of_spurious(outcome):
+    """Take the warnings of spurious optima out of an outcome: the table tells of them."""
+    outcome.warnings = [given for given in outcome.warnings if given[1] is not SpuriousOptimumWarning]
 
 
 def _evaluate(model, X, weights):

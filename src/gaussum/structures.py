@@ -149,10 +149,10 @@ class StructuredMStep:
             chol, log_det = np.full(scatter.shape, np.nan), np.full(K, np.nan)
         lost = ~np.isfinite(log_det)
         log_det[lost] = chol[lost] = np.nan
-        # one without samples has whatever covariance does no harm
-        empty = lost & (masses < _SMALLEST_MASS)
-        heaviest = np.argmax(masses)
-        log_det[empty], chol[empty] = log_det[heaviest], chol[heaviest]
+        if start is not None and lost.any():
+            # one that was let go has whatever covariance does no harm
+            gone, heaviest = lost & (start.weights == 0.0), np.argmax(masses)
+            log_det[gone], chol[gone] = log_det[heaviest], chol[heaviest]
         buffer = np.concatenate([weights, log_det, means.ravel(), chol.ravel()])
         return MixtureParameters(self.covariance_type, K, d, buffer)
 
