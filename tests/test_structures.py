@@ -455,6 +455,25 @@ def test_short_runs_under_a_constraint_are_em(name):
     assert short.run(np.full_like(buffer, np.nan), 5) == -np.inf
 
 
+@pytest.mark.parametrize("name", ["VEI", "VEE", "VEV"])
+def test_single_steps_rise_to_the_same_place(name):
+    X, ridge = samples(), 1e-3 * np.ones(2)
+    m_step = structured_m_step(name, 3, 2, ridge)
+    likelihood = MixtureLikelihood(X, kernel_type(name), 3, ridge=ridge, n_threads=1, m_step=m_step)
+    rough = m_step.in_single_steps()
+    begin = m_step.project(fitted(name, X, max_iter=1, init_params="kmeans")._parameters())
+    reached = {}
+    for step in (m_step, rough):
+        parameters, values = begin, []
+        for _ in range(300):
+            statistics, value = likelihood.evaluate(parameters)
+            values.append(value)
+            parameters = step.maximize(statistics)
+        assert np.diff(values).min() > -1e-13
+        reached[step] = values[-1]
+    assert reached[rough] == pytest.approx(reached[m_step], abs=1e-6)
+
+
 @pytest.mark.parametrize("method", ["auto", "small-em"])
 def test_starts_are_searched_for_under_the_constraint(method, monkeypatch):
     """From them EM does better than from the best under the plain model of the same kernels."""

@@ -48,7 +48,8 @@ class GaussianMixture(BaseMixture):
         then, within a fixed amount of work, components of the better are taken away and others split at random, each
         time followed by a short run of EM that is kept if it ends higher (`gaussum.starts.auto`); every other further
         start is a partition alone, and all are where components and features are too many for that. "small-em": the
-        best of short runs from random samples as centres. "kmeans": k-means in units of the standard deviations;
+        best of short runs from random samples as centres. Both search under the structure's constraint where that
+        is affordable. "kmeans": k-means in units of the standard deviations;
         "k-means++": its seeds alone; "random_from_data": random samples as centres; "random": random responsibilities;
         "whitened": k-means in coordinates in which the data have the covariance 1; "hierarchical": Ward's method there.
         Where partitions would be alike, those after the first are "k-means++" and "random_from_data" in turn.

@@ -298,7 +298,7 @@ class _ConstrainedSearch(_Search):
     def __init__(self, partitions, m_step):
         super().__init__(partitions)
         self._m_step = m_step
-        self._em = _ConstrainedShortEM(self._pass, m_step, self._scratch)
+        self._em = _ConstrainedShortEM(self._pass, m_step.in_single_steps(), self._scratch)
 
     def run(self, make, *arguments, **options):
         return super().run(lambda: self._m_step.project(make(*arguments)), **options)
