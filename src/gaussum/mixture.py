@@ -227,7 +227,8 @@ class GaussianMixture(BaseMixture):
             first_starts = starts.prepare(
                 X, *shape, self.init_params, self.n_init, rng, scale=scale, sample_weight=weight, ridge=ridge,
                 n_threads=self.n_threads, given=(self.weights_init, self.means_init, self.precisions_init),
-                m_step=m_step, searched=blur is None, shared=lambda key, make: data.shared(("start", self.reg_covar, *key), make),
+                m_step=m_step, searched=blur is None,
+                shared=lambda key, make: data.shared(("start", self.reg_covar, *key), make),
             )
             if blur is not None:
                 first_starts = [partial(_changed, flat.widened, start, blur) for start in first_starts]
