@@ -36,7 +36,8 @@ def main(n_init=5, seeds=4):
         print(
             f"n_init {n_init}, seed {seed}: {1 - len(short) / len(rows):.1%} of {len(rows)} fits reach mclust's, "
             f"{total['higher']} end higher, {total['spurious']} spurious, {total['converged']} converged, df of "
-            f"{total['df']} right, {np.mean(n_iter):.0f} iterations on average and at most {max(n_iter)}, {seconds:.1f} s"
+            f"{total['df']} right, {np.mean(n_iter):.0f} iterations on average and at most {max(n_iter)}, "
+            f"{seconds:.1f} s"
         )
         for line in short:
             print(f"    short: {line}")
