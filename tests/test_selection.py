@@ -288,8 +288,8 @@ def test_what_structures_share_changes_nothing(X, monkeypatch):
 
     monkeypatch.setattr(TrainingData, "shared", counted)
     once = select_mixture(X, **params).table
-    # moments, correlations, and starts, which VVV, EEE, VVI and VII share with nobody
-    assert len(made) == len(set(made)) == 2 + 4 * 3 * 14
+    # moments, correlations, the starts of each kind of kernel, and those that are searched for under a constraint
+    assert len(made) == len(set(made)) == 2 + 4 * 3 * 4 + 10 * 3 * 2
     assert {"moments", "correlation"} <= set(made)
     monkeypatch.setattr(TrainingData, "shared", lambda self, key, make: make())
     assert select_mixture(X, **params).table == once

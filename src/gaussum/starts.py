@@ -93,11 +93,14 @@ def prepare(
     """
     shape = covariance_type, n_components, X.shape[1]
     weights, means, chol = _check_given(*shape, *(given or (None, None, None)))
-    constraint = m_step if hasattr(m_step, "project") and searched and method in ("auto", "small-em") else None
-    if constraint is not None:
-        passes = _effort(*shape[:2], *X.shape, constraint)[1]
-        if passes < _FEWEST_CONSTRAINED_RUNS * _CONSTRAINED_RUN:
-            constraint = None
+    if not (hasattr(m_step, "project") and searched and n_components > 1 and method in ("auto", "small-em")):
+        m_step = None
+    elif _effort(*shape[:2], *X.shape, m_step)[1] < _FEWEST_CONSTRAINED_RUNS * _CONSTRAINED_RUN:
+        m_step = None
+
+    def constraint(number):
+        # partitions alone are the same for all
+        return None if method == "auto" and number % 2 else m_step
 
     def start(number, rng):
         if weights is not None and means is not None and chol is not None:
@@ -105,9 +108,9 @@ def prepare(
         options = dict(scale=scale, sample_weight=sample_weight, ridge=ridge, n_threads=n_threads)
         if searched and weights is means is chol is None:
             if method == "auto":
-                return auto(X, *shape[:2], rng, number, m_step=constraint, **options)
+                return auto(X, *shape[:2], rng, number, m_step=constraint(number), **options)
             if method == "small-em":
-                return small_em(X, *shape[:2], rng, m_step=constraint, **options)
+                return small_em(X, *shape[:2], rng, m_step=m_step, **options)
         partitions = Partitions(X, *shape[:2], rng, **options)
         first = partitions.parameters(_partition(method, number), rng, means)
         if weights is means is chol is None:
@@ -121,8 +124,11 @@ def prepare(
     if shared is None or not weights is means is chol is None:
         return made
     seeds = [make.args[1].bit_generator.seed_seq for make in made]
-    name = None if constraint is None else constraint.name
-    keys = [(*shape, name, method, searched, str(seed.entropy), seed.spawn_key) for seed in seeds]
+    names = [getattr(constraint(number), "name", None) for number in range(n_init)]
+    keys = [
+        (*shape, name, method, searched, str(seed.entropy), seed.spawn_key)
+        for name, seed in zip(names, seeds, strict=True)
+    ]
     return [partial(shared, key, make) for key, make in zip(keys, made, strict=True)]
 
 
