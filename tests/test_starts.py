@@ -266,6 +266,13 @@ def test_nothing_that_is_tried_warns(method, covariance_type):
 # Accidents ---------------------------------------------------------------------------------------------
 
 
+def test_two_samples_are_no_distance_matrix():
+    # SciPy warned of one where samples make a hollow symmetric square
+    X = np.array([[0.0, 1.0], [1.0, 0.0]])
+    mixture = GaussianMixture(1, init_params="hierarchical", random_state=0).fit(X)
+    np.testing.assert_allclose(mixture.means_, [[0.5, 0.5]])
+
+
 def test_bad_input():
     with pytest.raises(ValueError, match="init_params is 'magic'; expected one of 'auto', 'small-em', 'kmeans'"):
         GaussianMixture(2, init_params="magic").fit(elongated())

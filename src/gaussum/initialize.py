@@ -184,6 +184,7 @@ class Partitions:
     def _ward(self, kmeans, rng):
         """The centres of Ward's clusters of a subsample."""
         from scipy.cluster.hierarchy import linkage
+        from scipy.spatial.distance import pdist
 
         K = self.n_components
         weight = np.ones(len(self.X)) if self.sample_weight is None else self.sample_weight
@@ -195,7 +196,7 @@ class Partitions:
         samples, n = kmeans.samples(index), len(index)
         if n == K:
             return samples
-        merges = linkage(samples, "ward")[: n - K, :2].astype(np.intp)
+        merges = linkage(pdist(samples), "ward")[: n - K, :2].astype(np.intp)
         # from the last merge down, both parts belong where their whole does
         top = np.arange(2 * n - K)
         for whole in range(2 * n - K - 1, n - 1, -1):
