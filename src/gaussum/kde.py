@@ -99,8 +99,12 @@ class KernelDensity(Estimator):
         else:
             self.source_weights_ = weight / weight.sum()
             log_weights = np.log(weight) - np.log(weight.sum())
-        self._sum = GaussianSum(X, log_weights, h)
+        self._sum = self._make_sum(X, log_weights, h)
         return self
+
+    def _make_sum(self, X, log_weights, h):
+        """The sum that is the density."""
+        return GaussianSum(X, log_weights, h)
 
     @property
     def sources_(self):
@@ -194,5 +198,4 @@ class KernelDensity(Estimator):
         rng = check_random_state(random_state)
         cumulative = np.cumsum(self.source_weights_)
         drawn = np.searchsorted(cumulative, rng.random(n_samples) * cumulative[-1], side="right")
-        noise = rng.standard_normal((n_samples, self.n_features_in_)) * self.bandwidth_
-        return self._sum.sources(drawn.clip(0, len(cumulative) - 1)) + noise
+        return self._sum.draw(drawn.clip(0, len(cumulative) - 1), rng)

@@ -102,6 +102,11 @@ class GaussianSum:
         """The sources themselves, shape (n_sources, n_features), or those at an index."""
         return self._sources[:, index].T
 
+    def draw(self, index, rng):
+        """A sample of the kernel of each source of an index, shape (n_samples, n_features)."""
+        centres = self.sources(index)
+        return centres + rng.standard_normal(centres.shape) / self._inv_bandwidth
+
     def plan(self, X, rtol=0.0, *, n_threads=None):
         """The plan for targets.
 
