@@ -4,14 +4,13 @@ from functools import partial
 
 import numpy as np
 
-from gaussum import covariance, em, parallel
+from gaussum import covariance, em
 from gaussum.initialize import INIT_PARAMS, initial_parameters
 from gaussum.likelihood import MixtureLikelihood
 from gaussum.mixture_base import BaseMixture
 from gaussum.parameters import MixtureParameters
 from gaussum.validation import (
-    check_array, check_choice, check_flag, check_integer, check_number, check_random_state, check_samples,
-    check_weights,
+    check_array, check_choice, check_number, check_random_state, check_samples, check_weights,
 )
 from gaussum.variational import Posterior, VariationalMStep, by_size
 
@@ -202,7 +201,6 @@ class BayesianGaussianMixture(BaseMixture):
                 partial(self._start, likelihood, method, start_rng, mean, variance, sticks)
                 for method, start_rng in zip(self._methods(), rng.spawn(self.n_init), strict=True)
             ]
-        callback = self._reporter(callback)
         result = self._best_of(likelihood, starts, callback, print if self.verbose else None)
         while sticks and result.converged and (np.diff(result.parameters.hyper[0]) > 0).any():
             # in a better order of the sticks the same components have a higher bound, and there is more to gain
@@ -221,7 +219,7 @@ class BayesianGaussianMixture(BaseMixture):
     def _best_of(self, likelihood, starts, callback, report=None):
         return em.best_of(
             likelihood, starts, tol=self.tol, max_iter=self.max_iter, accelerate=False, callback=callback,
-            report=report, objective="mean lower bound",
+            progress=self._progress(), report=report, objective="mean lower bound",
         )
 
     def score_samples(self, X):
@@ -239,25 +237,14 @@ class BayesianGaussianMixture(BaseMixture):
         ValueError, TypeError
             The message names the parameter.
         """
-        K = check_integer(self.n_components, "n_components", minimum=1)
         check_choice(self.covariance_type, "covariance_type", covariance.COVARIANCE_TYPES)
         check_choice(self.init_params, "init_params", INIT_PARAMS)
         prior_type = self.weight_concentration_prior_type
         check_choice(prior_type, "weight_concentration_prior_type", WEIGHT_CONCENTRATION_PRIOR_TYPES)
-        check_number(self.tol, "tol", minimum=0.0)
-        check_number(self.reg_covar, "reg_covar", minimum=0.0)
         for name in ("weight_concentration_prior", "mean_precision_prior"):
             if getattr(self, name) is not None:
                 check_number(getattr(self, name), name, minimum=0.0, open_minimum=True)
-        check_integer(self.max_iter, "max_iter", minimum=1)
-        check_integer(self.n_init, "n_init", minimum=1)
-        check_integer(int(self.verbose) if isinstance(self.verbose, bool) else self.verbose, "verbose", minimum=0)
-        check_integer(self.verbose_interval, "verbose_interval", minimum=1)
-        check_flag(self.warm_start, "warm_start")
-        parallel.resolve_threads(self.n_threads)
-        if K > n_samples:
-            of = "samples of positive weight" if weighted else "samples"
-            raise ValueError(f"n_components is {K}, but X has {n_samples} {of}; expected at most as many components")
+        self._check_shared(n_samples, weighted)
 
     def _prior(self, X, weight, mean, variance):
         """The prior as given or by default, under VariationalStep's names; the covariance is not regularised yet."""

@@ -113,7 +113,7 @@ def bootstrap_test(
         with counted(n_bootstrap, f"{k} or {k + 1} components", progress, callback) as advance:
             outcomes = _run(tasks, X.shape, k + 1, alternative, n_threads, advance)
         row, found = _judge(k, statistic, outcomes)
-        row["spurious"] = bool(getattr(alternative, "spurious_", False))
+        row["spurious"] = bool(alternative.spurious_)
         table.append(row)
         replicates.append(found)
         if row["p_value"] > level:
@@ -210,7 +210,7 @@ def _replicate(null, n_samples, params, root, b):
     sample, _ = null.sample(n_samples, random_state=derived_seed(root, k, b))
     data = TrainingData(*null._check_data(sample, None))
     models = [GaussianMixture(K, random_state=derived_seed(root, k, b, K), **params).fit(data) for K in (k, k + 1)]
-    spurious = any(getattr(model, "spurious_", False) for model in models)
+    spurious = any(model.spurious_ for model in models)
     return _statistic(n_samples, *models), spurious, not all(model.converged_ for model in models)
 
 

@@ -4,16 +4,13 @@ from functools import partial
 
 import numpy as np
 
-from gaussum import covariance, criteria, em, flat, parallel, starts
+from gaussum import covariance, criteria, em, flat, starts
 from gaussum.likelihood import MixtureLikelihood
 from gaussum.mixture_base import BaseMixture, TrainingData
 from gaussum.moments import data_covariance
 from gaussum.prior import PRIOR_PARAMS, PosteriorStep, check_prior, conjugate_prior
 from gaussum.structures import structured_m_step
-from gaussum.validation import (
-    check_choice, check_flag, check_integer, check_number, check_random_state,
-)
-
+from gaussum.validation import check_choice, check_flag, check_random_state
 
 # Even reg_covar=0 keeps variances above the rounding of their sums.
 _ROUNDING_MASS = 1e-13
@@ -253,22 +250,11 @@ class GaussianMixture(BaseMixture):
         ValueError, TypeError
             The message names the parameter.
         """
-        K = check_integer(self.n_components, "n_components", minimum=1)
         check_choice(self.covariance_type, "covariance_type", covariance.STRUCTURES)
         check_choice(self.init_params, "init_params", starts.METHODS)
-        check_number(self.tol, "tol", minimum=0.0)
-        check_number(self.reg_covar, "reg_covar", minimum=0.0)
-        check_integer(self.max_iter, "max_iter", minimum=1)
-        check_integer(self.n_init, "n_init", minimum=1)
-        check_integer(int(self.verbose) if isinstance(self.verbose, bool) else self.verbose, "verbose", minimum=0)
-        check_integer(self.verbose_interval, "verbose_interval", minimum=1)
-        check_flag(self.warm_start, "warm_start")
         check_flag(self.accelerate, "accelerate")
         check_prior(self.prior, self._prior_values())
-        parallel.resolve_threads(self.n_threads)
-        if K > n_samples:
-            of = "samples of positive weight" if weighted else "samples"
-            raise ValueError(f"n_components is {K}, but X has {n_samples} {of}; expected at most as many components")
+        self._check_shared(n_samples, weighted)
 
     def _fits(self, n_features):
         K = self.n_components

@@ -6,12 +6,14 @@ import time
 
 import numpy as np
 
-from gaussum import covariance
+from gaussum import covariance, parallel
 from gaussum.base import Estimator
 from gaussum.initialize import variances
 from gaussum.likelihood import MixtureLikelihood
 from gaussum.parameters import MixtureParameters
-from gaussum.validation import check_integer, check_random_state, check_samples, check_weights
+from gaussum.validation import (
+    check_flag, check_integer, check_number, check_random_state, check_samples, check_weights,
+)
 
 # Below this, squares of differences lose digits to underflow.
 _SMALLEST_VARIANCE = 1e-280
@@ -125,6 +127,21 @@ class BaseMixture(Estimator):
             weight = np.ldexp(weight, -int(np.frexp(weight.sum() / np.count_nonzero(weight))[1]))
         return X, weight
 
+    def _check_shared(self, n_samples, weighted):
+        """Refuse values, that make no sense for so many samples, of the parameters that all mixtures have."""
+        K = check_integer(self.n_components, "n_components", minimum=1)
+        check_number(self.tol, "tol", minimum=0.0)
+        check_number(self.reg_covar, "reg_covar", minimum=0.0)
+        check_integer(self.max_iter, "max_iter", minimum=1)
+        check_integer(self.n_init, "n_init", minimum=1)
+        check_integer(int(self.verbose) if isinstance(self.verbose, bool) else self.verbose, "verbose", minimum=0)
+        check_integer(self.verbose_interval, "verbose_interval", minimum=1)
+        check_flag(self.warm_start, "warm_start")
+        parallel.resolve_threads(self.n_threads)
+        if K > n_samples:
+            of = "samples of positive weight" if weighted else "samples"
+            raise ValueError(f"n_components is {K}, but X has {n_samples} {of}; expected at most as many components")
+
     def _reference_moments(self, X, weight):
         """Means, and variances as the yardstick of distances and of `reg_covar`: positive for constant features too."""
         mean, variance = variances(X, weight, n_threads=self.n_threads)
@@ -142,18 +159,6 @@ class BaseMixture(Estimator):
             # the others' scale, which shifts do not change, unless the constant's own rounding is coarser
             variance[constant] = np.maximum(variance[~constant].mean(), (_COARSEST * mean[constant]) ** 2)
         return mean, variance
-
-    def _reporter(self, callback):
-        if self.verbose < 2:
-            return callback
-
-        def report(iteration, objective):
-            if iteration % self.verbose_interval == 0:
-                print(f"  iteration {iteration}: {objective:.12g}")
-            if callback is not None:
-                callback(iteration, objective)
-
-        return report
 
     def _progress(self):
         """What prints a line every `verbose_interval` iterations, from 2 on of `verbose`."""

@@ -465,7 +465,7 @@ def _evaluate(model, X, weights):
         "aicc": criteria.aicc(log_likelihood, p, n),
         "icl": criteria.icl(log_likelihood, p, n, classification),
         "converged": bool(model.converged_),
-        "spurious": bool(getattr(model, "spurious_", False)),
+        "spurious": bool(model.spurious_),
         "n_iter": int(model.n_iter_),
         "error": None,
     }
