@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 
-from gaussum import GaussianMixture, SpuriousOptimumWarning, select_mixture
+from gaussum import GaussianMixture, SpuriousOptimumWarning, mixture, select_mixture
 from gaussum.covariance import second_shape
 from gaussum.parameters import MixtureParameters
 from gaussum.spurious import effective_samples, spurious_components
@@ -132,13 +132,29 @@ def faithful_fits(faithful, K, n_init, covariance_type="diag"):
 
 @quiet
 @pytest.mark.parametrize("K", [7, 8])
-def test_restarts_prefer_what_is_not_spurious(faithful, K):
+def test_restarts_prefer_what_is_not_spurious(faithful, K, monkeypatch):
     """On these data, with their tied values, spurious optima have the highest likelihoods by far."""
-    single = [m.fit(faithful) for m in faithful_fits(faithful, K, 1)]
+    with monkeypatch.context() as patch:
+        patch.setattr(mixture, "_FEWEST_STARTS", 1)
+        single = [m.fit(faithful) for m in faithful_fits(faithful, K, 1)]
     many = [m.fit(faithful) for m in faithful_fits(faithful, K, 6)]
     assert not any(m.spurious_ for m in many)
     assert all(min(m.covariances_[:, j]) > 1e-3 * np.median(m.covariances_[:, j]) for m in many for j in range(2))
     assert min(m.bic(faithful) for m in many) > min(m.bic(faithful) for m in single if m.spurious_) - 200
+
+
+@quiet
+def test_more_starts_where_all_are_spurious(faithful, monkeypatch):
+    """One start that is asked for is five where each ends in a spurious optimum, and the first sound one is kept."""
+    for s in range(6):
+        params = {"covariance_type": "diag", "random_state": s, "init_params": "k-means++"}
+        five = [GaussianMixture(8, n_init=n, **params).fit(faithful) for n in (1, 2, 3, 4, 5)]
+        monkeypatch.setattr(mixture, "_FEWEST_STARTS", 1)
+        alone = [GaussianMixture(8, n_init=n, **params).fit(faithful) for n in (1, 2, 3, 4, 5)]
+        monkeypatch.undo()
+        first = next(n for n, m in enumerate(alone) if not m.spurious_)
+        assert five[0].lower_bound_ == alone[first].lower_bound_ and five[0].spurious_ == ()
+        assert five[4].lower_bound_ == alone[4].lower_bound_
 
 
 def test_starts_that_are_spurious_are_marked(faithful, capsys):
@@ -163,9 +179,9 @@ def test_galaxies(galaxies):
     assert three.spurious_ == () and (three.weights_ * 82).min() == pytest.approx(3, abs=0.1)
 
 
-def test_one_start_that_is_spurious_is_told_of():
+def test_a_spurious_fit_is_told_of():
     X = np.r_[np.random.default_rng(0).normal(size=(60, 2)), [[30.0, 0.0]]]
-    with pytest.warns(SpuriousOptimumWarning, match=r"the fit ended in a spurious optimum: component\(s\)"):
+    with pytest.warns(SpuriousOptimumWarning, match="each of the 5 starts ended in a spurious optimum"):
         fitted = GaussianMixture(2, random_state=0).fit(X)
     assert len(fitted.spurious_) == 1
 
@@ -173,10 +189,10 @@ def test_one_start_that_is_spurious_is_told_of():
 # Selection -------------------------------------------------------------------------------------------
 
 
-def test_selection_prefers_what_is_not_spurious(faithful):
+def test_selection_prefers_what_is_not_spurious(galaxies):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        result = select_mixture(faithful, range(2, 9), "diag", n_init=1, random_state=1, init_params="k-means++")
+        result = select_mixture(galaxies, range(2, 8), n_init=1, random_state=1, init_params="kmeans")
     spurious = [model.spurious_ != () for model in result.models]
     assert any(spurious)
     assert result.best_.spurious_ == ()

@@ -70,7 +70,7 @@ class EMResult:
     spurious: tuple = ()
 
 
-def best_of(likelihood, starts, *, report=None, callback=None, progress=None, objective=None, **options):
+def best_of(likelihood, starts, *, reserve=(), report=None, callback=None, progress=None, objective=None, **options):
     """Run EM from several starts and return the EMResult with the highest objective that is not spurious.
 
     Of objectives that differ by rounding the first counts, and if all are spurious, the highest of all, with a
@@ -81,6 +81,8 @@ def best_of(likelihood, starts, *, report=None, callback=None, progress=None, ob
     likelihood : gaussum.likelihood.MixtureLikelihood
     starts : sequence of callables
         Each returns first parameters. One that fails does not end the others.
+    reserve : sequence of callables
+        Further starts, one after the other, for as long as there is nothing but spurious optima.
     report : callable, optional
         Takes a line of text a start, in their order.
     callback : callable, optional
@@ -114,7 +116,7 @@ def best_of(likelihood, starts, *, report=None, callback=None, progress=None, ob
             result = outcome.result()
         except CollapseError as error:
             failure = error
-            parallel.warn(f"start {number} of {len(starts)} failed: {error}", ConvergenceWarning)
+            parallel.warn(f"start {number} failed: {error}", ConvergenceWarning)
             return
         if report is not None:
             state = "converged" if result.converged else "not converged"
@@ -127,6 +129,11 @@ def best_of(likelihood, starts, *, report=None, callback=None, progress=None, ob
             best = result
 
     parallel.side_by_side([partial(run, start) for start in starts], n_threads, parallel.in_order(receive))
+    n_threads = 1
+    for start in reserve:
+        if best is None or not best.spurious:
+            break
+        parallel.side_by_side([partial(run, start)], 1, parallel.in_order(receive))
     if best is None:
         raise ValueError(f"no start led to a mixture ({failure}); try a larger reg_covar or fewer components")
     if not best.converged:

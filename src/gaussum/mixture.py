@@ -14,6 +14,8 @@ from gaussum.validation import check_choice, check_flag, check_random_state
 
 # Even reg_covar=0 keeps variances above the rounding of their sums.
 _ROUNDING_MASS = 1e-13
+# Starts where each has ended in a spurious optimum.
+_FEWEST_STARTS = 5
 
 
 class GaussianMixture(BaseMixture):
@@ -39,7 +41,8 @@ class GaussianMixture(BaseMixture):
     max_iter : int
         Iterations before a fit is given up, with a ConvergenceWarning.
     n_init : int
-        Starts; the one with the highest penalised log-likelihood that is not spurious is kept.
+        Starts; the one with the highest penalised log-likelihood that is not spurious is kept. Where all end in
+        spurious optima, there are five.
     init_params : {"auto", "small-em", "kmeans", "k-means++", "random", "random_from_data", "whitened", "hierarchical"}
         How a start is made, from a bounded number of samples. "auto": k-means, as it is and in whitened coordinates;
         then, within a fixed amount of work, components of the better are taken away and others split at random, each
@@ -221,10 +224,11 @@ class GaussianMixture(BaseMixture):
         if self.warm_start and hasattr(self, "means_") and self._fits(X.shape[1]):
             first_starts = [self._parameters]
         else:
+            given = self.weights_init, self.means_init, self.precisions_init
+            n_starts = max(self.n_init, _FEWEST_STARTS) if all(part is None for part in given) else self.n_init
             first_starts = starts.prepare(
-                X, *shape, self.init_params, self.n_init, rng, scale=scale, sample_weight=weight, ridge=ridge,
-                n_threads=self.n_threads, given=(self.weights_init, self.means_init, self.precisions_init),
-                m_step=m_step, searched=blur is None,
+                X, *shape, self.init_params, n_starts, rng, scale=scale, sample_weight=weight, ridge=ridge,
+                n_threads=self.n_threads, given=given, m_step=m_step, searched=blur is None,
                 shared=lambda key, make: data.shared(("start", self.reg_covar, *key), make),
             )
             if blur is not None:
@@ -232,8 +236,9 @@ class GaussianMixture(BaseMixture):
         if hasattr(m_step, "project"):
             first_starts = [partial(_changed, m_step.project, start) for start in first_starts]
         result = em.best_of(
-            likelihood, first_starts, tol=self.tol, max_iter=self.max_iter, accelerate=self.accelerate,
-            callback=callback, progress=self._progress(), report=print if self.verbose else None,
+            likelihood, first_starts[: self.n_init], reserve=first_starts[self.n_init :], tol=self.tol,
+            max_iter=self.max_iter, accelerate=self.accelerate, callback=callback, progress=self._progress(),
+            report=print if self.verbose else None,
         )
         self._store(result, X.shape[1])
         self.prior_ = prior
