@@ -124,13 +124,18 @@ def _spread(X, sample_weight):
     half = high / 2 - low / 2  # half the range cannot overflow
     half[half == 0] = np.finfo(np.float64).smallest_subnormal
     shift = low + half
-    mean = shift + half * (sum(wb @ ((block - shift) / half) for block, wb in _blocks(X, w)) / total)
+    mean = shift + half * (sum(_weighed(wb, (block - shift) / half) for block, wb in _blocks(X, w)) / total)
     first = second = 0.0
     for block, wb in _blocks(X, w):
         z = (block - mean) / half
-        first = first + wb @ z
-        second = second + wb @ (z * z)
+        first = first + _weighed(wb, z)
+        second = second + _weighed(wb, z * z)
     return half * np.sqrt((second - first * first / total) / divisor), n_eff
+
+
+def _weighed(w, z):
+    """``sum_i w_i z_ij``, without BLAS, whose threads cost more than so small a product."""
+    return np.einsum("i,ij->j", w, z)
 
 
 def _weight_sums(w, n_samples):
