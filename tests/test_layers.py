@@ -22,7 +22,7 @@ statistics parameters orientation
 structures rescue spurious
 flat variational skipping information likelihood acceleration constrained moments prior
 initialize starts em
-binned univariate bandwidth gridding tree summation
+spread binned univariate bandwidth gridding tree summation
 mixture_base
 mixture kde bayesian
 selection bootstrap merging outliers

@@ -1,6 +1,7 @@
 """Bandwidth selectors for samples on a line: what they minimise or solve. gaussum.bandwidth is their public face.
 
-A selector takes a Line and returns a bandwidth in the line's own unit, or None with the reason why there is none.
+A selector takes a Line and returns a bandwidth in the line's own unit and, where something is to be said, a reason: why
+the bandwidth is not what the method's definition asks for, or, with None as bandwidth, why there is none.
 """
 
 import math
@@ -9,6 +10,7 @@ import numpy as np
 from scipy.optimize import brentq, minimize_scalar
 
 from gaussum.binned import Functionals
+from gaussum.spread import spread
 
 # Bandwidths of a ladder, this ratio apart.
 _RATIO = 1.2
@@ -19,6 +21,10 @@ _LEAST, _DENSEST = 0.5, 0.05
 _TIED = 0.1
 # The bandwidth that keeps rounded samples from standing apart, in units of what they are rounded to.
 _SMOOTH = 0.5
+# A value of at least this share of the weight, where most others are untied, is an atom.
+_ATOM = 0.1
+# Below so many samples the improved method is worse than a rule of thumb (bench/marron_wand.py, 3 to 50 samples).
+_FEW = 25
 # A scale from quartiles is believed unless it is this much below the standard deviation.
 _NO_SCALE = 1e-150
 _SQRT_2PI = math.sqrt(2.0 * math.pi)
@@ -80,11 +86,14 @@ class Line:
         finest = _LEAST * np.partition(distances, int(_DENSEST * len(distances)))[int(_DENSEST * len(distances))]
         self.finest = max(finest, self.coarse, 1e-9 * min(self.normal, self.x[-1] - self.x[0]))
 
+    def _values(self):
+        """Of every value that occurs: the first sample, the weight, and whether there is a second."""
+        first = np.flatnonzero(np.append(True, self.x[1:] != self.x[:-1]))
+        return first, np.add.reduceat(self.w, first), np.diff(first, append=len(self.x)) > 1
+
     def _rounding(self):
         """What samples are rounded to: the width of the cells of tied samples; 0 where few are tied."""
-        first = np.flatnonzero(np.append(True, self.x[1:] != self.x[:-1]))
-        mass = np.add.reduceat(self.w, first)
-        tied = np.diff(first, append=len(self.x)) > 1
+        first, mass, tied = self._values()
         if mass[tied].sum() < _TIED:
             return 0.0
         gaps = np.diff(self.x[first])
@@ -92,6 +101,24 @@ class Line:
         order = np.argsort(cells[tied])
         cumulative = np.cumsum(mass[tied][order])
         return cells[tied][order][np.searchsorted(cumulative, 0.5 * cumulative[-1])]
+
+    def without_atoms(self):
+        """This line with its atoms, which are no part of a density, counted once each.
+
+        An atom is a value with a large share of the weight among others that mostly occur once, as zeros are where
+        something was not there to be measured.
+        """
+        first, mass, tied = self._values()
+        atoms = tied & (mass > _ATOM)
+        if not atoms.any() or 2 * np.count_nonzero(tied) > len(first):
+            return self
+        keep = np.repeat(~atoms, np.diff(first, append=len(self.x)))
+        keep[first[atoms]] = True
+        x, w = self.x[keep], self.w[keep]
+        sigma, n_eff = spread(x, w)
+        line = Line(x, w, sigma[0], n_eff)
+        line.unit *= self.unit
+        return line
 
     def functionals(self, keep=False):
         """Sums over pairs of these samples."""
@@ -144,6 +171,16 @@ def improved_sheather_jones(line, stages=7):
         return math.log(best) / 5.0 - math.log(h)
 
     return _largest_root(line, excess, f.finest)
+
+
+def automatic(line):
+    """The improved method where it is good; see gaussum.bandwidth.auto."""
+    if line.n >= _FEW:
+        for method in (improved_sheather_jones, sheather_jones):
+            h, _ = method(line)
+            if h is not None:
+                return h, None
+    return line.rule(), None
 
 
 def _largest_root(line, excess, finest):
