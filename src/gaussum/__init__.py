@@ -3,6 +3,7 @@
 import importlib
 from importlib.metadata import version as _version
 
+from gaussum.bandwidth import BandwidthWarning
 from gaussum.base import NotFittedError
 from gaussum.bayesian import BayesianGaussianMixture
 from gaussum.bootstrap import BootstrapTest, bootstrap_test
@@ -18,6 +19,7 @@ from gaussum.selection import SelectionResult, select_mixture
 __version__ = _version("gaussum")
 
 __all__ = [
+    "BandwidthWarning",
     "BayesianGaussianMixture",
     "BootstrapTest",
     "CollapsedComponentWarning",

@@ -8,9 +8,11 @@ import warnings
 
 import gaussum
 from gaussum import commands
+from gaussum.bandwidth import SELECTORS
 from gaussum.files import FileError
 
 _MANY = 10_000
+_SELECTORS = ", ".join(name for name in SELECTORS if name not in ("improved_sheather_jones", "sj"))
 
 _EXIT_STATUS = (
     "exit status: 0 all went well; 2 an error, told in one line on stderr; 130 interrupted by Ctrl-C; "
@@ -152,8 +154,8 @@ def _add_covariance_type(parser):
 
 
 def _add_bandwidth(parser):
-    text = "number, numbers separated by commas (one a column), scott (default) or silverman"
-    parser.add_argument("--bandwidth", type=_bandwidth, default="scott", metavar="H", help=text)
+    text = f"number, numbers separated by commas (one a column), or a selector: {_SELECTORS} (default: auto)"
+    parser.add_argument("--bandwidth", type=_bandwidth, default="auto", metavar="H", help=text)
 
 
 def _add_em(parser):
@@ -199,11 +201,11 @@ def _counts(text):
 
 
 def _bandwidth(text):
-    if text in ("scott", "silverman"):
+    if text in SELECTORS:
         return text
     try:
         widths = [float(part) for part in text.split(",")]
     except ValueError:
-        expected = "a number, numbers separated by commas, scott or silverman"
+        expected = f"a number, numbers separated by commas, or one of {_SELECTORS}"
         raise argparse.ArgumentTypeError(f"{text!r} is not {expected}") from None
     return widths[0] if len(widths) == 1 else widths

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from gaussum import bandwidth as selectors
 from gaussum import parallel
+from gaussum.bandwidth import SELECTORS
 from gaussum.base import Estimator, shape_name
 from gaussum.summation import GaussianSum
 from gaussum.validation import (
@@ -13,8 +13,6 @@ from gaussum.validation import (
 # Below this its inverse overflows.
 _SMALLEST_BANDWIDTH = 1.0 / np.finfo(np.float64).max
 
-SELECTORS = {"scott": selectors.scott, "silverman": selectors.silverman}
-
 
 class KernelDensity(Estimator):
     """A kernel density estimate: one Gaussian on every sample (Rosenblatt 1956; Parzen 1962).
@@ -23,10 +21,13 @@ class KernelDensity(Estimator):
 
     Parameters
     ----------
-    bandwidth : float, {"scott", "silverman"} or array_like of shape (n_features,)
-        The standard deviation of the Gaussians, in the units of the data: one number for every feature, one number a
-        feature, or a rule that gives one number a feature (see gaussum.bandwidth; both rules take the scale of
-        the data and the weights into account, where scikit-learn's rules take neither).
+    bandwidth : float, array_like of shape (n_features,), str or callable
+        The standard deviation of the Gaussians, in the units of the data: one number for every feature; one number a
+        feature; the name of a selector of gaussum.bandwidth: "auto" (the default: improved Sheather-Jones for one
+        feature, Scott's rule for several), "scott", "silverman", "isj", "sheather_jones" or "sj", and for one feature
+        "lscv" and "lcv"; or a function of the samples, shape (n_samples, n_features), and their weights (or None) that
+        returns a number or one a feature. All selectors take the scale of the data and the weights into account, where
+        scikit-learn's "scott" and "silverman" take neither.
     kernel : {"gaussian"}
     rtol : float
         Bound on the relative error of the density at every query, near or far. Within it the cheapest plan is taken:
@@ -57,7 +58,7 @@ class KernelDensity(Estimator):
     True
     """
 
-    def __init__(self, bandwidth="scott", *, kernel="gaussian", rtol=1e-6, n_threads=None):
+    def __init__(self, bandwidth="auto", *, kernel="gaussian", rtol=1e-6, n_threads=None):
         self.bandwidth = bandwidth
         self.kernel = kernel
         self.rtol = rtol
@@ -85,13 +86,13 @@ class KernelDensity(Estimator):
         weight = check_weights(sample_weight, X.shape[0])
         check_choice(self.kernel, "kernel", ("gaussian",))
         check_number(self.rtol, "rtol", minimum=0.0)
-        h = self._bandwidths(X, weight)
+        bandwidth = self.bandwidth(X, weight) if callable(self.bandwidth) else self.bandwidth
+        h = self._bandwidths(bandwidth, X, weight)
         parallel.resolve_threads(self.n_threads)
         if weight is not None and not weight.all():
             X, weight = X[weight > 0], weight[weight > 0]
-        self.bandwidth_ = float(h[0]) if X.shape[1] == 1 or np.ndim(self.bandwidth) == 0 and not isinstance(
-            self.bandwidth, str
-        ) else h
+        one = np.ndim(bandwidth) == 0 and not isinstance(bandwidth, str)
+        self.bandwidth_ = float(h[0]) if X.shape[1] == 1 or one else h
         self.n_features_in_ = X.shape[1]
         if weight is None:
             self.source_weights_ = np.full(X.shape[0], 1.0 / X.shape[0])
@@ -112,24 +113,27 @@ class KernelDensity(Estimator):
         self._check_fitted()
         return self._sum.sources()
 
-    def _bandwidths(self, X, weight):
-        d = X.shape[1]
-        if isinstance(self.bandwidth, str):
-            check_choice(self.bandwidth, "bandwidth", tuple(SELECTORS))
-            return SELECTORS[self.bandwidth](X, weight)
-        if np.ndim(self.bandwidth) == 0:
-            if not isinstance(self.bandwidth, (int, float, np.number)):
+    def _bandwidths(self, bandwidth, X, weight):
+        """One bandwidth a feature, of a number, numbers or the name of a selector."""
+        d, name = X.shape[1], "what bandwidth returns" if callable(self.bandwidth) else "bandwidth"
+        if isinstance(bandwidth, str) and not callable(self.bandwidth):
+            check_choice(bandwidth, name, tuple(SELECTORS))
+            return SELECTORS[bandwidth](X, weight)
+        if np.ndim(bandwidth) == 0:
+            if not isinstance(bandwidth, (int, float, np.number, np.ndarray)):
                 raise TypeError(
-                    f"bandwidth is {shape_name(self.bandwidth)}; expected a number > 0, 'scott', 'silverman', "
-                    f"or an array of shape ({d},)"
+                    f"{name} is {shape_name(bandwidth)}; expected a number > 0 or an array of shape ({d},)"
+                    + ("" if callable(self.bandwidth) else ", the name of a selector such as 'auto', or a function")
                 )
-            h = check_number(self.bandwidth, "bandwidth", minimum=0.0, open_minimum=True)
+            if isinstance(bandwidth, np.ndarray):
+                bandwidth = bandwidth[()]
+            h = check_number(bandwidth, name, minimum=0.0, open_minimum=True)
             if h < _SMALLEST_BANDWIDTH:
-                raise ValueError(f"bandwidth is {h:g}; expected a number of at least {_SMALLEST_BANDWIDTH:g}")
+                raise ValueError(f"{name} is {h:g}; expected a number of at least {_SMALLEST_BANDWIDTH:g}")
             return np.full(d, h)
-        h = check_array(self.bandwidth, "bandwidth", (d,)).copy()
+        h = check_array(bandwidth, name, (d,)).copy()
         if (h < _SMALLEST_BANDWIDTH).any():
-            raise ValueError(f"bandwidth holds {h.min():g}; expected numbers of at least {_SMALLEST_BANDWIDTH:g}")
+            raise ValueError(f"{name} holds {h.min():g}; expected numbers of at least {_SMALLEST_BANDWIDTH:g}")
         return h
 
     def score_samples(self, X):

@@ -1,0 +1,140 @@
+"""Sums over pairs of samples on a line, for bandwidths of any size: by the power spectrum of binned samples.
+
+What bandwidth selectors ask for is, at many bandwidths g,
+
+    R_s(g) = sum_{i, i'} w_i w_i' (-1)^s N^(2s)(x_i - x_i'; 0, g^2)
+           = 1 / (2 pi) int omega^(2s) exp(-g^2 omega^2 / 2) P(omega) domega,   P(omega) = |sum_i w_i exp(i omega x_i)|^2
+
+with N^(2s) the derivative of order 2s. P comes from one Fourier transform of the samples, binned with cubic B-splines,
+with the transform of the spline taken out again; each bandwidth is then one sum over frequencies. So that outliers cost nothing,
+gaps beyond any kernel's reach are shortened to that reach; and so that they may, there is a grid for every so many
+octaves of bandwidths, made when asked for.
+"""
+
+import math
+
+import numpy as np
+from scipy import fft
+
+from gaussum.binned_pass import leave_one_out, spread
+
+NODES = 12.0                # a bandwidth, at the finest of a grid
+OCTAVES = 2.0               # of bandwidths that a grid serves
+REACH = 9.0                 # bandwidths beyond which a kernel and its first fourteen derivatives are nothing
+MOST_NODES = 1 << 20
+# exp(-z^2 / 2) z^14 beyond this is below rounding
+_FREQUENCIES = 10.0
+
+
+class Grid:
+    """Samples on a grid for bandwidths from `finest` to 2^OCTAVES as much.
+
+    Parameters
+    ----------
+    x : ndarray of float64, shape (n_samples,)
+        Sorted.
+    w : ndarray of float64, shape (n_samples,)
+        Weights that add up to 1.
+    finest : float
+    keep : bool
+        The samples' places, for `log_likelihood`.
+    """
+
+    def __init__(self, x, w, finest, keep=False):
+        self.step = finest / NODES
+        place = places(x, finest)
+        place /= self.step
+        n_nodes = fft.next_fast_len(int(place[-1] + reach(finest) / self.step) + 3, real=True)
+        counts = np.zeros(n_nodes)
+        spread(place, w, counts)
+        self._n_nodes, self._place = n_nodes, place if keep else None
+        k = np.arange(1 + min(n_nodes // 2, math.ceil(_FREQUENCIES / finest * n_nodes * self.step / (2.0 * math.pi))))
+        self._omega = k * (2.0 * math.pi / (n_nodes * self.step))
+        self._transform = fft.rfft(counts)[: len(k)] / np.sinc(k / n_nodes) ** 4
+        self._power = np.abs(self._transform) ** 2
+
+    def roughness(self, s, g):
+        """R_s(g), pairs of a sample with itself included."""
+        z = self._omega[: self._most(g)] * g
+        z *= z
+        terms = self._power[: len(z)].copy()
+        for _ in range(s):          # far cheaper than a power
+            terms *= z
+        np.exp(np.multiply(z, -0.5, out=z), out=z)
+        # every frequency stands for itself and its negative, and 0 for itself alone
+        terms *= z
+        total = terms.sum() - 0.5 * terms[0]
+        return 2.0 * total / (self._n_nodes * self.step) * g ** (-2.0 * s)
+
+    def density(self, h):
+        """The kernel density at the nodes."""
+        most = self._most(h)
+        z = self._omega[:most] * h
+        return fft.irfft(self._transform[:most] * np.exp(-0.5 * z * z), self._n_nodes) / self.step
+
+    def log_likelihood(self, h, w, floor):
+        """sum_i w_i log f_(-i)(x_i) at bandwidth h, Wu's line below `floor`, and what it is to be compared with.
+
+        The second is Wu's int l'(f) f: the integral of f where f >= floor, of f^2 / (2 floor) elsewhere.
+        """
+        nodes = self.density(h)
+        under = np.minimum(nodes, floor)
+        # the integrand jumps by floor / 2 where f = floor, which is somewhere between two nodes
+        low, high = np.minimum(nodes[:-1], nodes[1:]), np.maximum(nodes[:-1], nodes[1:])
+        across = (low < floor) & (high >= floor)
+        above = np.count_nonzero(low >= floor) + ((high[across] - floor) / (high[across] - low[across])).sum()
+        expected = self.step * (nodes.sum() - (under - under * under / (2.0 * floor)).sum() + 0.5 * floor * above)
+        return leave_one_out(nodes, self._place, w, 1.0 / (math.sqrt(2.0 * math.pi) * h), floor), expected
+
+    def _most(self, g):
+        """The number of frequencies that count for a bandwidth."""
+        return min(len(self._omega), 1 + math.ceil(_FREQUENCIES / (g * self._omega[1])))
+
+
+def reach(finest):
+    """The reach of the widest kernel of a grid."""
+    return REACH * 2.0**OCTAVES * finest
+
+
+def places(x, finest):
+    """Where sorted samples lie when the gaps that no kernel of the grid spans are shortened."""
+    gaps, longest = np.diff(x, prepend=x[0]), reach(finest)
+    return np.cumsum(np.minimum(gaps, longest)) if (gaps > longest).any() else x - x[0]
+
+
+class Functionals:
+    """R_s(g) of sorted samples for bandwidths g from `finest` upward; below, its value there.
+
+    Parameters
+    ----------
+    x : ndarray of float64, shape (n_samples,)
+        Sorted.
+    w : ndarray of float64, shape (n_samples,)
+        Weights that add up to 1.
+    finest : float
+        Raised where the grid for it would be too long.
+    keep : bool
+        The samples' places in the grids, for `Grid.log_likelihood`.
+
+    Attributes
+    ----------
+    finest : float
+    """
+
+    def __init__(self, x, w, finest, keep=False):
+        self._x, self._w, self._grids, self._keep = x, w, {}, keep
+        while places(x, finest)[-1] + reach(finest) > MOST_NODES * finest / NODES:
+            finest *= 2.0
+        self.finest = finest
+
+    def grid(self, g):
+        """The grid that serves a bandwidth."""
+        level = max(0, math.floor(math.log2(g / self.finest) / OCTAVES))
+        if level not in self._grids:
+            self._grids[level] = Grid(self._x, self._w, self.finest * 2.0 ** (OCTAVES * level), self._keep)
+        return self._grids[level]
+
+    def roughness(self, s, g):
+        """R_s(g), pairs of a sample with itself included."""
+        g = max(g, self.finest)
+        return self.grid(g).roughness(s, g)

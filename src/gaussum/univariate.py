@@ -1,0 +1,258 @@
+"""Bandwidth selectors for samples on a line: what they minimise or solve. gaussum.bandwidth is their public face.
+
+A selector takes a Line and returns a bandwidth in the line's own unit and, where something is to be said, a reason: why
+the bandwidth is not what the method's definition asks for, or, with None as bandwidth, why there is none.
+"""
+
+import math
+
+import numpy as np
+from scipy.optimize import brentq, minimize_scalar
+
+from gaussum.binned import Functionals
+from gaussum.spread import spread
+
+# Bandwidths of a ladder, this ratio apart.
+_RATIO = 1.2
+# The least bandwidth that is looked at: half of the distance over which sqrt(n) / 2 samples lie where they are
+# densest. Whatever the density, the best bandwidth is above it.
+_LEAST, _DENSEST = 0.5, 0.05
+# From this share of tied samples on, they are held to be rounded.
+_TIED = 0.1
+# The bandwidth that keeps rounded samples from standing apart, in units of what they are rounded to.
+_SMOOTH = 0.5
+# A value of at least this share of the weight, where most others are untied, is an atom.
+_ATOM = 0.1
+# Below so many samples the improved method is worse than a rule of thumb (bench/marron_wand.py, 3 to 50 samples).
+_FEW = 25
+# A scale from quartiles is believed unless it is this much below the standard deviation.
+_NO_SCALE = 1e-150
+_SQRT_2PI = math.sqrt(2.0 * math.pi)
+
+
+class Line:
+    """Samples on a line, sorted, and what all selectors ask of them.
+
+    Parameters
+    ----------
+    x : ndarray, shape (n_samples,)
+        Not constant.
+    weight : ndarray of float64, shape (n_samples,), or None
+        Positive.
+    sigma : float
+        Standard deviation.
+    n_eff : float
+        Effective number of samples.
+
+    Attributes
+    ----------
+    x : ndarray of float64
+        Sorted, from the median, in multiples of `unit`.
+    w : ndarray of float64
+        Their weights, adding up to 1.
+    unit : float
+        The lesser of the standard deviation and the range of the middle half over 1.349, in units of the samples: the
+        scale by which Silverman (1986, section 3.4.2) and Sheather and Jones measure.
+    normal : float
+        (4 / 3 n)^(1/5): what a normal density of that scale would have as its best bandwidth.
+    coarse : float
+        The bandwidth below which rounded samples stand apart as spikes; 0 where few samples are tied.
+    finest : float
+        The least bandwidth to look at.
+    """
+
+    def __init__(self, x, weight, sigma, n_eff):
+        # within [-1, 1] by a power of two: no difference overflows
+        _, exponent = np.frexp(np.abs(x).max())
+        x = np.ldexp(x.astype(np.float64), -exponent)
+        if weight is None:
+            x.sort()
+            self.w = np.full(len(x), 1.0 / len(x))
+        else:
+            order = np.argsort(x, kind="stable")
+            x, weight = x[order], weight[order] / weight.max()
+            self.w = weight / weight.sum()
+        low, middle, high = _quantiles(x, self.w, (0.25, 0.5, 0.75))
+        sigma = math.ldexp(sigma, -int(exponent))
+        scale = (high - low) / 1.349
+        scale = min(scale, sigma) if scale > _NO_SCALE * sigma else sigma
+        self.x = (x - middle) / scale
+        self.unit = math.ldexp(scale, int(exponent))
+        self.n, self.own = n_eff, 1.0 / n_eff
+        self.normal = (4.0 / (3.0 * n_eff)) ** 0.2
+        self.coarse = _SMOOTH * self._rounding()
+        k = max(1, int(math.sqrt(len(x)) / 2.0))
+        distances = self.x[k:] - self.x[:-k]
+        finest = _LEAST * np.partition(distances, int(_DENSEST * len(distances)))[int(_DENSEST * len(distances))]
+        self.finest = max(finest, self.coarse, 1e-9 * min(self.normal, self.x[-1] - self.x[0]))
+
+    def _values(self):
+        """Of every value that occurs: the first sample, the weight, and whether there is a second."""
+        first = np.flatnonzero(np.append(True, self.x[1:] != self.x[:-1]))
+        return first, np.add.reduceat(self.w, first), np.diff(first, append=len(self.x)) > 1
+
+    def _rounding(self):
+        """What samples are rounded to: the width of the cells of tied samples; 0 where few are tied."""
+        first, mass, tied = self._values()
+        if mass[tied].sum() < _TIED:
+            return 0.0
+        gaps = np.diff(self.x[first])
+        cells = 0.5 * (np.append(gaps[:1], gaps) + np.append(gaps, gaps[-1:]))
+        order = np.argsort(cells[tied])
+        cumulative = np.cumsum(mass[tied][order])
+        return cells[tied][order][np.searchsorted(cumulative, 0.5 * cumulative[-1])]
+
+    def without_atoms(self):
+        """This line with its atoms, which are no part of a density, counted once each.
+
+        An atom is a value with a large share of the weight among others that mostly occur once, as zeros are where
+        something was not there to be measured.
+        """
+        first, mass, tied = self._values()
+        atoms = tied & (mass > _ATOM)
+        if not atoms.any() or 2 * np.count_nonzero(tied) > len(first):
+            return self
+        keep = np.repeat(~atoms, np.diff(first, append=len(self.x)))
+        keep[first[atoms]] = True
+        x, w = self.x[keep], self.w[keep]
+        sigma, n_eff = spread(x, w)
+        line = Line(x, w, sigma[0], n_eff)
+        line.unit *= self.unit
+        return line
+
+    def functionals(self, keep=False):
+        """Sums over pairs of these samples."""
+        return Functionals(self.x, self.w, self.finest, keep)
+
+    def ladder(self, finest, most, ratio=_RATIO):
+        """Bandwidths from `finest` to `most` times the normal one, shape (n,)."""
+        last = max(most * self.normal, finest * ratio**3)
+        return np.geomspace(finest, last, 2 + math.ceil(math.log(last / finest) / math.log(ratio)))
+
+    def rule(self):
+        """Silverman's rule of thumb (1986, equation 3.31), but no less than rounding asks for."""
+        return max(0.9 * self.n**-0.2, self.coarse)
+
+
+def _quantiles(x, w, shares):
+    """Quantiles of sorted samples, each of which stands at the middle of its weight (Hazen)."""
+    return np.interp(shares, np.cumsum(w) - 0.5 * w, x)
+
+
+def sheather_jones(line):
+    """The root of h = (R(K) / (n R_2(c(h))))^(1/5) (Sheather and Jones 1991, section 3)."""
+    f = line.functionals()
+    pairs = 1.0 - line.own
+    # R_2 and R_3 are what the paper calls S_D and T_D, at the bandwidths for a normal density of this scale
+    a, b = 1.24 * line.n ** (-1.0 / 7.0), 1.23 * line.n ** (-1.0 / 9.0)
+    ratio = 1.357 * (f.roughness(2, a) / f.roughness(3, b)) ** (1.0 / 7.0)
+
+    def excess(h):
+        best = pairs / (2.0 * math.sqrt(math.pi) * line.n * f.roughness(2, ratio * h ** (5.0 / 7.0)))
+        return math.log(best) / 5.0 - math.log(h)
+
+    return _largest_root(line, excess, f.finest)
+
+
+def improved_sheather_jones(line, stages=7):
+    """The fixed point of Botev, Grotowski and Kroese (2010, equation 30 and algorithm 1)."""
+    f = line.functionals()
+
+    def excess(h):
+        g = h
+        for s in range(stages, 1, -1):
+            # the estimate is itself a density of bandwidth g: pairs are sqrt(2) g apart
+            roughness = f.roughness(s, math.sqrt(2.0) * g)
+            if s > 2:
+                moment = math.prod(range(1, 2 * s - 2, 2)) / _SQRT_2PI
+                factor = (1.0 + 0.5 ** (s - 0.5)) / 3.0
+                g = (2.0 * factor * moment / (line.n * roughness)) ** (1.0 / (2.0 * s + 1.0))
+        best = 1.0 / (2.0 * math.sqrt(math.pi) * line.n * roughness)
+        return math.log(best) / 5.0 - math.log(h)
+
+    return _largest_root(line, excess, f.finest)
+
+
+def automatic(line):
+    """The improved method where it is good; see gaussum.bandwidth.auto."""
+    if line.n >= _FEW:
+        for method in (improved_sheather_jones, sheather_jones):
+            h, _ = method(line)
+            if h is not None:
+                return h, None
+    return line.rule(), None
+
+
+def _largest_root(line, excess, finest):
+    """The largest bandwidth, of at most a few times the normal one, at which `excess` falls through 0."""
+    ladder = line.ladder(finest, 3.0)
+    below = excess(ladder[-1])
+    for i in range(len(ladder) - 2, -1, -1):
+        here = excess(ladder[i])
+        if here >= 0.0 > below:
+            return math.exp(brentq(lambda u: excess(math.exp(u)), *np.log(ladder[i : i + 2]), xtol=1e-13)), None
+        below = here
+    if below < 0.0 and line.coarse > 0.0:
+        return line.coarse, None
+    return None, "its equation has no solution"
+
+
+def least_squares(line):
+    """The least of int f^2 - 2 sum_i w_i f_(-i)(x_i) (Rudemo 1982; Bowman 1984)."""
+    f = line.functionals()
+    pairs = 1.0 - line.own
+
+    def score(h):
+        own = line.own / (_SQRT_2PI * h)
+        return f.roughness(0, math.sqrt(2.0) * h) - 2.0 * (f.roughness(0, h) - own) / pairs
+
+    def slope(u):
+        # by the heat equation, d/dg R_0(g) = -g R_1(g)
+        h = math.exp(u)
+        own = line.own / (_SQRT_2PI * h**3)
+        return (f.roughness(1, h) - own) / pairs - f.roughness(1, math.sqrt(2.0) * h)
+
+    ladder = line.ladder(f.finest, 4.0)
+    scores = np.array([score(h) for h in ladder])
+    best = _lowest_inside(scores)
+    if best is None:
+        end = "ever smaller" if scores[0] < scores[-1] else "ever larger"
+        return None, f"its score falls for {end} bandwidths"
+    low, high = np.log(ladder[best - 1]), np.log(ladder[best + 1])
+    if slope(low) < 0.0 < slope(high):
+        h = math.exp(brentq(slope, low, high, xtol=1e-13))
+    else:                       # more than one turn between neighbours of the ladder
+        h = ladder[best]
+    if scores[0] < scores[best]:
+        return h, "its score has no least value: ties make it fall without end as the bandwidth shrinks"
+    return h, None
+
+
+def likelihood(line):
+    """The largest of Wu's robust leave-one-out likelihood (2019)."""
+    f = line.functionals(keep=True)
+    # what the density of a normal sample of this size has at its outermost
+    floor = math.sqrt(0.5 * math.log(max(line.n, 2.0))) / line.n
+
+    def score(u):
+        h = math.exp(u)
+        log_likelihood, expected = f.grid(h).log_likelihood(h, line.w, floor)
+        return expected - log_likelihood
+
+    ladder = np.log(line.ladder(f.finest, 8.0, 1.35))
+    scores = np.array([score(u) for u in ladder])
+    best = _lowest_inside(scores)
+    if best is None:
+        end = "smaller" if scores[0] < scores[-1] else "larger"
+        return None, f"its likelihood rises for ever {end} bandwidths"
+    bounds = ladder[best - 1], ladder[best + 1]
+    h = math.exp(minimize_scalar(score, bounds=bounds, method="bounded", options={"xatol": 1e-7}).x)
+    if scores[0] < scores[best]:
+        return h, "its likelihood has no largest value: ties make it rise without end as the bandwidth shrinks"
+    return h, None
+
+
+def _lowest_inside(scores):
+    """The index of the lowest of the minima that are not at an end, or None."""
+    inside = np.flatnonzero((scores[1:-1] <= scores[:-2]) & (scores[1:-1] <= scores[2:])) + 1
+    return int(inside[np.argmin(scores[inside])]) if inside.size else None
