@@ -9,6 +9,7 @@ from gaussum.summation import GaussianSum
 from gaussum.validation import (
     check_array, check_choice, check_integer, check_number, check_random_state, check_samples, check_weights,
 )
+from gaussum.whitening import check_bandwidth_matrix, sum_with_matrix
 
 # Below this its inverse overflows.
 _SMALLEST_BANDWIDTH = 1.0 / np.finfo(np.float64).max
@@ -21,13 +22,14 @@ class KernelDensity(Estimator):
 
     Parameters
     ----------
-    bandwidth : float, array_like of shape (n_features,), str or callable
-        The standard deviation of the Gaussians, in the units of the data: one number for every feature; one number a
-        feature; the name of a selector of gaussum.bandwidth: "auto" (the default: improved Sheather-Jones for one
-        feature, Scott's rule for several), "scott", "silverman", "isj", "sheather_jones" or "sj", and for one feature
-        "lscv" and "lcv"; or a function of the samples, shape (n_samples, n_features), and their weights (or None) that
-        returns a number or one a feature. All selectors take the scale of the data and the weights into account, where
-        scikit-learn's "scott" and "silverman" take neither.
+    bandwidth : float, array_like of shape (n_features,) or (n_features, n_features), str or callable
+        A number or a vector is the standard deviation of the Gaussians, in the units of the data, for every feature or
+        one a feature. A matrix is their covariance, in squared units, symmetric and positive definite: for one feature
+        [[h**2]] is the number h. A name is that of a selector of gaussum.bandwidth: "auto" (the default: improved
+        Sheather-Jones for one feature, Scott's rule for several), "scott", "silverman", "isj", "sheather_jones" or
+        "sj", and for one feature "lscv" and "lcv". A function of the samples, shape (n_samples, n_features), and their
+        weights (or None) returns one of the above. All selectors take the scale of the data and the weights into
+        account, where scikit-learn's "scott" and "silverman" take neither.
     kernel : {"gaussian"}
     rtol : float
         Bound on the relative error of the density at every query, near or far. Within it the cheapest plan is taken:
@@ -38,8 +40,8 @@ class KernelDensity(Estimator):
 
     Attributes
     ----------
-    bandwidth_ : float or ndarray of shape (n_features,)
-        A float when there is one feature or one number was given.
+    bandwidth_ : float or ndarray of shape (n_features,) or (n_features, n_features)
+        Standard deviations, a float when there is one feature or one number was given; or a covariance matrix.
     sources_ : ndarray, shape (n_sources, n_features)
         The samples of positive weight.
     source_weights_ : ndarray, shape (n_sources,)
@@ -91,8 +93,8 @@ class KernelDensity(Estimator):
         parallel.resolve_threads(self.n_threads)
         if weight is not None and not weight.all():
             X, weight = X[weight > 0], weight[weight > 0]
-        one = np.ndim(bandwidth) == 0 and not isinstance(bandwidth, str)
-        self.bandwidth_ = float(h[0]) if X.shape[1] == 1 or one else h
+        one = X.shape[1] == 1 or np.ndim(bandwidth) == 0 and not isinstance(bandwidth, str)
+        self.bandwidth_ = float(h[0]) if one and h.ndim == 1 else h
         self.n_features_in_ = X.shape[1]
         if weight is None:
             self.source_weights_ = np.full(X.shape[0], 1.0 / X.shape[0])
@@ -105,7 +107,7 @@ class KernelDensity(Estimator):
 
     def _make_sum(self, X, log_weights, h):
         """The sum that is the density."""
-        return GaussianSum(X, log_weights, h)
+        return sum_with_matrix(X, log_weights, h) if h.ndim == 2 else GaussianSum(X, log_weights, h)
 
     @property
     def sources_(self):
@@ -114,7 +116,7 @@ class KernelDensity(Estimator):
         return self._sum.sources()
 
     def _bandwidths(self, bandwidth, X, weight):
-        """One bandwidth a feature, of a number, numbers or the name of a selector."""
+        """One bandwidth a feature, or a covariance, of what the parameter is or returns."""
         d, name = X.shape[1], "what bandwidth returns" if callable(self.bandwidth) else "bandwidth"
         if isinstance(bandwidth, str) and not callable(self.bandwidth):
             check_choice(bandwidth, name, tuple(SELECTORS))
@@ -122,7 +124,7 @@ class KernelDensity(Estimator):
         if np.ndim(bandwidth) == 0:
             if not isinstance(bandwidth, (int, float, np.number, np.ndarray)):
                 raise TypeError(
-                    f"{name} is {shape_name(bandwidth)}; expected a number > 0 or an array of shape ({d},)"
+                    f"{name} is {shape_name(bandwidth)}; expected a number > 0 or an array of shape ({d},) or ({d}, {d})"
                     + ("" if callable(self.bandwidth) else ", the name of a selector such as 'auto', or a function")
                 )
             if isinstance(bandwidth, np.ndarray):
@@ -131,6 +133,8 @@ class KernelDensity(Estimator):
             if h < _SMALLEST_BANDWIDTH:
                 raise ValueError(f"{name} is {h:g}; expected a number of at least {_SMALLEST_BANDWIDTH:g}")
             return np.full(d, h)
+        if np.ndim(bandwidth) == 2:
+            return check_bandwidth_matrix(bandwidth, d)
         h = check_array(bandwidth, name, (d,)).copy()
         if (h < _SMALLEST_BANDWIDTH).any():
             raise ValueError(f"{name} holds {h.min():g}; expected numbers of at least {_SMALLEST_BANDWIDTH:g}")
