@@ -13,18 +13,18 @@ ROOT = Path(__file__).parent.parent / "src" / "gaussum"
 # stands before it on its own line.
 LAYERS = """
 kernels.lapack kernels.real kernels.lanes kernels.coordinates kernels._cpu kernels.dispatch
-kernels.vec kernels.tiles kernels.moments
-kernels.estep kernels.mstep kernels.separation kernels.gauss_sum kernels.gauss_grid kernels.kmeans kernels.pair_moments
-kernels
+kernels.vec kernels.tiles kernels.moments kernels.radial
+kernels.estep kernels.mstep kernels.separation kernels.gauss_sum kernels.gauss_grid kernels.radial_sum kernels.kmeans
+kernels.pair_moments kernels
 base validation criteria progress
 samples covariance initial_pass mixture_pass short_em single_pass skipping_pass information_pass quasi_newton sum_pass
-grid_pass tree_pass pair_pass binned_pass rotations variational_step parallel
+grid_pass tree_pass pair_pass binned_pass radial_pass rotations variational_step parallel
 statistics parameters orientation
 structures rescue spurious
 flat variational skipping information likelihood acceleration constrained moments prior
 initialize starts em
-spread binned univariate bandwidth gridding tree summation whitening bandwidth_matrix
-mixture_base
+spread binned univariate bandwidth radial gridding tree summation kernel_sum whitening bandwidth_matrix
+mixture_base conventions
 mixture kde bayesian
 selection bootstrap merging outliers
 gaussum
@@ -176,7 +176,7 @@ def test_only_lapack_pxd_cimports_scipy():
 
 def test_kernels_hold_no_python_objects():
     # every function of a kernel may run without the GIL and cannot raise
-    for kernel in ("estep", "mstep", "separation", "gauss_sum", "gauss_grid", "kmeans", "pair_moments"):
+    for kernel in ("estep", "mstep", "separation", "gauss_sum", "gauss_grid radial_sum", "kmeans", "pair_moments"):
         text = (ROOT / "kernels" / f"{kernel}.pyx").read_text()
         assert not re.search(r"^\s*(cp?)?def\s+(?!api|inline|enum)\w+\(", text, flags=re.M)
         ends = re.findall(r"^\) ?(\w.*?):?$", text, flags=re.M)

@@ -1,11 +1,15 @@
-"""Gaussian kernel density estimation."""
+"""Kernel density estimation."""
+
+from functools import partial
 
 import numpy as np
 
-from gaussum import parallel
+from gaussum import parallel, radial
 from gaussum.bandwidth import SELECTORS
 from gaussum.base import Estimator, shape_name
-from gaussum.summation import GaussianSum
+from gaussum.conventions import LEAF_SIZE, check_conventions
+from gaussum.kernel_sum import KernelSum
+from gaussum.summation import GaussianSum, check_algorithm
 from gaussum.validation import (
     check_array, check_choice, check_integer, check_number, check_random_state, check_samples, check_weights,
 )
@@ -16,25 +20,46 @@ _SMALLEST_BANDWIDTH = 1.0 / np.finfo(np.float64).max
 
 
 class KernelDensity(Estimator):
-    """A kernel density estimate: one Gaussian on every sample (Rosenblatt 1956; Parzen 1962).
+    """A kernel density estimate: one kernel on every sample, a Gaussian by default (Rosenblatt 1956; Parzen 1962).
 
-        f(x) = sum_s w_s prod_j N(x_j; s_j, h_j^2),   sum_s w_s = 1
+        f(x) = sum_s w_s prod_j h_j^-1 K(r_s),   r_s^2 = sum_j ((x_j - s_j) / h_j)^2,   sum_s w_s = 1
+
+    The parameters are those of scikit-learn's KernelDensity and `n_threads`. What differs: bandwidths by rule know the
+    scale of the data and their weights, where scikit-learn's are a factor alone; the error of a density is bounded by
+    `rtol` in the farthest tails too; the cosine kernel is a density in every dimension, where scikit-learn's is one in
+    odd dimensions only; samples are drawn from every kernel.
 
     Parameters
     ----------
     bandwidth : float, array_like of shape (n_features,) or (n_features, n_features), str or callable
-        A number or a vector is the standard deviation of the Gaussians, in the units of the data, for every feature or
-        one a feature. A matrix is their covariance, in squared units, symmetric and positive definite: for one feature
-        [[h**2]] is the number h. A name is that of a selector of gaussum.bandwidth: "auto" (the default: improved
-        Sheather-Jones for one feature, Scott's rule for several), "scott", "silverman", "isj", "sheather_jones" or
-        "sj", and for one feature "lscv" and "lcv". A function of the samples, shape (n_samples, n_features), and their
-        weights (or None) returns one of the above. All selectors take the scale of the data and the weights into
-        account, where scikit-learn's "scott" and "silverman" take neither.
-    kernel : {"gaussian"}
+        The scale h of the kernels, in the units of the data, for the Gaussian the standard deviation, for kernels that
+        end somewhere the distance where they end: one number for every feature, or one a feature. A matrix is the
+        Gaussians' covariance, in squared units, symmetric and positive definite: for one feature [[h**2]] is the
+        number h. A name is that of a selector of gaussum.bandwidth: "auto" (the default: improved Sheather-Jones for
+        one feature, Scott's rule for several), "scott", "silverman", "isj", "sheather_jones" or "sj", and for one
+        feature "lscv" and "lcv". They give the Gaussian's bandwidth; that of another kernel is the one that smooths
+        as much (gaussum.radial.canonical_factor). A function of the samples, shape (n_samples, n_features), and their
+        weights (or None) returns a number, one a feature, or a matrix.
+    algorithm : {"auto", "direct", "grid", "tree", "kd_tree", "ball_tree"}
+        How sums are taken. "auto" takes what is expected to cost least, see `explain`; others ask for that plan. There
+        is one tree here, of boxes, and "kd_tree" and "ball_tree" ask for it. Results differ by `rtol` at most.
+    kernel : {"gaussian", "tophat", "epanechnikov", "exponential", "linear", "cosine"}
+        K(r) in proportion to exp(-r^2 / 2), 1, 1 - r^2, exp(-r), 1 - r, or cos(pi r / 2). All but the Gaussian and the
+        exponential are 0 from r = 1 on: where no sample is so near, log densities are -inf.
+    metric : {"euclidean", "l2", "minkowski"}
+        Distances are Euclidean; "minkowski" is with p = 2.
+    atol : float
+        A density may be off by this much too. Accepted; `rtol`, which bounds the error by itself, is kept everywhere.
     rtol : float
         Bound on the relative error of the density at every query, near or far. Within it the cheapest plan is taken:
         the direct sum, a grid (up to three features), or a tree; see `explain`. 0 is the direct sum: in float32 where
-        samples and queries are, with its rounding.
+        samples and queries are and the kernel is Gaussian, with its rounding.
+    breadth_first : True
+        Accepted: how a tree is gone through is fixed here, and anything else gives a warning.
+    leaf_size : 40
+        Accepted, as `breadth_first`.
+    metric_params : dict, optional
+        None, or {"p": 2} of "minkowski".
     n_threads : int, optional
         None means all processors. The result is the same to the last bit for any number.
 
@@ -58,12 +83,21 @@ class KernelDensity(Estimator):
     0.4
     >>> bool(kde.score_samples([1000.0])[0] < -1e6)      # far away, and still finite
     True
+    >>> KernelDensity(kernel="epanechnikov").fit(x).score_samples([1000.0])
+    array([-inf])
     """
 
-    def __init__(self, bandwidth="auto", *, kernel="gaussian", rtol=1e-6, n_threads=None):
+    def __init__(self, bandwidth="auto", *, algorithm="auto", kernel="gaussian", metric="euclidean", atol=0.0,
+                 rtol=1e-6, breadth_first=True, leaf_size=LEAF_SIZE, metric_params=None, n_threads=None):
         self.bandwidth = bandwidth
+        self.algorithm = algorithm
         self.kernel = kernel
+        self.metric = metric
+        self.atol = atol
         self.rtol = rtol
+        self.breadth_first = breadth_first
+        self.leaf_size = leaf_size
+        self.metric_params = metric_params
         self.n_threads = n_threads
 
     def fit(self, X, y=None, sample_weight=None):
@@ -86,8 +120,9 @@ class KernelDensity(Estimator):
         """
         X = check_samples(X)
         weight = check_weights(sample_weight, X.shape[0])
-        check_choice(self.kernel, "kernel", ("gaussian",))
-        check_number(self.rtol, "rtol", minimum=0.0)
+        check_choice(self.kernel, "kernel", radial.KERNELS)
+        check_algorithm(self.algorithm, self._rtol())
+        check_conventions(self)
         bandwidth = self.bandwidth(X, weight) if callable(self.bandwidth) else self.bandwidth
         h = self._bandwidths(bandwidth, X, weight)
         parallel.resolve_threads(self.n_threads)
@@ -107,7 +142,11 @@ class KernelDensity(Estimator):
 
     def _make_sum(self, X, log_weights, h):
         """The sum that is the density."""
-        return sum_with_matrix(X, log_weights, h) if h.ndim == 2 else GaussianSum(X, log_weights, h)
+        if self.kernel == "gaussian":
+            make = partial(GaussianSum, algorithm=self.algorithm)
+        else:
+            make = partial(KernelSum, kernel=self.kernel, algorithm=self.algorithm)
+        return sum_with_matrix(make, X, log_weights, h) if h.ndim == 2 else make(X, log_weights, h)
 
     @property
     def sources_(self):
@@ -120,7 +159,7 @@ class KernelDensity(Estimator):
         d, name = X.shape[1], "what bandwidth returns" if callable(self.bandwidth) else "bandwidth"
         if isinstance(bandwidth, str) and not callable(self.bandwidth):
             check_choice(bandwidth, name, tuple(SELECTORS))
-            return SELECTORS[bandwidth](X, weight)
+            return SELECTORS[bandwidth](X, weight) * radial.canonical_factor(self.kernel, d)
         if np.ndim(bandwidth) == 0:
             if not isinstance(bandwidth, (int, float, np.number, np.ndarray)):
                 raise TypeError(
@@ -141,7 +180,10 @@ class KernelDensity(Estimator):
         return h
 
     def score_samples(self, X):
-        """The log density at every query, shape (n_samples,), in nats; finite and accurate in the farthest tails."""
+        """The log density at every query, shape (n_samples,), in nats, accurate in the farthest tails.
+
+        It is finite, but for kernels that end somewhere: -inf where none reaches.
+        """
         self._check_fitted()
         X = check_samples(X, n_features=self.n_features_in_)
         return self._sum.log_density(X, rtol=self._rtol(), n_threads=self.n_threads)
@@ -190,7 +232,7 @@ class KernelDensity(Estimator):
         return float(self.score_samples(X).sum())
 
     def sample(self, n_samples=1, random_state=None):
-        """Draw new samples: a source by its weight, and Gaussian noise of the bandwidth.
+        """Draw new samples: a source by its weight, and a step drawn from its kernel.
 
         Parameters
         ----------

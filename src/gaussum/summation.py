@@ -21,6 +21,7 @@ from gaussum.gridding import GridSum, Layout
 from gaussum.samples import Samples
 from gaussum.sum_pass import KernelSumPass
 from gaussum.tree import TreeSum, build_seconds, least_seconds
+from gaussum.validation import check_choice
 
 # A pair costs about this many seconds on one thread, and this many more a feature; in float32 less.
 _PAIR_SECONDS = 0.45e-9
@@ -37,6 +38,10 @@ _TREE_SHARE = 0.1
 # Targets and sources that tell how many sources are near a target.
 _FEW_TARGETS = 64
 _FEW_SOURCES = 1024
+# What may be asked for, and the plan that it is. scikit-learn's two trees are the one there is.
+ALGORITHMS = {
+    "auto": None, "direct": "direct", "grid": "grid", "tree": "tree", "kd_tree": "tree", "ball_tree": "tree",
+}
 # Another plan than direct has to promise this much.
 _WORTH = 1.2
 # The rounding of float32, a feature: exponents of up to 70, each term off by 2^-24.
@@ -71,6 +76,27 @@ class Plan:
         )
 
 
+def check_algorithm(algorithm, rtol):
+    """Refuse an algorithm that there is not, or that only approximates where an exact sum is asked for.
+
+    Raises
+    ------
+    TypeError, ValueError
+    """
+    check_choice(algorithm, "algorithm", tuple(ALGORITHMS))
+    if rtol == 0.0 and algorithm in ("grid", "tree"):
+        raise ValueError(
+            f"algorithm is {algorithm!r} and rtol is 0, which asks for every pair; expected an rtol > 0, or the "
+            "algorithm 'direct' or 'auto'"
+        )
+
+
+def asked_for(algorithm):
+    """The reason of a plan that was asked for."""
+    only = "; the tree here is one of boxes" if algorithm == "ball_tree" else ""
+    return f"algorithm={algorithm!r} asks for it{only}"
+
+
 class GaussianSum:
     """A normalised weighted sum of Gaussians on given sources.
 
@@ -80,9 +106,11 @@ class GaussianSum:
     log_weights : ndarray of float64, shape (n_sources,)
         Logarithms of weights that add up to 1.
     bandwidths : ndarray of float64, shape (n_features,)
+    algorithm : str
+        The plan, one of ALGORITHMS; "auto" is the cheapest one.
     """
 
-    def __init__(self, X, log_weights, bandwidths):
+    def __init__(self, X, log_weights, bandwidths, algorithm="auto"):
         # a copy: what happens to the caller's array later changes nothing here
         self._sources = np.array(X.T, dtype=np.float64, order="C")
         self._single = None
@@ -92,6 +120,7 @@ class GaussianSum:
         self._weights = np.exp(log_weights)
         self._inv_bandwidth = 1.0 / bandwidths
         self._log_norm = -np.log(bandwidths).sum() - 0.5 * len(bandwidths) * math.log(2.0 * math.pi)
+        self._algorithm = algorithm
         self._layout = self._grid = self._tree = None
 
     def __getstate__(self):
@@ -105,7 +134,11 @@ class GaussianSum:
     def draw(self, index, rng):
         """A sample of the kernel of each source of an index, shape (n_samples, n_features)."""
         centres = self.sources(index)
-        return centres + rng.standard_normal(centres.shape) / self._inv_bandwidth
+        return centres + self.steps(len(centres), rng) / self._inv_bandwidth
+
+    def steps(self, n_samples, rng):
+        """Samples of the kernel at the origin, in bandwidths, shape (n_samples, n_features)."""
+        return rng.standard_normal((n_samples, len(self._inv_bandwidth)))
 
     def plan(self, X, rtol=0.0, *, n_threads=None):
         """The plan for targets.
@@ -126,14 +159,19 @@ class GaussianSum:
         costs = {"direct": direct}
         if rtol == 0.0:
             return Plan("direct", "rtol = 0 asks for every pair", direct, costs)
+        only = ALGORITHMS[self._algorithm]
         why_not = "few pairs"
-        if direct > _GRID_SECONDS:
+        if only == "grid" or only is None and direct > _GRID_SECONDS:
             layout = self._layout_for(rtol)
             why_not = layout.reason
             if why_not is None:
                 costs["grid"] = _GRID_SECONDS + layout.seconds(n) + layout.node_seconds() + layout.seconds(m)
-        if self._tree_may_pay(X, rtol, min(costs.values())):
+            elif only == "grid":
+                raise ValueError(f"algorithm is 'grid', but {why_not}; expected 'auto', 'tree' or 'direct'")
+        if only == "tree" or only is None and self._tree_may_pay(X, rtol, min(costs.values())):
             costs["tree"] = _TREE_SECONDS + build_seconds(n, d) + self._tree_for(n_threads).seconds(X, rtol)
+        if only is not None:
+            return Plan(only, asked_for(self._algorithm), costs[only], costs)
         name = min(costs, key=lambda name: costs[name] * (1.0 if name == "direct" else _WORTH))
         reason = {
             "direct": f"{n:,} sources x {m:,} targets" + (f", {why_not}" if why_not else " cost least pair by pair"),

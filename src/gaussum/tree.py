@@ -66,9 +66,10 @@ class TreeSum:
         self._inv_bandwidth = inv_bandwidth
         self._order = _divided(sources, inv_bandwidth, _LEAF, n_threads)
         n_leaves = 1 << _levels(self._n)
+        self._boxes, self._leaves = np.zeros((2 * n_leaves, 2, self._d)), np.empty(sources.size)
         self._pass = TreePass(
             sources, np.exp(log_weights[self._order]), log_weights[self._order], self._order, inv_bandwidth,
-            np.zeros((2 * n_leaves, 2, self._d)), np.empty(sources.size), np.zeros((2, 2 * n_leaves)),
+            self._boxes, self._leaves, np.zeros((2, 2 * n_leaves)),
         )
         _by_parts(n_leaves, self._n * self._d * 2e-9, n_threads, self._pass.enclose)
         self._pass.enclose_all()
@@ -95,12 +96,12 @@ class TreeSum:
         X : ndarray, shape (n_targets, n_features)
         rtol : float
         own : ndarray of int, shape (n_targets,), optional
-            The sources that the targets are: each leaves itself out.
+            The sources that the targets are: each leaves itself out. -1 is none.
         """
         if own is not None:
             places = np.empty(self._n, dtype=np.intp)
             places[self._order] = np.arange(self._n)
-            own = places[own]
+            own = np.where(own >= 0, places[own], -1)
         order = _divided(np.array(X.T, dtype=np.float64, order="C"), self._inv_bandwidth, _GROUP, n_threads)
         return self._sums(Samples(X), order, rtol, own, n_threads)[0]
 

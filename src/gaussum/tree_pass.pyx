@@ -69,6 +69,10 @@ cdef class Division:
         cdef Py_ssize_t units = (self.n + UNIT - 1) // UNIT
         return min(self.n, ((i * units) >> level) * UNIT)
 
+    def starts(self):
+        """Where the leaves begin in the order, and at last the number of points."""
+        return [self.bound(self.depth, i) for i in range(self.n_leaves + 1)]
+
     def divide(self, Py_ssize_t level, Py_ssize_t first, Py_ssize_t last, double[::1] keys):
         """Divide nodes first to last - 1 of a level between their children; `keys`, shape (n_points,), is scratch."""
         cdef Py_ssize_t i

@@ -19,7 +19,6 @@ import math
 import numpy as np
 
 from gaussum import parallel
-from gaussum.summation import GaussianSum
 from gaussum.validation import check_array
 
 # Beyond so many bandwidths the squared distance overflows: a point is as good as at this distance.
@@ -104,22 +103,24 @@ def _leading(x, axis, d):
     return (x + grid) - grid
 
 
-def sum_with_matrix(X, log_weights, covariance):
-    """The weighted sum of Gaussians of one covariance matrix; where that is diagonal, without whitening.
+def sum_with_matrix(make, X, log_weights, covariance):
+    """The weighted sum of kernels of one covariance matrix; where that is diagonal, without whitening.
 
     Parameters as of Whitened.
     """
     variances = np.diagonal(covariance)
     if np.count_nonzero(covariance) == len(variances):
-        return GaussianSum(X, log_weights, np.sqrt(variances))
-    return Whitened(X, log_weights, covariance)
+        return make(X, log_weights, np.sqrt(variances))
+    return Whitened(make, X, log_weights, covariance)
 
 
 class Whitened:
-    """A normalised weighted sum of Gaussians of one covariance matrix on given sources; methods as of GaussianSum.
+    """A normalised weighted sum of kernels of one covariance matrix on given sources; methods as of GaussianSum.
 
     Parameters
     ----------
+    make : callable
+        ``make(X, log_weights, bandwidths)`` is the sum in whitened coordinates: of Gaussians, for a covariance.
     X : ndarray of float32 or float64, shape (n_sources, n_features)
     log_weights : ndarray of float64, shape (n_sources,)
         Logarithms of weights that add up to 1.
@@ -127,7 +128,7 @@ class Whitened:
         Symmetric and positive definite, see `check_bandwidth_matrix`; in squared units of the data.
     """
 
-    def __init__(self, X, log_weights, covariance):
+    def __init__(self, make, X, log_weights, covariance):
         self._points = np.array(X, dtype=np.float64, order="C")
         self._centre = np.median(self._points, axis=0)
         self._scale, W, rest = _inverse_factor(covariance)
@@ -136,7 +137,7 @@ class Whitened:
         # of each feature by itself: no product to overflow
         self._log_det = float(np.log(self._scale).sum() - np.log(np.diagonal(W)).sum())
         self._colour = self._scale[:, np.newaxis] * np.linalg.inv(W)
-        self._sum = GaussianSum(self.whiten(self._points), log_weights, np.ones(len(W)))
+        self._sum = make(self.whiten(self._points), log_weights, np.ones(len(W)))
 
     def whiten(self, X, n_threads=None):
         """L^-1 (x - c) for every row of `X`, shape (n, n_features), right to its own rounding.
@@ -186,7 +187,7 @@ class Whitened:
     def draw(self, index, rng):
         """A sample of the kernel of each source of an index, shape (n_samples, n_features)."""
         centres = self.sources(index)
-        return centres + rng.standard_normal(centres.shape) @ self._colour.T
+        return centres + self._sum.steps(len(centres), rng) @ self._colour.T
 
     def plan(self, X, rtol=0.0, *, n_threads=None):
         """The plan for targets, as of GaussianSum, in whitened coordinates."""

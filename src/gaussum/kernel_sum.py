@@ -1,0 +1,270 @@
+"""Sums of kernels other than the Gaussian, under the same contract and with the same methods.
+
+Two plans: the direct sum, and a tree of boxes. For a kernel that ends at some distance the tree only leaves out zeros; a
+box that lies within reach as a whole is taken at once where its moments give its sum: tophat and Epanechnikov, and all
+kernels in one dimension. For the exponential, which has no end, it leaves out what comes to no more than rtol.
+"""
+
+import math
+
+import numpy as np
+from scipy.special import logsumexp
+
+from gaussum import parallel, radial
+from gaussum.radial_pass import RadialPass
+from gaussum.samples import Samples
+from gaussum.summation import ALGORITHMS, Plan, asked_for
+from gaussum.tree import TreeSum, build_seconds, pair_seconds
+
+_BLOCK = 128
+_GROUP = 32
+_TREE_SECONDS = 500e-6
+# A tree is built, to learn what it costs, where that takes no more than this share of the direct sum.
+_TREE_SHARE = 0.1
+_WORTH = 1.2
+# Sources of smaller weight than this come into the sum where no others do, in units of their own.
+_LIGHT = -300.0
+_LATE = -570.0
+# Distances beyond the square root of the largest double are taken in this unit.
+_FAR = 2.0**600
+
+
+class RadialTree(TreeSum):
+    """The sums of given sources at any targets, by a tree.
+
+    Parameters
+    ----------
+    kernel : str
+    reach : float
+    sources, log_weights, scale, n_threads
+        As those of a TreeSum, `scale` in place of its inverse bandwidths.
+    """
+
+    def __init__(self, kernel, reach, sources, log_weights, scale, n_threads):
+        super().__init__(sources, log_weights, scale, n_threads)
+        starts = np.array(self._pass.starts(), dtype=np.intp)
+        weights = np.exp(log_weights[self._order])
+        with np.errstate(all="ignore"):                     # of boxes so wide that their moments are never looked at
+            moments = self._moments(kernel, reach, sources, weights, starts, scale)
+        self._pass = RadialPass(
+            kernel, reach, scale, weights, log_weights[self._order], self._leaves, starts, self._boxes, moments
+        )
+
+    def _moments(self, kernel, reach, sources, weights, starts, scale):
+        """What RadialPass asks for, of all nodes, shape (2 n_leaves, 3 + n_features)."""
+        n_leaves = len(starts) - 1
+        moments = np.zeros((2 * n_leaves, 3 + self._d))
+        box_low, box_high = self._boxes[:, 0], self._boxes[:, 1]
+        leaf = np.repeat(np.arange(n_leaves, 2 * n_leaves), np.diff(starts))
+
+        def over_leaves(values):
+            return np.add.reduceat(values, starts[:-1], axis=0)
+
+        points = sources[:, self._order].T
+        weight = over_leaves(weights)
+        low = box_low[n_leaves:]
+        moments[n_leaves:, 0] = weight
+        moments[n_leaves:, 3:] = low + over_leaves(weights[:, np.newaxis] * (points - box_low[leaf])) / weight[:, None]
+        z = (points - moments[leaf, 3:]) * scale
+        if kernel == "epanechnikov":
+            moments[n_leaves:, 1] = over_leaves(weights * (z**2).sum(axis=1))
+        elif kernel == "cosine" and self._d == 1:
+            a = 0.5 * math.pi / reach * z[:, 0]
+            moments[n_leaves:, 1] = over_leaves(weights * np.cos(a))
+            moments[n_leaves:, 2] = over_leaves(weights * np.sin(a))
+        elif kernel == "exponential" and self._d == 1:
+            moments[n_leaves:, 1] = over_leaves(weights * np.exp((points - box_high[leaf])[:, 0] * scale[0]))
+            moments[n_leaves:, 2] = over_leaves(weights * np.exp((box_low[leaf] - points)[:, 0] * scale[0]))
+
+        first = n_leaves // 2
+        while first > 0:                                    # a level from its children's
+            node = np.arange(first, 2 * first)
+            for child in (2 * node, 2 * node + 1):
+                moments[node, 0] += moments[child, 0]
+            share = (moments[2 * node + 1, 0] / moments[node, 0])[:, np.newaxis]
+            left, right = moments[2 * node, 3:], moments[2 * node + 1, 3:]
+            moments[node, 3:] = left + share * (right - left)
+            for child in (2 * node, 2 * node + 1):
+                z = (moments[child, 3:] - moments[node, 3:]) * scale
+                of = moments[child]
+                if kernel == "epanechnikov":
+                    moments[node, 1] += of[:, 1] + of[:, 0] * (z**2).sum(axis=1)
+                elif kernel == "cosine" and self._d == 1:
+                    a = 0.5 * math.pi / reach * z[:, 0]
+                    moments[node, 1] += of[:, 1] * np.cos(a) - of[:, 2] * np.sin(a)
+                    moments[node, 2] += of[:, 2] * np.cos(a) + of[:, 1] * np.sin(a)
+                elif kernel == "exponential" and self._d == 1:
+                    moments[node, 1] += of[:, 1] * np.exp((box_high[child] - box_high[node])[:, 0] * scale[0])
+                    moments[node, 2] += of[:, 2] * np.exp((box_low[node] - box_low[child])[:, 0] * scale[0])
+            first //= 2
+        return moments
+
+
+class KernelSum:
+    """A normalised weighted sum of radial kernels on given sources.
+
+    Parameters
+    ----------
+    X : ndarray, shape (n_sources, n_features)
+    log_weights : ndarray of float64, shape (n_sources,)
+        Logarithms of weights that add up to 1.
+    bandwidths : ndarray of float64, shape (n_features,)
+        By which differences are divided before their distance is taken.
+    kernel : {"tophat", "epanechnikov", "exponential", "linear", "cosine"}
+    algorithm : str
+        The plan, one of gaussum.summation.ALGORITHMS; there is no grid.
+    """
+
+    def __init__(self, X, log_weights, bandwidths, kernel, algorithm="auto"):
+        if algorithm == "grid":
+            raise ValueError(
+                f"algorithm is 'grid', but only Gaussian kernels have one, and kernel is {kernel!r}; expected 'auto', "
+                "'tree' or 'direct'"
+            )
+        self._sources = np.array(X.T, dtype=np.float64, order="C")
+        self._log_weights = log_weights
+        self._weights = np.exp(log_weights)
+        self._bandwidths = bandwidths
+        self._kernel = kernel
+        self._algorithm = algorithm
+        self._scale, self._reach = 1.0 / bandwidths, 1.0
+        if kernel != "exponential" and (bandwidths == bandwidths[0]).all():
+            # powers of two scale without rounding: distances compare with the reach as they do in the data's own units
+            power = math.ldexp(1.0, min(-math.frexp(bandwidths[0])[1], 1023))
+            self._scale, self._reach = np.full(len(bandwidths), power), float(bandwidths[0] * power)
+        height = {"epanechnikov": 2, "linear": 1}.get(kernel, 0) * math.log(self._reach)
+        self._log_norm = -np.log(bandwidths).sum() - radial.log_volume(kernel, len(bandwidths)) - height
+        self._tree = self._light = None
+
+    def __getstate__(self):
+        # what can be made again is not kept
+        return self.__dict__ | {"_tree": None, "_light": None}
+
+    def sources(self, index=slice(None)):
+        """The sources themselves, shape (n_sources, n_features), or those at an index."""
+        return self._sources[:, index].T
+
+    def draw(self, index, rng):
+        """A sample of the kernel of each source of an index, shape (n_samples, n_features)."""
+        centres = self.sources(index)
+        return centres + self.steps(len(centres), rng) * self._bandwidths
+
+    def steps(self, n_samples, rng):
+        """Samples of the kernel at the origin, in bandwidths, shape (n_samples, n_features)."""
+        return radial.draw(self._kernel, n_samples, len(self._bandwidths), rng)
+
+    def plan(self, X, rtol=0.0, *, n_threads=None):
+        """The plan for targets, "direct" or "tree".
+
+        Parameters
+        ----------
+        X : ndarray of float32 or float64, shape (n_targets, n_features)
+        rtol : float
+        n_threads : int or None
+            For the tree, if there has to be one to know what it costs; the plan does not depend on it.
+
+        Returns
+        -------
+        gaussum.summation.Plan
+        """
+        (m, d), n = X.shape, len(self._weights)
+        direct = n * m * pair_seconds(d)
+        costs = {"direct": direct}
+        if rtol == 0.0:
+            return Plan("direct", "rtol = 0 asks for every pair", direct, costs)
+        build = _TREE_SECONDS + build_seconds(n, d)
+        only = ALGORITHMS[self._algorithm]
+        if only is not None:
+            if only == "tree":
+                costs["tree"] = build + self._tree_for(n_threads).seconds(X, rtol)
+            return Plan(only, asked_for(self._algorithm), costs[only], costs)
+        if _TREE_SHARE * direct > build:
+            costs["tree"] = build + self._tree_for(n_threads).seconds(X, rtol)
+        if costs.get("tree", math.inf) * _WORTH < direct:
+            return Plan("tree", "most sources are too far from a target to count, or near in boxes that count as one",
+                        costs["tree"], costs)
+        return Plan("direct", f"{n:,} sources x {m:,} targets cost least pair by pair", direct, costs)
+
+    def log_density(self, X, *, rtol=0.0, n_threads=None):
+        """log sum_s w_s K(t - s) for every row of `X`; -inf where no source reaches.
+
+        Parameters
+        ----------
+        X : ndarray of float32 or float64, shape (n_targets, n_features)
+        rtol : float
+            Bound on the relative error of every density; 0 is the direct sum.
+        n_threads : int or None
+
+        Returns
+        -------
+        ndarray, shape (n_targets,)
+        """
+        return self._log_sums(X, rtol, None, n_threads) + self._log_norm
+
+    def leave_one_out(self, *, rtol=0.0, n_threads=None):
+        """log sum_{s != i} w_s K(x_i - s) at every source i; the weights stay as they are.
+
+        Returns
+        -------
+        ndarray, shape (n_sources,)
+        """
+        own = np.arange(self._sources.shape[1])
+        return self._log_sums(self._sources.T, rtol, own, n_threads) + self._log_norm
+
+    def _log_sums(self, X, rtol, own, n_threads):
+        out = self._by(self.plan(X, rtol, n_threads=n_threads).name, X, rtol, own, n_threads)
+        if self._kernel == "exponential":
+            far = np.flatnonzero(out == -np.inf)
+            if far.size:
+                out[far] = self._direct(X[far], None if own is None else own[far], n_threads, _FAR)
+        elif self._log_weights.min() < _LIGHT:
+            late = np.flatnonzero(out < _LATE)
+            if late.size:
+                out[late] = self._by_light_sources(X[late], rtol, None if own is None else own[late], n_threads)
+        return out
+
+    def _by(self, name, X, rtol, own, n_threads):
+        """The log sums by a plan."""
+        if name == "direct":
+            return self._direct(X, own, n_threads)
+        return self._tree_for(n_threads).log_density(X, rtol, own=own, n_threads=n_threads)
+
+    def _by_light_sources(self, X, rtol, own, n_threads):
+        """The log sums at targets that only sources of tiny weight reach."""
+        light = np.flatnonzero(self._log_weights < _LIGHT)
+        total = logsumexp(self._log_weights[light])
+        if self._light is None:
+            self._light = KernelSum(self.sources(light), self._log_weights[light] - total, self._bandwidths,
+                                    self._kernel, self._algorithm)
+        if own is not None:
+            places = np.full(len(self._weights), -1)
+            places[light] = np.arange(light.size)
+            own = places[own]
+        return self._light._log_sums(X, rtol, own, n_threads) + total
+
+    def _tree_for(self, n_threads):
+        if self._tree is None:
+            self._tree = RadialTree(self._kernel, self._reach, self._sources, self._log_weights, self._scale, n_threads)
+        return self._tree
+
+    def _direct(self, X, own, n_threads, unit=1.0):
+        (m, d), n = X.shape, len(self._weights)
+        whole = n // _BLOCK
+        blocks = np.concatenate([
+            self._sources[:, : whole * _BLOCK].reshape(d, whole, _BLOCK).swapaxes(0, 1).ravel(),
+            self._sources[:, whole * _BLOCK :].ravel(),
+        ])
+        starts = np.append(np.arange(0, n, _BLOCK), n)
+        sums = RadialPass(self._kernel, self._reach, self._scale / unit, self._weights, self._log_weights, blocks,
+                          starts, unit=unit)
+        seconds = n * m * pair_seconds(d)
+        n_groups = -(-m // _GROUP)
+        n_parts = parallel.n_parts(n_groups, seconds, smallest=1)
+        n_threads = min(parallel.resolve_threads(n_threads, seconds), n_parts)
+        scratch = [np.empty(sums.scratch_size) for _ in range(n_threads)]
+        out, targets, order = np.empty(m), Samples(X), np.arange(m)
+        parallel.run(n_parts, n_threads, lambda part, slot: sums.log_density(
+            targets, order, part * n_groups // n_parts, (part + 1) * n_groups // n_parts, own, -math.inf, 0.0, out,
+            scratch[slot]
+        ))
+        return out
