@@ -6,6 +6,7 @@ from gaussum import bandwidth as selectors
 from gaussum import parallel
 from gaussum.base import Estimator, shape_name
 from gaussum.summation import GaussianSum
+from gaussum.support import Support
 from gaussum.validation import (
     check_array, check_choice, check_integer, check_number, check_random_state, check_samples, check_weights,
 )
@@ -28,6 +29,11 @@ class KernelDensity(Estimator):
         feature, or a rule that gives one number a feature (see gaussum.bandwidth; both rules take the scale of
         the data and the weights into account, where scikit-learn's rules take neither).
     kernel : {"gaussian"}
+    bounds : sequence of pairs, optional
+        Where each feature can lie, ``(low, high)`` with None or infinity for an open end; None in place of a pair for a
+        feature without bounds. With one feature a single pair will do.
+    boundary : {"reflect", "linear", "periodic"}, or a sequence of one for each feature
+        What becomes of kernels at the bounds; see `gaussum.support`.
     rtol : float
         Bound on the relative error of the density at every query, near or far. Within it the cheapest plan is taken:
         the direct sum, a grid (up to three features), or a tree; see `explain`. 0 is the direct sum: in float32 where
@@ -57,9 +63,13 @@ class KernelDensity(Estimator):
     True
     """
 
-    def __init__(self, bandwidth="scott", *, kernel="gaussian", rtol=1e-6, n_threads=None):
+    def __init__(
+        self, bandwidth="scott", *, kernel="gaussian", bounds=None, boundary="reflect", rtol=1e-6, n_threads=None
+    ):
         self.bandwidth = bandwidth
         self.kernel = kernel
+        self.bounds = bounds
+        self.boundary = boundary
         self.rtol = rtol
         self.n_threads = n_threads
 
@@ -85,7 +95,10 @@ class KernelDensity(Estimator):
         weight = check_weights(sample_weight, X.shape[0])
         check_choice(self.kernel, "kernel", ("gaussian",))
         check_number(self.rtol, "rtol", minimum=0.0)
-        h = self._bandwidths(X, weight)
+        self._support = Support.of(self.bounds, self.boundary, X.shape[1])
+        if self._support is not None:
+            self._support.check(X, weight)
+        h = self._bandwidths(X if self._support is None else self._support.unrolled(X, weight), weight)
         parallel.resolve_threads(self.n_threads)
         if weight is not None and not weight.all():
             X, weight = X[weight > 0], weight[weight > 0]
@@ -104,6 +117,8 @@ class KernelDensity(Estimator):
 
     def _make_sum(self, X, log_weights, h):
         """The sum that is the density."""
+        if self._support is not None:
+            return self._support.make_sum(GaussianSum, X, log_weights, h)
         return GaussianSum(X, log_weights, h)
 
     @property

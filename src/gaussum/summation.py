@@ -186,6 +186,35 @@ class GaussianSum:
         X = (self._sources if self._single is None else self._single).T
         return self._log_sums(X, rtol, np.arange(X.shape[0]), n_threads) + self._log_norm
 
+    def log_density_without(self, own, X, *, rtol=0.0, n_threads=None):
+        """log sum_{s != own_t} w_s N(x_t; s, h^2) for every row of `X`; the weights stay as they are.
+
+        Where a source gives half of the sum or more it is left out of it, elsewhere it may be subtracted.
+
+        Parameters
+        ----------
+        own : ndarray of int, shape (n_targets,)
+            The source that each target leaves out.
+        X : ndarray of float64, shape (n_targets, n_features)
+        rtol, n_threads : as those of `log_density`
+
+        Returns
+        -------
+        ndarray, shape (n_targets,)
+        """
+        logs, r2 = self._log_sums(X, rtol / 4.0, None, n_threads), np.zeros(X.shape[0])
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+            for x, s, g in zip(X.T, self._sources, self._inv_bandwidth):
+                r2 += ((x - s[own]) * g) ** 2
+            share = np.exp(np.minimum(self._log_weights[own] - 0.5 * r2 - logs, 0.0))
+            out = logs + np.log1p(-share)
+        most = np.flatnonzero(share >= 0.5)
+        if most.size:
+            # the tree knows no rtol of 0, but that of rounding
+            rtol = max(rtol, 2.0**-52)
+            out[most] = self._tree_for(n_threads).log_density(X[most], rtol, own=own[most], n_threads=n_threads)
+        return np.where(np.isnan(out), -np.inf, out) + self._log_norm
+
     def _log_sums(self, X, rtol, own, n_threads):
         return self._by(self.plan(X, rtol, n_threads=n_threads).name, X, rtol, own, n_threads)
 
