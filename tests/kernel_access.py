@@ -283,6 +283,21 @@ def gauss_log_sum(build, S, log_w, T, inv_bandwidth, state=None, left_out=None):
     return largest.copy(), sums.copy()
 
 
+def gauss_log_moments(build, S, log_w, T, inv_bandwidth, state=None):
+    """m_t, sum_s exp(log w_s - r_ts^2 / 2 - m_t), and the same of (s - t), shape (n_targets, d), from `state` on."""
+    guard, (n, d), m = Guarded(), S.shape, len(T)
+    state = (np.full(m, LOWEST), np.zeros(m), np.zeros((m, d))) if state is None else state
+    largest, sums = map(guard.copy, state[:2])
+    moments = guard.block(state[2], m + 5, pad=SENTINEL)
+    functions(build)["gauss_log_moments"](
+        guard.freeze(guard.block(S, n + 3)), n + 3, n, guard.read(log_w), guard.freeze(guard.block(T, m + 7)), m + 7, m,
+        d, guard.read(inv_bandwidth), largest, sums, moments, m + 5, guard.array(128 * d),
+    )
+    guard.check()
+    assert (moments[:, m:] == SENTINEL).all()
+    return largest.copy(), sums.copy(), moments[:, :m].T.copy()
+
+
 def gauss_log_sum_at(build, S, log_w, left_out, target, inv_bandwidth):
     """(m, sum_s exp(log w_s - r_s^2 / 2 - m)) at one target."""
     guard, (n, d) = Guarded(), S.shape
@@ -339,6 +354,19 @@ def gauss_gather(build, P, width, spacing, grid, own=None):
     )
     guard.check()
     return sums.copy()
+
+
+def gauss_gather_moments(build, P, width, spacing, grid):
+    """f_t = sum_g exp(-|t - g|^2) G_g and 2 sum_g exp(-|t - g|^2) (g - t) G_g, shape (n_targets, d)."""
+    guard, (m, d) = Guarded(), P.shape
+    sums, moments = guard.array(m), guard.array((d, m + 3))
+    strides = guard.read(np.array(grid.strides) // 8)
+    functions(build)["gauss_gather_moments"](
+        guard.freeze(guard.block(P, m + 3)), m + 3, m, d, width, spacing, strides, guard.read(grid), sums, moments
+    )
+    guard.check()
+    assert (moments[:, m:] == SENTINEL).all()
+    return sums.copy(), moments[:, :m].T.copy()
 
 
 def nearest_centers(build, X, centers, ld=None):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kernel_access import BUILDS, gauss_gather, gauss_spread
+from kernel_access import BUILDS, gauss_gather, gauss_gather_moments, gauss_spread
 
 builds = pytest.mark.parametrize("build", BUILDS)
 axes = pytest.mark.parametrize("d", [1, 2, 3])
@@ -62,6 +62,33 @@ def test_both_make_the_kernel(build, d):
     exact = np.exp(-r2 / 2) @ w * (np.sqrt(np.pi / 2) / SPACING) ** d
     error = 2 * np.exp(-((np.pi / SPACING) ** 2) / 2)
     np.testing.assert_allclose(sums, exact, rtol=1.1 * d * error)
+
+
+@builds
+@axes
+@widths
+def test_gathering_moments(build, d, width):
+    points, _, shape = problem(d, width)
+    grid = np.random.default_rng(1).exponential(size=shape)
+    terms = factors(points, width, shape) * grid
+    sums, moments = gauss_gather_moments(build, points, width, SPACING, grid)
+    np.testing.assert_allclose(sums, terms.sum(axis=tuple(range(1, d + 1))), rtol=1e-13)
+    away = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), axis=-1) - points.reshape(-1, *[1] * d, d)
+    expected = 2 * SPACING * (terms[..., np.newaxis] * away).sum(axis=tuple(range(1, d + 1)))
+    np.testing.assert_allclose(moments, expected, rtol=0, atol=1e-12 * sums.max())
+
+
+@builds
+@axes
+def test_moments_of_the_nodes_are_those_of_the_sources(build, d):
+    points, w, shape = problem(d, 32, n=30)
+    _, moments = gauss_gather_moments(build, points, 32, SPACING, gauss_spread(build, points, w, 32, SPACING, shape))
+    away = (points - points[:, np.newaxis]) * SPACING
+    pairs = np.exp(-(away**2).sum(axis=2) / 2) * w * (np.sqrt(np.pi / 2) / SPACING) ** d
+    aliases = np.exp(-((np.pi / SPACING) ** 2) / 2)
+    error = np.abs(moments - np.einsum("ts,tsj->tj", pairs, away))
+    bound = aliases * (2 * np.pi / SPACING + 2 * d * np.abs(away)) * pairs[..., np.newaxis]
+    assert (error <= 1.1 * bound.sum(axis=1)).all()
 
 
 @builds

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernel_access import BUILDS, LONG, LOWEST, box_distances, gauss_log_sum, gauss_log_sum_at, gauss_sum
+from kernel_access import BUILDS, LONG, LOWEST, box_distances, gauss_log_moments, gauss_log_sum, gauss_log_sum_at, gauss_sum
 
 builds = pytest.mark.parametrize("build", BUILDS)
 features = pytest.mark.parametrize("d", [1, 2, 5])
@@ -135,6 +135,49 @@ def test_weights_of_every_size(build):
     S, T = np.zeros((50, 1)), np.array([[0.0], [1.0], [200.0]])
     exact = twin_log_sum(S, log_w, T, np.ones(1)).astype(float)
     np.testing.assert_allclose(log_sum(build, S, log_w, T, np.ones(1)), exact, rtol=1e-14)
+
+
+# --- first moments --------------------------------------------------------------------------------
+
+
+@builds
+@features
+@pytest.mark.parametrize("n", [1, 15, 16, 17, 100])
+@pytest.mark.parametrize("m", [1, 32, 45])
+def test_first_moments(build, d, n, m):
+    S, w, T, g = problem(n, m, d)
+    T[::3] *= 1e4
+    logs = twin_exponents(S, T, g) + np.log(w)
+    largest, sums, moments = gauss_log_moments(build, S, np.log(w), T, g)
+    expected = gauss_log_sum(build, S, np.log(w), T, g)
+    np.testing.assert_array_equal(largest, expected[0])
+    np.testing.assert_array_equal(sums, expected[1])
+    terms = np.exp(logs - largest[:, np.newaxis])
+    away = S.astype(LONG) - T.astype(LONG)[:, np.newaxis]
+    # errors of the terms are relative; what they do to the sum does not cancel
+    scale = np.einsum("ts,tsj->tj", terms, np.abs(away)) * (1 + np.abs(logs).max(axis=1, keepdims=True) * 1e-3)
+    assert (np.abs(moments - np.einsum("ts,tsj->tj", terms, away)) <= RTOL * scale).all()
+
+
+@builds
+def test_first_moments_are_continued(build):
+    S, w, T, g = problem(90, 37, 3)
+    S[60:] *= 0.1
+    whole = gauss_log_moments(build, S, np.log(w), T, g)
+    state = gauss_log_moments(build, S[:40], np.log(w[:40]), T, g)
+    for a, b in zip(gauss_log_moments(build, S[40:], np.log(w[40:]), T, g, state), whole):
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
+    again = gauss_log_moments(build, S, np.full(90, -np.inf), T, g, whole)
+    for a, b in zip(again, whole):
+        np.testing.assert_array_equal(a, b)
+
+
+@builds
+def test_first_moments_where_squares_overflow(build):
+    S, T = np.array([[0.0], [1e200]]), np.array([[0.5], [1e200], [-1e250]])
+    largest, sums, moments = gauss_log_moments(build, S, np.log([0.5, 0.5]), T, np.array([1e3]))
+    np.testing.assert_array_equal(sums, [1.0, 1.0, 0.0])
+    np.testing.assert_array_equal(moments[:, 0], [-0.5, 0.0, 0.0])
 
 
 # --- one target, sources left out, boxes ----------------------------------------------------------

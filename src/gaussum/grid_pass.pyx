@@ -155,16 +155,18 @@ cdef class GridPass:
 
     def gather(self, Samples targets, const Py_ssize_t[::1] order, Py_ssize_t first, Py_ssize_t last,
                const double[::1] grid, const double[::1] own, double threshold, double log_factor, double[::1] out,
-               double[::1] scratch):
+               double[::1] scratch, double[:, ::1] gradient=None):
         """Log sums at targets first to last - 1 of the order given; minus infinity where they are below the threshold.
 
-        `own` are the weights of sources in the places of the targets, which leave themselves out, or None.
+        `own` are the weights of sources in the places of the targets, which leave themselves out, or None; `gradient`,
+        shape (n_targets, n_features), is set to the gradient of the log sums, if it is not None (then `own` is).
         """
         cdef Py_ssize_t i, j, k, n, m, t, blocks = 0
         cdef Py_ssize_t which[BLOCK]
         cdef double *x = aligned(scratch)
         cdef double *sums = x + self.d * BLOCK
         cdef double *w = sums + BLOCK
+        cdef double *moments = w + BLOCK
         cdef double place
         cdef bint inside
         if scratch.shape[0] < self.scratch_size or not 0 <= first <= last <= targets.n or out.shape[0] != targets.n:
@@ -191,8 +193,16 @@ cdef class GridPass:
                         m += 1
                     else:
                         out[t] = -INFINITY
-                gg.gauss_gather(x, BLOCK, m, self.d, self.width, self.spacing, self.strides, &grid[0],
-                                w if own is not None else NULL, sums)
+                if gradient is not None:
+                    gg.gauss_gather_moments(x, BLOCK, m, self.d, self.width, self.spacing, self.strides, &grid[0],
+                                            sums, moments)
+                    for k in range(m):
+                        for j in range(self.d):
+                            gradient[which[k], j] = (moments[j * BLOCK + k] / sums[k]
+                                                     * (self.scale[j] * self.spacing))
+                else:
+                    gg.gauss_gather(x, BLOCK, m, self.d, self.width, self.spacing, self.strides, &grid[0],
+                                    w if own is not None else NULL, sums)
                 for k in range(m):
                     sums[k] = simd_log(sums[k]) + log_factor if sums[k] >= threshold else -INFINITY
                 for k in range(m):

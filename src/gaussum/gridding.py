@@ -148,13 +148,15 @@ class GridSum:
         c = 0.5 * layout.width * layout.spacing
         largest = self._grid.max() + math.exp(-c * c)
         apart = math.exp(-0.5 * (5.0 * c) ** 2)         # the sources of other stretches
-        bound = left_out(d, layout.width, layout.spacing) * largest + apart
+        nodes = left_out(d, layout.width, layout.spacing) * largest
         # in the measure of the nodes, as the pass compares before it multiplies by the factor
-        self._threshold = max(2.0 * bound / rtol, 1e-280) / factor
+        self._threshold = max(2.0 * (nodes + apart) / rtol, 1e-280) / factor
+        # what is left out is some c bandwidths from a target, or at the other stretches, and counts twice that
+        self._moment_threshold = max(4.0 * c * (nodes + 3.0 * apart) / rtol, 1e-270) / factor
         # what rounding leaves of a difference, where a source takes itself out
         self._rounding = 8.0 * _EPS * (len(weights) + 1000.0) / rtol
 
-    def log_density(self, X, out, *, own=None, n_threads=None):
+    def log_density(self, X, out, *, own=None, n_threads=None, gradient=None):
         """Set `out` to the log sums; to minus infinity where they are too small to be right to rtol.
 
         Parameters
@@ -163,6 +165,8 @@ class GridSum:
         out : ndarray of float64, shape (n_targets,)
         own : ndarray of float64, shape (n_targets,), optional
             The weights of the sources that are the targets: each leaves itself out.
+        gradient : ndarray of float64, shape (n_targets, n_features), optional
+            Set to the gradient of the log sums, where these are right; not with `own`.
         """
         targets, n = Samples(X), X.shape[0]
         seconds = self._layout.seconds(n)
@@ -170,14 +174,14 @@ class GridSum:
         n_threads = min(parallel.resolve_threads(n_threads, seconds), n_parts)
         order = self._order(targets, n_threads)
         scratch = [np.empty(self._pass.scratch_size) for _ in range(n_threads)]
-        threshold = self._threshold
+        threshold = self._threshold if gradient is None else self._moment_threshold
         if own is not None:
             threshold = max(threshold, self._rounding * own.max())
 
         def gather(part, slot):
             first, last = part * n // n_parts, (part + 1) * n // n_parts
             self._pass.gather(targets, order, first, last, self._grid, own, threshold, self._log_factor, out,
-                              scratch[slot])
+                              scratch[slot], gradient)
 
         parallel.run(n_parts, n_threads, gather)
 

@@ -10,8 +10,10 @@ from gaussum.base import Estimator, shape_name
 from gaussum.conventions import LEAF_SIZE, check_conventions
 from gaussum.kernel_sum import KernelSum
 from gaussum.summation import GaussianSum, check_algorithm
+from gaussum.support import Support
 from gaussum.validation import (
-    check_array, check_choice, check_integer, check_number, check_random_state, check_samples, check_weights,
+    check_array, check_choice, check_flag, check_integer, check_number, check_random_state, check_samples,
+    check_weights,
 )
 from gaussum.whitening import check_bandwidth_matrix, sum_with_matrix
 
@@ -50,6 +52,11 @@ class KernelDensity(Estimator):
         Distances are Euclidean; "minkowski" is with p = 2.
     atol : float
         A density may be off by this much too. Accepted; `rtol`, which bounds the error by itself, is kept everywhere.
+    bounds : sequence of pairs, optional
+        Where each feature can lie, ``(low, high)`` with None or infinity for an open end; None in place of a pair for a
+        feature without bounds. With one feature a single pair will do.
+    boundary : {"reflect", "linear", "periodic"}, or a sequence of one for each feature
+        What becomes of kernels at the bounds; see `gaussum.support`.
     rtol : float
         Bound on the relative error of the density at every query, near or far. Within it the cheapest plan is taken:
         the direct sum, a grid (up to three features), or a tree; see `explain`. 0 is the direct sum: in float32 where
@@ -87,13 +94,17 @@ class KernelDensity(Estimator):
     array([-inf])
     """
 
-    def __init__(self, bandwidth="auto", *, algorithm="auto", kernel="gaussian", metric="euclidean", atol=0.0,
-                 rtol=1e-6, breadth_first=True, leaf_size=LEAF_SIZE, metric_params=None, n_threads=None):
+    def __init__(
+        self, bandwidth="auto", *, algorithm="auto", kernel="gaussian", metric="euclidean", atol=0.0, rtol=1e-6,
+        breadth_first=True, leaf_size=LEAF_SIZE, metric_params=None, bounds=None, boundary="reflect", n_threads=None,
+    ):
         self.bandwidth = bandwidth
         self.algorithm = algorithm
         self.kernel = kernel
         self.metric = metric
         self.atol = atol
+        self.bounds = bounds
+        self.boundary = boundary
         self.rtol = rtol
         self.breadth_first = breadth_first
         self.leaf_size = leaf_size
@@ -123,8 +134,13 @@ class KernelDensity(Estimator):
         check_choice(self.kernel, "kernel", radial.KERNELS)
         check_algorithm(self.algorithm, self._rtol())
         check_conventions(self)
-        bandwidth = self.bandwidth(X, weight) if callable(self.bandwidth) else self.bandwidth
-        h = self._bandwidths(bandwidth, X, weight)
+        self._support = Support.of(self.bounds, self.boundary, X.shape[1])
+        spread = X
+        if self._support is not None:
+            self._support.check(X, weight)
+            spread = self._support.unrolled(X, weight)
+        bandwidth = self.bandwidth(spread, weight) if callable(self.bandwidth) else self.bandwidth
+        h = self._bandwidths(bandwidth, spread, weight)
         parallel.resolve_threads(self.n_threads)
         if weight is not None and not weight.all():
             X, weight = X[weight > 0], weight[weight > 0]
@@ -142,6 +158,12 @@ class KernelDensity(Estimator):
 
     def _make_sum(self, X, log_weights, h):
         """The sum that is the density."""
+        if self._support is not None:
+            return self._support.make_sum(self._kernel_sum, X, log_weights, h)
+        return self._kernel_sum(X, log_weights, h)
+
+    def _kernel_sum(self, X, log_weights, h):
+        """The sum of the kernels as they are, whatever the support."""
         if self.kernel == "gaussian":
             make = partial(GaussianSum, algorithm=self.algorithm)
         else:
@@ -187,6 +209,50 @@ class KernelDensity(Estimator):
         self._check_fitted()
         X = check_samples(X, n_features=self.n_features_in_)
         return self._sum.log_density(X, rtol=self._rtol(), n_threads=self.n_threads)
+
+    def score_and_gradient(self, X):
+        """The log density at every query and its gradient, for little more than the cost of the one.
+
+        Parameters
+        ----------
+        X : array_like, shape (n_samples, n_features)
+
+        Returns
+        -------
+        log_density : ndarray, shape (n_samples,)
+            In nats.
+        gradient : ndarray, shape (n_samples, n_features)
+            Of the log density, in nats per unit of each feature. Bandwidth times gradient, the way to the mean of the
+            sources around a query in bandwidths (Fukunaga and Hostetler 1975), is right within 2 rtol (1 + r), where r
+            is the root mean square distance, in bandwidths too, of the sources that make the density there. The
+            gradient is finite in the farthest tails, where it points to the nearest source.
+        """
+        self._check_fitted()
+        X = check_samples(X, n_features=self.n_features_in_)
+        return self._sum.log_density_and_gradient(X, rtol=self._rtol(), n_threads=self.n_threads)
+
+    def gradient(self, X, *, log=True):
+        """The gradient at every query, shape (n_samples, n_features).
+
+        Parameters
+        ----------
+        X : array_like, shape (n_samples, n_features)
+        log : bool
+            Of the log density, in nats per unit of each feature; else of the density itself, which is that times the
+            density, and 0 in the tails where the density is below the smallest number.
+
+        Examples
+        --------
+        >>> from gaussum import KernelDensity
+        >>> kde = KernelDensity(2.0).fit([[0.0]])
+        >>> float(kde.gradient([[3.0]])[0, 0])          # -x / h^2
+        -0.75
+        """
+        log_density, gradient = self.score_and_gradient(X)
+        if check_flag(log, "log"):
+            return gradient
+        with np.errstate(divide="ignore", over="ignore"):
+            return np.sign(gradient) * np.exp(log_density[:, np.newaxis] + np.log(np.abs(gradient)))
 
     def score_leave_one_out(self):
         """The log density at every source (`sources_`) by the others, shape (n_sources,), in nats.

@@ -85,7 +85,7 @@ cdef class KernelSumPass:
         self.d, self.block = d, block
         self.part_size = round_up((targets.n + n_parts - 1) // n_parts, self.block)
         self.n_parts = (targets.n + self.part_size - 1) // self.part_size
-        self.scratch_size = ALIGNMENT // sizeof(double) + self.block * (2 * d + 6) + SOURCE_BLOCK + 64 * d
+        self.scratch_size = ALIGNMENT // sizeof(double) + self.block * (2 * d + 6) + SOURCE_BLOCK + 128 * d
         self.single_sources = single_sources
         if single_sources is not None:
             if not targets.single or single_sources.shape[0] != d or single_sources.shape[1] != sources.shape[1]:
@@ -126,6 +126,46 @@ cdef class KernelSumPass:
                         single[i] = <float>t[i] if i % ld < n else 0.0
                     _sum_all(self, start, n, single, ld, total, single + self.d * ld)
                 self._logs(start, n, ld, t, total, lowest, spare, &out[start])
+                start += n
+
+    def log_density_and_gradient(self, Py_ssize_t first, Py_ssize_t last, double[::1] out, double[:, ::1] gradient,
+                                 double[::1] scratch):
+        """The same as log-sums, and their gradient, shape (n_targets, n_features), in float64."""
+        cdef Py_ssize_t start, stop, n, i, j, m, s, ld = self.block, n_sources = self.sources.shape[1]
+        cdef double *t = aligned(scratch)
+        cdef double *moments = t + self.d * ld
+        cdef double *largest = moments + self.d * ld
+        cdef double *sums = largest + ld
+        if scratch.shape[0] < self.scratch_size or out.shape[0] != self.targets.n:
+            raise ValueError("scratch or out have the wrong size")
+        if gradient.shape[0] != self.targets.n or gradient.shape[1] != self.d:
+            raise ValueError("gradient has the wrong shape")
+        if not 0 <= first <= last <= self.n_parts:
+            raise ValueError(f"parts {first} to {last} are not within 0 to {self.n_parts}")
+        with nogil:
+            start = first * self.part_size
+            stop = min(last * self.part_size, self.targets.n)
+            while start < stop:
+                n = min(ld, stop - start)
+                self.targets.load(start, n, ld, t)
+                for i in range(n):
+                    largest[i], sums[i] = LOWEST, 0.0
+                for i in range(self.d * ld):
+                    moments[i] = 0.0
+                s = 0
+                while s < n_sources:
+                    if s % INTERRUPTIBLE == 0:
+                        with gil:
+                            PyErr_CheckSignals()
+                    m = min(SOURCE_BLOCK, n_sources - s)
+                    gs.gauss_log_moments(&self.sources[0, s], n_sources, m, &self.log_weights[s], t, ld, n, self.d,
+                                         &self.inv_bandwidth[0], largest, sums, moments, ld, sums + ld)
+                    s += m
+                for i in range(n):
+                    out[start + i] = largest[i] + simd_log(sums[i])
+                    for j in range(self.d):
+                        gradient[start + i, j] = (moments[j * ld + i] / sums[i] * self.inv_bandwidth[j]
+                                                  * self.inv_bandwidth[j])
                 start += n
 
     cdef void _logs(self, Py_ssize_t start, Py_ssize_t n, Py_ssize_t ld, double *t, double *total, double lowest,

@@ -15,6 +15,7 @@ import math
 from dataclasses import dataclass, field
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from gaussum import parallel
 from gaussum.gridding import GridSum, Layout
@@ -48,6 +49,8 @@ _WORTH = 1.2
 _SINGLE_RTOL = 5e-6
 # Between these float32 holds what the kernels form of a bandwidth.
 _SINGLE_RANGE = 2.0**-60, 2.0**60
+# Squared distances overflow from 2^512 bandwidths on: in this measure they do not, and no nearer source is lost.
+_FAR, _FARTHEST = 2.0**-512, 1e150
 
 
 @dataclass(frozen=True)
@@ -214,6 +217,42 @@ class GaussianSum:
         """
         return self._log_sums(X, rtol, None, n_threads) + self._log_norm
 
+    def log_density_and_gradient(self, X, *, rtol=0.0, n_threads=None):
+        """log f and its gradient, (sum_s w_s N_s (s_j - x_j) / h_j^2) / f, f = sum_s w_s N_s, for every row of `X`.
+
+        Parameters
+        ----------
+        X : ndarray of float32 or float64, shape (n_targets, n_features)
+        rtol : float
+            Bound on the relative error of every density, and, by the factor 2 (1 + r), on the error of h times the
+            gradient, a distance in bandwidths; r is the root of the mean square of the distances of the sources in
+            bandwidths, weighted by what they add to the density. 0 is the direct sum.
+        n_threads : int or None
+
+        Returns
+        -------
+        log_density : ndarray, shape (n_targets,)
+        gradient : ndarray, shape (n_targets, n_features)
+            Of the log density; where the density is below all that its logarithm says, it points to the nearest source,
+            and a number beyond a double is the largest double.
+        """
+        gradient = np.empty(X.shape)
+        name = self.plan(X, rtol, n_threads=n_threads).name
+        with np.errstate(over="ignore", invalid="ignore"):
+            log_density = self._by(name, X, rtol, None, n_threads, gradient) + self._log_norm
+            lost = np.flatnonzero(~np.isfinite(gradient).all(axis=1))
+            if lost.size:
+                gradient[lost] = self._towards_nearest(X[lost].astype(np.float64))
+        return log_density, gradient
+
+    def _towards_nearest(self, X):
+        """(s - x) / h^2 for the nearest source, by numbers of which neither squares nor sums overflow."""
+        g = self._inv_bandwidth[:, np.newaxis]
+        points = [(Y * (_FAR * g)).clip(-_FARTHEST, _FARTHEST).T for Y in (self._sources, X.T)]
+        nearest = cKDTree(points[0]).query(points[1])[1]
+        away = (0.5 * self._sources[:, nearest] - 0.5 * X.T) * g * (2.0 * g)
+        return np.nan_to_num(away.T)
+
     def leave_one_out(self, *, rtol=0.0, n_threads=None):
         """log sum_{s != i} w_s N(x_i; s, h^2) at every source i; the weights stay as they are.
 
@@ -224,30 +263,61 @@ class GaussianSum:
         X = (self._sources if self._single is None else self._single).T
         return self._log_sums(X, rtol, np.arange(X.shape[0]), n_threads) + self._log_norm
 
+    def log_density_without(self, own, X, *, rtol=0.0, n_threads=None):
+        """log sum_{s != own_t} w_s N(x_t; s, h^2) for every row of `X`; the weights stay as they are.
+
+        Where a source gives half of the sum or more it is left out of it, elsewhere it may be subtracted.
+
+        Parameters
+        ----------
+        own : ndarray of int, shape (n_targets,)
+            The source that each target leaves out.
+        X : ndarray of float64, shape (n_targets, n_features)
+        rtol, n_threads : as those of `log_density`
+
+        Returns
+        -------
+        ndarray, shape (n_targets,)
+        """
+        logs, r2 = self._log_sums(X, rtol / 4.0, None, n_threads), np.zeros(X.shape[0])
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+            for x, s, g in zip(X.T, self._sources, self._inv_bandwidth):
+                r2 += ((x - s[own]) * g) ** 2
+            share = np.exp(np.minimum(self._log_weights[own] - 0.5 * r2 - logs, 0.0))
+            out = logs + np.log1p(-share)
+        most = np.flatnonzero(share >= 0.5)
+        if most.size:
+            # the tree knows no rtol of 0, but that of rounding
+            rtol = max(rtol, 2.0**-52)
+            out[most] = self._tree_for(n_threads).log_density(X[most], rtol, own=own[most], n_threads=n_threads)
+        return np.where(np.isnan(out), -np.inf, out) + self._log_norm
+
     def _log_sums(self, X, rtol, own, n_threads):
         return self._by(self.plan(X, rtol, n_threads=n_threads).name, X, rtol, own, n_threads)
 
-    def _by(self, name, X, rtol, own, n_threads):
-        """The log sums by a plan."""
+    def _by(self, name, X, rtol, own, n_threads, gradient=None):
+        """The log sums by a plan, and their gradient if there is a place for it; not with `own` then."""
         if name == "direct":
-            return self._direct(X, own, rtol, n_threads)
+            return self._direct(X, own, rtol, n_threads, gradient)
         if name == "tree":
-            return self._tree_for(n_threads).log_density(X, rtol, own=own, n_threads=n_threads)
+            return self._tree_for(n_threads).log_density(X, rtol, own=own, n_threads=n_threads, gradient=gradient)
         out = np.empty(X.shape[0])
         self._grid_for(rtol, n_threads).log_density(
-            X, out, own=None if own is None else self._weights, n_threads=n_threads
+            X, out, own=None if own is None else self._weights, n_threads=n_threads, gradient=gradient
         )
         late = np.flatnonzero(out == -np.inf)
         if late.size:
-            out[late] = self._late(X[late], rtol, None if own is None else own[late], n_threads)
+            part = None if gradient is None else np.empty((late.size, X.shape[1]))
+            out[late] = self._late(X[late], rtol, None if own is None else own[late], n_threads, part)
+            if gradient is not None:
+                gradient[late] = part
         return out
 
-    def _late(self, X, rtol, own, n_threads):
+    def _late(self, X, rtol, own, n_threads, gradient):
         """What the grid leaves: by the tree unless there is too little of it to build one."""
         direct = X.shape[0] * len(self._weights) * self._pair_seconds(X, rtol)
-        if own is None and not self._tree_may_pay(X, rtol, direct):
-            return self._direct(X, None, rtol, n_threads)
-        return self._tree_for(n_threads).log_density(X, rtol, own=own, n_threads=n_threads)
+        pays = own is not None or self._tree_may_pay(X, rtol, direct)
+        return self._by("tree" if pays else "direct", X, rtol, own, n_threads, gradient)
 
     def _layout_for(self, rtol):
         layout = self._layout
@@ -275,7 +345,7 @@ class GaussianSum:
     def _pair_seconds(self, X, rtol):
         return (_PAIR_SECONDS + _FEATURE_SECONDS * X.shape[1]) * (_SINGLE if self._in_single(X, rtol) else 1.0)
 
-    def _direct(self, X, own, rtol, n_threads):
+    def _direct(self, X, own, rtol, n_threads, gradient):
         n_targets = X.shape[0]
         work = n_targets * self._weights.size * self._pair_seconds(X, rtol)
         n_threads = parallel.resolve_threads(n_threads, work)
@@ -286,12 +356,17 @@ class GaussianSum:
         sums = KernelSumPass(
             self._sources, self._weights, self._log_weights, self._inv_bandwidth, Samples(X), block,
             parallel.n_parts(n_targets, work, smallest=block), own is not None,
-            self._single if self._in_single(X, rtol) else None,
+            self._single if gradient is None and self._in_single(X, rtol) else None,
         )
         n_threads = min(n_threads, sums.n_parts)
         scratch = [np.empty(sums.scratch_size) for _ in range(n_threads)]
         out = np.empty(n_targets)
-        parallel.run(
-            sums.n_parts, n_threads, lambda part, slot: sums.log_density(part, part + 1, out, scratch[slot])
-        )
+
+        def work(part, slot):
+            if gradient is None:
+                sums.log_density(part, part + 1, out, scratch[slot])
+            else:
+                sums.log_density_and_gradient(part, part + 1, out, gradient, scratch[slot])
+
+        parallel.run(sums.n_parts, n_threads, work)
         return out

@@ -88,7 +88,7 @@ class TreeSum:
         visit = _VISIT_SECONDS * self._d * (leaves + _levels(self._n)) / _GROUP
         return n * (visit + _DIVIDE_SECONDS * _levels(n, _GROUP) + pairs / len(tried) * pair_seconds(self._d))
 
-    def log_density(self, X, rtol, *, own=None, n_threads=None):
+    def log_density(self, X, rtol, *, own=None, n_threads=None, gradient=None):
         """The log sums at targets, right to rtol.
 
         Parameters
@@ -97,15 +97,17 @@ class TreeSum:
         rtol : float
         own : ndarray of int, shape (n_targets,), optional
             The sources that the targets are: each leaves itself out. -1 is none.
+        gradient : ndarray of float64, shape (n_targets, n_features), optional
+            Set to the gradient of the log sums; not with `own`.
         """
         if own is not None:
             places = np.empty(self._n, dtype=np.intp)
             places[self._order] = np.arange(self._n)
             own = np.where(own >= 0, places[own], -1)
         order = _divided(np.array(X.T, dtype=np.float64, order="C"), self._inv_bandwidth, _GROUP, n_threads)
-        return self._sums(Samples(X), order, rtol, own, n_threads)[0]
+        return self._sums(Samples(X), order, rtol, own, n_threads, gradient)[0]
 
-    def _sums(self, targets, order, rtol, own, n_threads):
+    def _sums(self, targets, order, rtol, own, n_threads, gradient=None):
         """The log sums, and how many pairs they took."""
         out, pairs = np.empty(targets.n), []
         n_groups = -(-len(order) // _GROUP)
@@ -115,7 +117,7 @@ class TreeSum:
         scratch = [np.empty(self._pass.scratch_size) for _ in range(n_threads)]
         parallel.run(n_parts, n_threads, lambda part, slot: self._pass.log_density(
             targets, order, part * n_groups // n_parts, (part + 1) * n_groups // n_parts, own, math.log(0.8 * rtol),
-            0.1 * min(rtol, 1.0), out, scratch[slot]
+            0.1 * min(rtol, 1.0), out, scratch[slot], gradient
         ), pairs.append)
         return out, sum(pairs)
 

@@ -33,6 +33,7 @@ cdef struct GroupSums:
     double largest[GROUP]
     double scaled[GROUP]
     double limits[GROUP]
+    double *moments                 # (d, GROUP), with the largest and scaled; or NULL
     bint ordinary                   # further terms go to the plain sums, which is faster
 
 
@@ -171,7 +172,7 @@ cdef class TreePass(Division):
             or nodes.shape[0] != 2 or nodes.shape[1] != 2 * self.n_leaves
         ):
             raise ValueError("sources, weights and boxes do not fit together")
-        self.scratch_size = ALIGNMENT // sizeof(double) + LEAF + (GROUP + 2 + 64) * self.d
+        self.scratch_size = ALIGNMENT // sizeof(double) + LEAF + (2 * GROUP + 2 + 128) * self.d
 
     def enclose(self, Py_ssize_t first, Py_ssize_t last):
         """The boxes, and the sources, of leaves first to last - 1."""
@@ -215,19 +216,24 @@ cdef class TreePass(Division):
         return sqrt(sum)
 
     def log_density(self, Samples targets, const Py_ssize_t[::1] order, Py_ssize_t first, Py_ssize_t last,
-                    const Py_ssize_t[::1] own, double log_rtol, double same, double[::1] out, double[::1] scratch):
+                    const Py_ssize_t[::1] own, double log_rtol, double same, double[::1] out, double[::1] scratch,
+                    double[:, ::1] gradient=None):
         """Log sums at the targets of groups first to last - 1 of the order given; returns how many pairs that took.
 
         A node whose box is so far that exp(-r^2 / 2) is below rtol times the sum so far is left out: as the weights
         add up to 1, all that is left out comes to at most rtol times the sum.  A node whose box is so small that
         r^2 / 2 differs by less than `same` within it is taken as one source.
 
-        `own` are the places in the tree of sources that the targets leave out, or None.
+        `own` are the places in the tree of sources that the targets leave out, or None.  `gradient`, shape
+        (n_targets, n_features), is set to the gradient of the log sums, if it is not None (then `own` is): a node is
+        left out where r exp(-r^2 / 2) is below the bound, too.
         """
-        cdef Py_ssize_t group, i, n, t, pairs = 0
+        cdef Py_ssize_t group, i, j, n, pairs = 0
         cdef Py_ssize_t places[GROUP]
         cdef double logs[GROUP]
+        cdef GroupSums sums
         cdef double *x = aligned(scratch)
+        cdef double *moments = x + GROUP * self.d
         if scratch.shape[0] < self.scratch_size or out.shape[0] != targets.n or order.shape[0] > targets.n:
             raise ValueError("scratch, out or the order of targets have the wrong size")
         if not 0 <= first <= last <= (order.shape[0] + GROUP - 1) // GROUP:
@@ -240,16 +246,22 @@ cdef class TreePass(Division):
                 targets.gather(&order[group * GROUP], n, GROUP, x)
                 for i in range(n):
                     places[i] = own[order[group * GROUP + i]] if own is not None else -1
-                pairs += self._sum(x, n, places, log_rtol, same, logs, x + GROUP * self.d)
+                sums.moments = moments if gradient is not None else NULL
+                pairs += self._sum(x, n, places, log_rtol, same, &sums, logs, moments + GROUP * self.d)
                 for i in range(n):
                     out[order[group * GROUP + i]] = logs[i]
+                if gradient is not None:
+                    for i in range(n):
+                        for j in range(self.d):
+                            gradient[order[group * GROUP + i], j] = (
+                                moments[j * GROUP + i] / sums.scaled[i] * self.inv_bandwidth[j] * self.inv_bandwidth[j]
+                            )
         return pairs
 
     cdef Py_ssize_t _sum(self, const double *t, Py_ssize_t n, const Py_ssize_t *own, double log_rtol, double same,
-                         double *logs, double *scratch) noexcept nogil:
+                         GroupSums *sums, double *logs, double *scratch) noexcept nogil:
         """Depth first, nearer children first, wherever a target of the group still has something to find."""
         cdef Py_ssize_t nodes[DEPTH]
-        cdef GroupSums sums
         cdef double r2[GROUP]
         cdef Py_ssize_t node, left, right, to_left, to_right, i, waiting = 1, visits = 0, pairs = 0
         cdef double sum_left, sum_right
@@ -257,13 +269,16 @@ cdef class TreePass(Division):
         for i in range(n):
             sums.largest[i], sums.scaled[i], sums.plain[i], sums.limits[i] = LOWEST, 0.0, 0.0, INFINITY
         sums.ordinary = False
+        if sums.moments is not NULL:
+            for i in range(self.d * GROUP):
+                sums.moments[i] = 0.0
         nodes[0] = 1
         while waiting > 0:
             waiting -= 1
             node = nodes[waiting]
             if self._near(node, t, n, sums.limits, r2, &sum_left) == 0:
                 continue
-            whole = self._is_one(node, t, n, own, same, &sums, r2)
+            whole = self._is_one(node, t, n, own, same, sums, r2)
             while not whole and 0 < node < self.n_leaves:
                 left, right = 2 * node, 2 * node + 1
                 to_left = self._near(left, t, n, sums.limits, r2, &sum_left)
@@ -275,20 +290,21 @@ cdef class TreePass(Division):
                     nodes[waiting] = right
                     waiting += 1
                 node = left if to_left > 0 else 0
-                whole = node > 0 and self._is_one(node, t, n, own, same, &sums, r2)
+                whole = node > 0 and self._is_one(node, t, n, own, same, sums, r2)
             if node == 0:
                 continue
             if whole:
-                self._one(node, t, n, &sums, scratch)
+                self._one(node, t, n, sums, scratch)
                 pairs += GROUP
             else:
-                pairs += self._leaf(node, t, n, own, &sums, r2, scratch)
+                pairs += self._leaf(node, t, n, own, sums, r2, scratch)
             visits += 1
             if visits <= OFTEN or visits % OFTEN == 0:
-                log_sums(&sums, n, logs)
+                log_sums(sums, n, logs)
                 for i in range(n):
-                    sums.limits[i] = -2.0 * (logs[i] + log_rtol)
-        log_sums(&sums, n, logs)
+                    sums.limits[i] = (-2.0 * (logs[i] + log_rtol) if sums.moments is NULL
+                                      else moment_limit(-(logs[i] + log_rtol)))
+        log_sums(sums, n, logs)
         return pairs
 
     cdef inline Py_ssize_t _near(self, Py_ssize_t node, const double *t, Py_ssize_t n, const double *limits,
@@ -321,7 +337,8 @@ cdef class TreePass(Division):
         for i in range(n):
             if r2[i] <= sums.limits[i]:
                 farthest = max(farthest, r2[i])
-        return (sqrt(farthest) + 2.0 * diameter) * diameter <= same
+        # one place for all its sources is an error of moments by itself
+        return (sqrt(farthest) + 2.0 * diameter + (sums.moments is not NULL)) * diameter <= same
 
     cdef void _one(self, Py_ssize_t node, const double *t, Py_ssize_t n, GroupSums *sums,
                    double *scratch) noexcept nogil:
@@ -331,6 +348,10 @@ cdef class TreePass(Division):
         cdef Py_ssize_t j
         for j in range(self.d):
             middle[j] = self.boxes[node, 0, j] + 0.5 * (self.boxes[node, 1, j] - self.boxes[node, 0, j])
+        if sums.moments is not NULL:
+            gs.gauss_log_moments(middle, 1, 1, &log_weight, t, GROUP, n, self.d, &self.inv_bandwidth[0], sums.largest,
+                                 sums.scaled, sums.moments, GROUP, middle + self.d)
+            return
         gs.gauss_log_sum(middle, 1, 1, &log_weight, NULL, t, GROUP, n, self.d, &self.inv_bandwidth[0], sums.largest,
                          sums.scaled, middle + self.d)
 
@@ -345,6 +366,10 @@ cdef class TreePass(Division):
         cdef Py_ssize_t i, j, near
         cdef bint leaves_out = False
         cdef double total
+        if sums.moments is not NULL:
+            gs.gauss_log_moments(sources, m, m, &self.log_weights[start], t, GROUP, n, self.d, &self.inv_bandwidth[0],
+                                 sums.largest, sums.scaled, sums.moments, GROUP, scratch)
+            return m * GROUP
         near = self._near(node, t, n, sums.limits, r2, &total)
         for i in range(n):
             left_out[i] = own[i] - start
@@ -368,10 +393,17 @@ cdef class TreePass(Division):
         return m * GROUP
 
 
+cdef inline double moment_limit(double depth) noexcept nogil:
+    """A squared distance from which on r exp(-r^2 / 2) <= exp(-depth), and exp(-r^2 / 2) too"""
+    depth = max(depth, 0.0)
+    # r^2 / 2 = depth + log(3 depth + 4) / 2, and log r is no more than that logarithm
+    return 2.0 * depth + log(3.0 * depth + 4.0)
+
+
 cdef void log_sums(GroupSums *sums, Py_ssize_t n, double *logs) noexcept nogil:
     """Logarithms of the sums; when all of them are ordinary, what is in them moves to the plain sums."""
     cdef Py_ssize_t i
-    cdef bint ordinary = True
+    cdef bint ordinary = sums.moments is NULL
     if sums.ordinary:
         for i in range(n):
             logs[i] = simd_log(sums.plain[i] + simd_exp(sums.largest[i]) * sums.scaled[i])

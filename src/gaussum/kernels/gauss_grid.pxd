@@ -26,3 +26,17 @@ cdef void gauss_gather(
     const double *own,                  # IN (n_targets,) weights of sources in the targets' places, left out; or NULL
     double *sums,                       # OUT (n_targets,)
 ) noexcept nogil
+
+
+cdef void gauss_gather_moments(
+    const double *targets,              # IN (d, ldt) in units of the spacing, from the grid's first node
+    Py_ssize_t ldt,                     # IN
+    Py_ssize_t n_targets,               # IN
+    Py_ssize_t d,                       # IN 1, 2 or 3
+    Py_ssize_t width,                   # IN 16, 24 or 32: nodes along an axis that a target reaches
+    double spacing,                     # IN in bandwidths
+    const Py_ssize_t *strides,          # IN (d,) of the grid's axes, in numbers; the last is 1
+    const double *grid,                 # IN (nodes,)
+    double *sums,                       # OUT (n_targets,)
+    double *moments,                    # OUT (d, ldt) in bandwidths
+) noexcept nogil

@@ -3,6 +3,7 @@
 
     gauss_spread:  G_g <- G_g + sum_s w_s exp(-|g - s|^2)
     gauss_gather:  f_t = sum_g exp(-|t - g|^2) G_g
+    gauss_gather_moments:  the same, and M_jt = 2 sum_g exp(-|t - g|^2) (g_j - t_j) G_g
 
 with distances in bandwidths, over the `width` nodes nearest to a point on every axis.  Along an axis
 
@@ -10,7 +11,9 @@ with distances in bandwidths, over the `width` nodes nearest to a point on every
 
 so what a source gives to a target is exp(-(t - s)^2 / 2) times a trapezoidal sum over a Gaussian of variance 1/4:
 the same for all pairs, sqrt(pi / 2) / spacing, within a factor of 1 +- 2 exp(-pi^2 / (2 spacing^2)) (Poisson's
-summation formula).  Nothing cancels: the error is relative for every pair, but for the nodes beyond the width.
+summation formula).  Nothing cancels: the error is relative for every pair, but for the nodes beyond the width.  The
+nodes between t and s have their mean in the middle, so that M_jt is the sum over s of (s_j - t_j), within
+2 pi / spacing exp(-pi^2 / (2 spacing^2)) for every pair.
 """
 from libc.math cimport floor
 
@@ -153,6 +156,97 @@ cdef inline void _gather(const double *targets, Py_ssize_t ldt, Py_ssize_t n_tar
             sums[t] -= own[t] * _own(factors, d, width)
 
 
+cdef inline void _offsets(const double *point, Py_ssize_t ld, Py_ssize_t d, Py_ssize_t width, double spacing,
+                          const double *factors, double *offsets) noexcept nogil:
+    """offsets_jk = 2 (g_jk - x_j) factors_jk"""
+    cdef Py_ssize_t j, k
+    cdef double v
+    for j in range(d):
+        v = point[j * ld] - (floor(point[j * ld]) - (width // 2 - 1))
+        for k in range(width):
+            offsets[j * width + k] = 2.0 * spacing * (<double>k - v) * factors[j * width + k]
+
+
+cdef inline void _sum_rows_twice(const double *first, Py_ssize_t stride, const double *a, const double *b,
+                                 Py_ssize_t width, vec *with_a, vec *with_b) noexcept nogil:
+    """with_a_k = sum_r a_r G_rk, with_b_k = sum_r b_r G_rk"""
+    cdef Py_ssize_t k, r
+    cdef vec row
+    for k in range(width // VEC_REALS):
+        with_a[k] = vec_all(0.0)
+        with_b[k] = vec_all(0.0)
+    for r in range(width):
+        for k in range(width // VEC_REALS):
+            row = vec_load(first + r * stride + k * VEC_REALS)
+            with_a[k] = vec_fused(vec_all(a[r]), row, with_a[k])
+            with_b[k] = vec_fused(vec_all(b[r]), row, with_b[k])
+
+
+cdef inline void _store_row(const vec *sums, Py_ssize_t width, double *row) noexcept nogil:
+    cdef Py_ssize_t k
+    for k in range(width // VEC_REALS):
+        vec_store(row + k * VEC_REALS, sums[k])
+
+
+cdef inline double _gather_moments_one(const double *first, Py_ssize_t d, Py_ssize_t width, const Py_ssize_t *strides,
+                                       const double *factors, const double *offsets,
+                                       double *moments) noexcept nogil:
+    """f, and M_j of one target: axes are summed one after the other, and the sums with one offset kept apart"""
+    cdef vec sums[AXES * WIDEST]            # of the rows: no offset, that of the first axis, that of the second
+    cdef vec plane[2 * WIDEST]
+    cdef double row[WIDEST]
+    cdef Py_ssize_t a, j, k, n = width // VEC_REALS
+    if d == 1:
+        moments[0] = _dot(first, offsets, width)
+        return _dot(first, factors, width)
+    if d == 2:
+        _sum_rows_twice(first, strides[0], factors, offsets, width, sums, sums + n)
+    else:
+        for k in range(AXES * n):
+            sums[k] = vec_all(0.0)
+        for a in range(width):
+            _sum_rows_twice(first + a * strides[0], strides[1], factors + width, offsets + width, width, plane,
+                            plane + n)
+            for k in range(n):
+                sums[k] = vec_fused(vec_all(factors[a]), plane[k], sums[k])
+                sums[n + k] = vec_fused(vec_all(offsets[a]), plane[k], sums[n + k])
+                sums[2 * n + k] = vec_fused(vec_all(factors[a]), plane[n + k], sums[2 * n + k])
+    for j in range(d - 1):
+        _store_row(sums + (j + 1) * n, width, row)
+        moments[j] = _dot(row, factors + (d - 1) * width, width)
+    _store_row(sums, width, row)
+    moments[d - 1] = _dot(row, offsets + (d - 1) * width, width)
+    return _dot(row, factors + (d - 1) * width, width)
+
+
+cdef inline void _gather_moments(const double *targets, Py_ssize_t ldt, Py_ssize_t n_targets, Py_ssize_t d,
+                                 Py_ssize_t width, double spacing, const Py_ssize_t *strides, const double *grid,
+                                 double *sums, double *moments) noexcept nogil:
+    """gauss_gather_moments for a width and a number of axes that the compiler knows"""
+    cdef double factors[FACTORS]
+    cdef double offsets[FACTORS]
+    cdef double one[AXES]
+    cdef Py_ssize_t first, j, t
+    for t in range(n_targets):
+        first = _factors(targets + t, ldt, d, width, spacing, strides, factors)
+        _offsets(targets + t, ldt, d, width, spacing, factors, offsets)
+        sums[t] = _gather_moments_one(grid + first, d, width, strides, factors, offsets, one)
+        for j in range(d):
+            moments[j * ldt + t] = one[j]
+
+
+cdef inline void _gather_moments_wide(const double *targets, Py_ssize_t ldt, Py_ssize_t n_targets, Py_ssize_t d,
+                                      Py_ssize_t width, double spacing, const Py_ssize_t *strides,
+                                      const double *grid, double *sums, double *moments) noexcept nogil:
+    """gauss_gather_moments for a width that the compiler knows"""
+    if d == 1:
+        _gather_moments(targets, ldt, n_targets, 1, width, spacing, strides, grid, sums, moments)
+    elif d == 2:
+        _gather_moments(targets, ldt, n_targets, 2, width, spacing, strides, grid, sums, moments)
+    else:
+        _gather_moments(targets, ldt, n_targets, 3, width, spacing, strides, grid, sums, moments)
+
+
 cdef inline void _gather_wide(const double *targets, Py_ssize_t ldt, Py_ssize_t n_targets, Py_ssize_t d,
                               Py_ssize_t width, double spacing, const Py_ssize_t *strides, const double *grid,
                               const double *own, double *sums) noexcept nogil:
@@ -204,3 +298,24 @@ cdef api void gauss_gather(
         _gather_wide(targets, ldt, n_targets, d, 24, spacing, strides, grid, own, sums)
     else:
         _gather_wide(targets, ldt, n_targets, d, 32, spacing, strides, grid, own, sums)
+
+
+cdef api void gauss_gather_moments(
+    const double *targets,              # IN (d, ldt) in units of the spacing, from the grid's first node
+    Py_ssize_t ldt,                     # IN
+    Py_ssize_t n_targets,               # IN
+    Py_ssize_t d,                       # IN 1, 2 or 3
+    Py_ssize_t width,                   # IN 16, 24 or 32: nodes along an axis that a target reaches
+    double spacing,                     # IN in bandwidths
+    const Py_ssize_t *strides,          # IN (d,) of the grid's axes, in numbers; the last is 1
+    const double *grid,                 # IN (nodes,)
+    double *sums,                       # OUT (n_targets,)
+    double *moments,                    # OUT (d, ldt) in bandwidths
+) noexcept nogil:
+    """f_t = sum_g exp(-|t - g|^2) G_g and M_jt = 2 sum_g exp(-|t - g|^2) (g_j - t_j) G_g"""
+    if width == 16:
+        _gather_moments_wide(targets, ldt, n_targets, d, 16, spacing, strides, grid, sums, moments)
+    elif width == 24:
+        _gather_moments_wide(targets, ldt, n_targets, d, 24, spacing, strides, grid, sums, moments)
+    else:
+        _gather_moments_wide(targets, ldt, n_targets, d, 32, spacing, strides, grid, sums, moments)

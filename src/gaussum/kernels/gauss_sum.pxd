@@ -35,6 +35,24 @@ cdef void gauss_log_sum(
 ) noexcept nogil
 
 
+cdef void gauss_log_moments(
+    const real *sources,                # IN (d, lds)
+    Py_ssize_t lds,                     # IN
+    Py_ssize_t n_sources,               # IN
+    const real *log_weights,            # IN (n_sources,)
+    const real *targets,                # IN (d, ldt)
+    Py_ssize_t ldt,                     # IN
+    Py_ssize_t n_targets,               # IN
+    Py_ssize_t d,                       # IN
+    const real *inv_bandwidth,          # IN (d,)
+    real *largest,                      # INOUT (n_targets,): m_t, at first the lowest real
+    real *sums,                         # INOUT (n_targets,): g_t exp(-m_t), at first 0
+    real *moments,                      # INOUT (d, ldm): in units of the data, at first 0
+    Py_ssize_t ldm,                     # IN
+    real *scratch,                      # SCRATCH (128 * d,)
+) noexcept nogil
+
+
 cdef void gauss_log_sum_at(
     const real *sources,                # IN (d, lds)
     Py_ssize_t lds,                     # IN

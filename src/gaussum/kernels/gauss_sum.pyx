@@ -4,12 +4,13 @@
     gauss_sum:         g_t = sum_s w_s exp(-r_ts^2 / 2)
     gauss_log_sum:     log g_t, as m_t + log sum_s exp(log w_s - r_ts^2 / 2 - m_t)
     gauss_log_sum_at:  the same for one target
+    gauss_log_moments: log g_t, and with it sum_s w_s exp(-r_ts^2 / 2) (s_j - t_j)
     box_distances:     r^2 from the nearest point of a box
     r_ts^2 = sum_j ((t_j - s_j) h_j^-1)^2
 
-Both blocks lie feature by feature, x[j * ld + i].  The first two run over targets, with a tile of targets and a few
-sources in registers: each sum is taken over the sources in their order, at every vector width.  The third runs over
-sources, in a fixed number of lanes.  Differences are formed before they are scaled, so that neither an offset nor a
+Both blocks lie feature by feature, x[j * ld + i].  All but the third run over targets, with a tile of targets and a
+few sources in registers: each sum is taken over the sources in their order, at every vector width.  The third runs
+over sources, in a fixed number of lanes.  Differences are formed before they are scaled, so that neither an offset nor a
 wide range of the data costs digits.
 
 `gauss_sum` underflows to 0 some 38 bandwidths from the last source; the others do not, at a little more cost.
@@ -88,6 +89,47 @@ cdef inline void _sum_tile(
         vec_store(sums + i * VEC_REALS, total[i])
 
 
+cdef inline void _log_terms(
+    const real *sources,                # IN (d, lds)
+    Py_ssize_t lds, Py_ssize_t n_sources,  # IN, n_sources <= CHUNK
+    const real *log_weights,            # IN (n_sources,)
+    const Py_ssize_t *left_out,         # IN (TILE,) counted from source `first`, or NULL
+    Py_ssize_t first,                   # IN
+    const real *targets,                # IN (d, ldt), TILE targets
+    Py_ssize_t ldt, Py_ssize_t d,       # IN
+    const real *inv_bandwidth,          # IN (d,)
+    real *largest,                      # INOUT (TILE,)
+    real *scale,                        # OUT (TILE,)
+    real *terms,                        # OUT (n_sources, TILE)
+) noexcept nogil:
+    """m_t <- max(m_t, max_s a_st), terms_st = exp(a_st - m_t), a_st = log w_s - r_ts^2 / 2; scale: of sums so far"""
+    cdef Py_ssize_t b = 0, t
+    while b < n_sources:
+        if n_sources - b >= SOURCES:
+            _exponents(sources + b, lds, SOURCES, targets, ldt, d, inv_bandwidth, terms + b * TILE)
+            b += SOURCES
+        else:
+            _exponents(sources + b, lds, 1, targets, ldt, d, inv_bandwidth, terms + b * TILE)
+            b += 1
+    for b in range(n_sources):
+        for t in range(TILE):
+            terms[b * TILE + t] += log_weights[b]
+    if left_out is not NULL:
+        for t in range(TILE):
+            if 0 <= left_out[t] - first < n_sources:
+                terms[(left_out[t] - first) * TILE + t] = -REAL_INFINITY
+    for t in range(TILE):
+        scale[t] = largest[t]
+    for b in range(n_sources):
+        for t in range(TILE):
+            largest[t] = terms[b * TILE + t] if terms[b * TILE + t] > largest[t] else largest[t]
+    for t in range(TILE):
+        scale[t] = real_exp_nonpositive(scale[t] - largest[t])
+    for b in range(n_sources):
+        for t in range(TILE):
+            terms[b * TILE + t] = real_exp_nonpositive(terms[b * TILE + t] - largest[t])
+
+
 cdef inline void _log_sum_tile(
     const real *sources,                # IN (d, lds)
     Py_ssize_t lds, Py_ssize_t n_sources,  # IN
@@ -98,39 +140,52 @@ cdef inline void _log_sum_tile(
     const real *inv_bandwidth,          # IN (d,)
     real *largest,                      # INOUT (TILE,)
     real *sums,                         # INOUT (TILE,)
+    real *moments,                      # INOUT (d, ldm), or NULL
+    Py_ssize_t ldm,                     # IN
 ) noexcept nogil:
-    """gauss_log_sum for one tile: the sum is brought to a new maximum before the terms of a chunk are taken"""
-    cdef real a[CHUNK * TILE]
-    cdef real before[TILE]
+    """gauss_log_sum, or gauss_log_moments, for one tile: sums are brought to a new maximum before a chunk is added"""
+    cdef real terms[CHUNK * TILE]
+    cdef real scale[TILE]
     cdef Py_ssize_t b, m, s = 0, t
     while s < n_sources:
         m = min(CHUNK, n_sources - s)
-        b = 0
-        while b < m:
-            if m - b >= SOURCES:
-                _exponents(sources + s + b, lds, SOURCES, targets, ldt, d, inv_bandwidth, a + b * TILE)
-                b += SOURCES
-            else:
-                _exponents(sources + s + b, lds, 1, targets, ldt, d, inv_bandwidth, a + b * TILE)
-                b += 1
-        for b in range(m):
-            for t in range(TILE):
-                a[b * TILE + t] += log_weights[s + b]
-        if left_out is not NULL:
-            for t in range(TILE):
-                if 0 <= left_out[t] - s < m:
-                    a[(left_out[t] - s) * TILE + t] = -REAL_INFINITY
+        _log_terms(sources + s, lds, m, log_weights + s, left_out, s, targets, ldt, d, inv_bandwidth, largest, scale,
+                   terms)
         for t in range(TILE):
-            before[t] = largest[t]
+            sums[t] *= scale[t]
         for b in range(m):
             for t in range(TILE):
-                largest[t] = a[b * TILE + t] if a[b * TILE + t] > largest[t] else largest[t]
-        for t in range(TILE):
-            sums[t] *= real_exp_nonpositive(before[t] - largest[t])
-        for b in range(m):
-            for t in range(TILE):
-                sums[t] += real_exp_nonpositive(a[b * TILE + t] - largest[t])
+                sums[t] += terms[b * TILE + t]
+        if moments is not NULL:
+            _add_moments(sources + s, lds, m, terms, scale, targets, ldt, d, moments, ldm)
         s += m
+
+
+cdef inline void _add_moments(
+    const real *sources,                # IN (d, lds)
+    Py_ssize_t lds, Py_ssize_t n_sources,  # IN
+    const real *terms,                  # IN (n_sources, TILE)
+    const real *scale,                  # IN (TILE,)
+    const real *targets,                # IN (d, ldt), TILE targets
+    Py_ssize_t ldt, Py_ssize_t d,       # IN
+    real *moments,                      # INOUT (d, ldm)
+    Py_ssize_t ldm,                     # IN
+) noexcept nogil:
+    """M_jt <- scale_t M_jt + sum_s terms_st (s_j - t_j)"""
+    cdef vec tile[VEC_TILE]
+    cdef vec total[VEC_TILE]
+    cdef vec s
+    cdef Py_ssize_t b, i, j
+    for j in range(d):
+        for i in range(VEC_TILE):
+            tile[i] = vec_load(targets + j * ldt + i * VEC_REALS)
+            total[i] = vec_load(moments + j * ldm + i * VEC_REALS) * vec_load(scale + i * VEC_REALS)
+        for b in range(n_sources):
+            s = vec_all(sources[j * lds + b])
+            for i in range(VEC_TILE):
+                total[i] = vec_fused(vec_load(terms + b * TILE + i * VEC_REALS), s - tile[i], total[i])
+        for i in range(VEC_TILE):
+            vec_store(moments + j * ldm + i * VEC_REALS, total[i])
 
 
 cdef inline void _squared_distance(
@@ -212,7 +267,7 @@ cdef api void gauss_log_sum(
     for a in range(n_targets // TILE):
         i = a * TILE
         _log_sum_tile(sources, lds, n_sources, log_weights, left_out + i if left_out is not NULL else NULL,
-                      targets + i, ldt, d, inv_bandwidth, largest + i, sums + i)
+                      targets + i, ldt, d, inv_bandwidth, largest + i, sums + i, NULL, 0)
     if rest == 0:
         return
     i = n_targets - rest
@@ -222,9 +277,55 @@ cdef api void gauss_log_sum(
         own[t] = left_out[a] if left_out is not NULL else -1
         for j in range(d):
             scratch[j * TILE + t] = targets[j * ldt + a]
-    _log_sum_tile(sources, lds, n_sources, log_weights, own, scratch, TILE, d, inv_bandwidth, m, g)
+    _log_sum_tile(sources, lds, n_sources, log_weights, own, scratch, TILE, d, inv_bandwidth, m, g,
+                  NULL, 0)
     for t in range(rest):
         largest[i + t], sums[i + t] = m[t], g[t]
+
+
+cdef api void gauss_log_moments(
+    const real *sources,                # IN (d, lds)
+    Py_ssize_t lds,                     # IN
+    Py_ssize_t n_sources,               # IN
+    const real *log_weights,            # IN (n_sources,)
+    const real *targets,                # IN (d, ldt)
+    Py_ssize_t ldt,                     # IN
+    Py_ssize_t n_targets,               # IN
+    Py_ssize_t d,                       # IN
+    const real *inv_bandwidth,          # IN (d,)
+    real *largest,                      # INOUT (n_targets,): m_t, at first the lowest real
+    real *sums,                         # INOUT (n_targets,): g_t exp(-m_t), at first 0
+    real *moments,                      # INOUT (d, ldm): in units of the data, at first 0
+    Py_ssize_t ldm,                     # IN
+    real *scratch,                      # SCRATCH (128 * d,)
+) noexcept nogil:
+    """gauss_log_sum, and with it M_jt exp(-m_t), M_jt <- M_jt + sum_s w_s exp(-r_ts^2 / 2) (s_j - t_j)
+
+    The gradient of log g_t is M_jt / (g_t h_j^2).
+    """
+    cdef real m[TILE]
+    cdef real g[TILE]
+    cdef real *first_moments = scratch + d * TILE
+    cdef Py_ssize_t a, i, j, t, rest = n_targets % TILE
+    for a in range(n_targets // TILE):
+        i = a * TILE
+        _log_sum_tile(sources, lds, n_sources, log_weights, NULL, targets + i, ldt, d, inv_bandwidth, largest + i,
+                      sums + i, moments + i, ldm)
+    if rest == 0:
+        return
+    i = n_targets - rest
+    for t in range(TILE):               # a tile of its own, filled up with the last target
+        a = i + min(t, rest - 1)
+        m[t], g[t] = largest[a], sums[a]
+        for j in range(d):
+            scratch[j * TILE + t] = targets[j * ldt + a]
+            first_moments[j * TILE + t] = moments[j * ldm + a]
+    _log_sum_tile(sources, lds, n_sources, log_weights, NULL, scratch, TILE, d, inv_bandwidth, m, g, first_moments,
+                  TILE)
+    for t in range(rest):
+        largest[i + t], sums[i + t] = m[t], g[t]
+        for j in range(d):
+            moments[j * ldm + i + t] = first_moments[j * TILE + t]
 
 
 cdef api void gauss_log_sum_at(

@@ -1,0 +1,193 @@
+"""Where a density lives: bounded and periodic axes, what they make of samples, and the sums that know of them."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from gaussum.base import shape_name
+from gaussum.images import ImageSum
+from gaussum.validation import check_choice
+
+BOUNDARIES = ("reflect", "linear", "periodic")
+# Ends of which differences and multiples are finite.
+_FARTHEST = 1e307
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A bounded feature.
+
+    Attributes
+    ----------
+    feature : int
+    low, high : float
+        Infinite where there is no bound.
+    boundary : {"reflect", "linear", "periodic"}
+    """
+
+    feature: int
+    low: float
+    high: float
+    boundary: str
+
+    def inside(self, x):
+        """Which values lie within the bounds, compared in their own precision."""
+        with np.errstate(over="ignore"):
+            return (x >= x.dtype.type(self.low)) & (x <= x.dtype.type(self.high))
+
+    def fold(self, x):
+        """The values within the bounds of which given ones are images."""
+        low, high = self.low, self.high
+        if self.boundary == "periodic":
+            return _wrapped(x, low, high)
+        if not math.isinf(low) and not math.isinf(high):
+            x = _wrapped(x, low, high + (high - low))
+            return np.clip(np.where(x > high, high + (high - x), x), low, high)
+        return np.where(x < low, low + (low - x), np.where(x > high, high + (high - x), x))
+
+
+class Support:
+    """The bounded axes of a density.
+
+    Parameters
+    ----------
+    axes : list of Axis
+        In the order of the features; at least one.
+    """
+
+    def __init__(self, axes):
+        self.axes = axes
+        self.periodic = [axis for axis in axes if axis.boundary == "periodic"]
+        self.linear = [axis for axis in axes if axis.boundary == "linear"]
+
+    @classmethod
+    def of(cls, bounds, boundary, n_features):
+        """What the parameters of a density say, or None where nothing is bounded.
+
+        Parameters
+        ----------
+        bounds : None, a pair for one feature, or a sequence of n_features pairs or None
+        boundary : str, or a sequence of n_features of them
+        n_features : int
+
+        Raises
+        ------
+        TypeError, ValueError
+            No such pairs; bounds that are NaN or in the wrong order; a periodic axis with an open end.
+        """
+        kinds = _kinds(boundary, n_features)
+        axes = []
+        for j, (pair, kind) in enumerate(zip(_pairs(bounds, n_features), kinds)):
+            low, high = _pair(pair, j)
+            bounded = not (math.isinf(low) and math.isinf(high))
+            # one name for all features is for those that have bounds
+            if kind == "periodic" and math.isinf(high - low) and (bounded or not isinstance(boundary, str)):
+                raise ValueError(f"bounds of feature {j} are ({low:g}, {high:g}); a periodic axis needs both ends")
+            if bounded:
+                axes.append(Axis(j, low, high, kind))
+        if boundary == "periodic" and not axes:
+            raise ValueError("boundary is 'periodic', but no feature has bounds; expected the period as bounds")
+        return cls(axes) if axes else None
+
+    def check(self, X, weight):
+        """Refuse samples outside the bounds; those of zero weight count for nothing."""
+        for axis in self.axes:
+            if axis.boundary == "periodic":
+                continue
+            outside = ~axis.inside(X[:, axis.feature])
+            if weight is not None:
+                outside &= weight > 0
+            if outside.any():
+                i = int(np.argmax(outside))
+                raise ValueError(
+                    f"X holds {np.count_nonzero(outside)} samples outside the bounds of feature {axis.feature}, "
+                    f"({axis.low:g}, {axis.high:g}): the first is {X[i, axis.feature]:g} in row {i}"
+                )
+
+    def unrolled(self, X, weight):
+        """The samples with each periodic axis cut open in its widest gap, so that their spread means something."""
+        if not self.periodic:
+            return X
+        X = np.array(X, dtype=np.float64)
+        for axis in self.periodic:
+            x = X[:, axis.feature] = _wrapped(X[:, axis.feature], axis.low, axis.high)
+            at = np.sort(x if weight is None else x[weight > 0])
+            gaps = np.diff(at, append=at[0] + (axis.high - axis.low))
+            widest = int(np.argmax(gaps))
+            if widest < len(at) - 1:
+                X[:, axis.feature] = np.where(x > at[widest], x - (axis.high - axis.low), x)
+        return X
+
+    def make_sum(self, make, X, log_weights, h):
+        """The sum of kernels that keep to the support.
+
+        Parameters
+        ----------
+        make : callable
+            ``make(X, log_weights, h)`` is the sum without any support.
+        X : ndarray, shape (n_sources, n_features)
+        log_weights : ndarray, shape (n_sources,)
+        h : ndarray, shape (n_features,)
+        """
+        folded = [axis for axis in self.axes if axis.boundary != "linear"]
+        return ImageSum(folded, make, X, log_weights, h) if folded else make(X, log_weights, h)
+
+
+def _wrapped(x, low, high):
+    """Values brought into [low, high) by whole periods; those that are within the bounds stay what they are."""
+    period = high - low
+    outside = (x < low) | (x >= high)
+    if not outside.any():
+        return x
+    # remainders are exact, and none of these overflows
+    return np.where(outside, low + np.mod(np.mod(x, period) - np.mod(low, period), period), x)
+
+
+def _kinds(boundary, n_features):
+    """The kind of boundary of every feature."""
+    if isinstance(boundary, str):
+        return [check_choice(boundary, "boundary", BOUNDARIES)] * n_features
+    if not isinstance(boundary, (list, tuple, np.ndarray)):
+        check_choice(boundary, "boundary", BOUNDARIES)
+    if len(boundary) != n_features:
+        raise ValueError(
+            f"boundary has {len(boundary)} entries; expected one name, or one for each of {n_features} features"
+        )
+    return [check_choice(kind, f"boundary of feature {j}", BOUNDARIES) for j, kind in enumerate(boundary)]
+
+
+def _pairs(bounds, n_features):
+    """One entry a feature."""
+    if bounds is None:
+        return [None] * n_features
+    if not isinstance(bounds, (list, tuple, np.ndarray)):
+        raise TypeError(f"bounds is {shape_name(bounds)}; expected a pair (low, high) for every feature, or None")
+    if n_features == 1 and len(bounds) == 2 and all(end is None or np.ndim(end) == 0 for end in bounds):
+        return [bounds]
+    if len(bounds) != n_features:
+        raise ValueError(
+            f"bounds has {len(bounds)} entries; expected a pair or None for each of {n_features} features"
+        )
+    return list(bounds)
+
+
+def _pair(pair, j):
+    """The ends of an axis as floats, infinite where it is open."""
+    expected = "expected a pair (low, high), with None or infinity for an open end"
+    if pair is None:
+        return -math.inf, math.inf
+    if not isinstance(pair, (list, tuple, np.ndarray)) or len(pair) != 2:
+        raise TypeError(f"bounds of feature {j} are {pair!r}; {expected}")
+    ends = []
+    for end, open_end in zip(pair, (-math.inf, math.inf)):
+        if end is not None and (isinstance(end, (bool, np.bool_)) or not isinstance(end, (int, float, np.number))
+                                or isinstance(end, np.complexfloating)):
+            raise TypeError(f"bounds of feature {j} hold {end!r}; {expected}")
+        ends.append(open_end if end is None else float(end))
+    low, high = ends
+    if not low < high or low == math.inf or high == -math.inf:
+        raise ValueError(f"bounds of feature {j} are ({low:g}, {high:g}); expected low < high")
+    if any(_FARTHEST < abs(end) < math.inf for end in ends):
+        raise ValueError(f"bounds of feature {j} are ({low:g}, {high:g}); expected no ends beyond {_FARTHEST:g}")
+    return low, high
