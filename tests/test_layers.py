@@ -176,7 +176,7 @@ def test_only_lapack_pxd_cimports_scipy():
 
 def test_kernels_hold_no_python_objects():
     # every function of a kernel may run without the GIL and cannot raise
-    for kernel in ("estep", "mstep", "separation", "gauss_sum", "gauss_grid radial_sum", "kmeans", "pair_moments"):
+    for kernel in ("estep", "mstep", "separation", "gauss_sum", "gauss_grid", "radial_sum", "kmeans", "pair_moments"):
         text = (ROOT / "kernels" / f"{kernel}.pyx").read_text()
         assert not re.search(r"^\s*(cp?)?def\s+(?!api|inline|enum)\w+\(", text, flags=re.M)
         ends = re.findall(r"^\) ?(\w.*?):?$", text, flags=re.M)
