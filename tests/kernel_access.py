@@ -331,6 +331,46 @@ def box_distances(build, low, high, T, inv_bandwidth):
     return r2.copy()
 
 
+RADIAL = {"tophat": 0, "epanechnikov": 1, "linear": 2, "cosine": 3, "exponential": 4}
+
+
+def radial_sum(build, kernel, reach, S, w, T, scale, sums=None):
+    """sum_s w_s K(r_ts), added to `sums`."""
+    guard, (n, d), m = Guarded(), S.shape, len(T)
+    sums = guard.copy(np.zeros(m) if sums is None else sums)
+    functions(build)["radial_sum"](
+        RADIAL[kernel], reach, guard.freeze(guard.block(S, n + 3)), n + 3, n, guard.read(w),
+        guard.freeze(guard.block(T, m + 7)), m + 7, m, d, guard.read(scale), sums, guard.array(8 * d),
+    )
+    guard.check()
+    return sums.copy()
+
+
+def exponential_log_sum(build, S, log_w, T, scale, unit=1.0, state=None):
+    """(m_t, sum_s exp(log w_s - r_ts - m_t)), continued from `state`."""
+    guard, (n, d), m = Guarded(), S.shape, len(T)
+    state = (np.full(m, LOWEST), np.zeros(m)) if state is None else state
+    largest, sums = map(guard.copy, state)
+    functions(build)["exponential_log_sum"](
+        guard.freeze(guard.block(S, n + 3)), n + 3, n, guard.read(log_w), guard.freeze(guard.block(T, m + 7)), m + 7,
+        m, d, guard.read(scale), unit, largest, sums, guard.array(8 * d),
+    )
+    guard.check()
+    return largest.copy(), sums.copy()
+
+
+def box_ranges(build, low, high, T, scale):
+    """r^2 from the nearest and from the farthest point of a box."""
+    guard, (m, d) = Guarded(), T.shape
+    nearest, farthest = guard.array(m), guard.array(m)
+    functions(build)["box_ranges"](
+        guard.read(low), guard.read(high), guard.freeze(guard.block(T, m + 7)), m + 7, m, d, guard.read(scale),
+        nearest, farthest,
+    )
+    guard.check()
+    return nearest.copy(), farthest.copy()
+
+
 def gauss_spread(build, P, w, width, spacing, shape):
     """G_g = sum_s w_s exp(-|g - s|^2) on a grid of that shape, over the nodes within the width."""
     guard, (n, d) = Guarded(), P.shape

@@ -238,7 +238,10 @@ def test_copies(duplicate):
 
 def test_scikit_learns_conventions():
     kde = KernelDensity(0.3, n_threads=2)
-    assert kde.get_params() == {"bandwidth": 0.3, "kernel": "gaussian", "rtol": 1e-6, "n_threads": 2}
+    assert kde.get_params() == {
+        "bandwidth": 0.3, "algorithm": "auto", "kernel": "gaussian", "metric": "euclidean", "atol": 0.0, "rtol": 1e-6,
+        "breadth_first": True, "leaf_size": 40, "metric_params": None, "n_threads": 2,
+    }
     assert repr(kde) == "KernelDensity(bandwidth=0.3, n_threads=2)"
     clone = sklearn.base.clone(kde.fit(samples()))
     assert clone.get_params() == kde.get_params() and not hasattr(clone, "bandwidth_")
@@ -309,10 +312,10 @@ BAD = {
     ),
     "sign": ({"bandwidth": [1.0, -1]}, (samples(),), ValueError, "bandwidth holds -1"),
     "kernel": (
-        {"kernel": "tophat"},
+        {"kernel": "triweight"},
         (samples(),),
         ValueError,
-        "kernel is 'tophat'; expected one of 'gaussian'",
+        "kernel is 'triweight'; expected one of 'gaussian', 'tophat'",
     ),
     "rtol": ({"rtol": -1}, (samples(),), ValueError, "rtol is -1"),
     "constant": ({}, (np.ones(5),), ValueError, "X is constant in column 0"),

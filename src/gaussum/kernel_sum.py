@@ -14,10 +14,15 @@ from gaussum import parallel, radial
 from gaussum.radial_pass import RadialPass
 from gaussum.samples import Samples
 from gaussum.summation import ALGORITHMS, Plan, asked_for
-from gaussum.tree import TreeSum, build_seconds, pair_seconds
+from gaussum.tree import TreeSum, build_seconds
 
 _BLOCK = 128
 _GROUP = 32
+# A pair of a direct sum costs about this many seconds on one thread, and this many more a feature.
+_PAIR_SECONDS = {
+    "tophat": 0.06e-9, "epanechnikov": 0.06e-9, "linear": 0.25e-9, "cosine": 0.25e-9, "exponential": 0.5e-9,
+}
+_FEATURE_SECONDS = 0.05e-9
 _TREE_SECONDS = 500e-6
 # A tree is built, to learn what it costs, where that takes no more than this share of the direct sum.
 _TREE_SHARE = 0.1
@@ -168,7 +173,7 @@ class KernelSum:
         gaussum.summation.Plan
         """
         (m, d), n = X.shape, len(self._weights)
-        direct = n * m * pair_seconds(d)
+        direct = n * m * self._pair_seconds()
         costs = {"direct": direct}
         if rtol == 0.0:
             return Plan("direct", "rtol = 0 asks for every pair", direct, costs)
@@ -247,6 +252,9 @@ class KernelSum:
             self._tree = RadialTree(self._kernel, self._reach, self._sources, self._log_weights, self._scale, n_threads)
         return self._tree
 
+    def _pair_seconds(self):
+        return _PAIR_SECONDS[self._kernel] + _FEATURE_SECONDS * len(self._scale)
+
     def _direct(self, X, own, n_threads, unit=1.0):
         (m, d), n = X.shape, len(self._weights)
         whole = n // _BLOCK
@@ -257,7 +265,7 @@ class KernelSum:
         starts = np.append(np.arange(0, n, _BLOCK), n)
         sums = RadialPass(self._kernel, self._reach, self._scale / unit, self._weights, self._log_weights, blocks,
                           starts, unit=unit)
-        seconds = n * m * pair_seconds(d)
+        seconds = n * m * self._pair_seconds()
         n_groups = -(-m // _GROUP)
         n_parts = parallel.n_parts(n_groups, seconds, smallest=1)
         n_threads = min(parallel.resolve_threads(n_threads, seconds), n_parts)

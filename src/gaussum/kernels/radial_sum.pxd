@@ -5,7 +5,7 @@ from gaussum.kernels.real cimport real
 
 cdef void radial_sum(
     Py_ssize_t kernel,                  # IN TOPHAT, EPANECHNIKOV, LINEAR, COSINE or EXPONENTIAL
-    real reach,                         # IN R, in units of r
+    double reach,                       # IN R, in units of r
     const real *sources,                # IN (d, lds)
     Py_ssize_t lds,                     # IN
     Py_ssize_t n_sources,               # IN
@@ -30,7 +30,7 @@ cdef void exponential_log_sum(
     Py_ssize_t n_targets,               # IN
     Py_ssize_t d,                       # IN
     const real *scale,                  # IN (d,) times the unit
-    real unit,                          # IN a power of 2, in which no r^2 overflows
+    double unit,                        # IN a power of 2, in which no r^2 overflows
     real *largest,                      # INOUT (n_targets,): m_t, at first the lowest real
     real *sums,                         # INOUT (n_targets,): g_t exp(-m_t), at first 0
     real *scratch,                      # SCRATCH (8 * d,)
