@@ -23,7 +23,7 @@ statistics parameters orientation
 structures rescue spurious
 flat variational skipping information likelihood acceleration constrained moments prior
 initialize starts em
-spread binned univariate bandwidth radial gridding tree summation images support kernel_sum whitening bandwidth_matrix
+spread binned univariate bandwidth radial gridding tree summation images boundary support kernel_sum whitening bandwidth_matrix
 mixture_base conventions
 mixture kde bayesian
 selection bootstrap merging outliers

@@ -171,6 +171,32 @@ class ImageSum:
             out[inside] = self._log_flat + logs
         return out
 
+    def log_density_and_gradient(self, X, *, rtol=0.0, n_threads=None):
+        """The same, and the gradient of it, shape (n_targets, n_features), which outside the bounds is not a number."""
+        out, gradient = np.full(X.shape[0], -np.inf), np.full(X.shape, np.nan)
+        inside = self._inside(X)
+        if inside.any():
+            X = self._folded(X if inside.all() else X[inside])[:, self._kept]
+            Y, first = self._nearest(X)
+            logs, slopes = self._base.log_density_and_gradient(Y, rtol=_OF_SUMS * rtol, n_threads=n_threads)
+            for block, query, others, signs in self._others(X, first, logs, rtol):
+                more, further = self._base.log_density_and_gradient(
+                    others, rtol=_OF_SUMS * rtol, n_threads=n_threads
+                )
+                total = _added(logs[block], query, more)
+                # gradients of logarithms are averaged by what the images add to the density
+                known = total > -np.inf
+                with np.errstate(invalid="ignore"):
+                    slopes[block][known] *= np.exp(logs[block] - total)[known, np.newaxis]
+                    further *= np.where(known[query], np.exp(more - total[query]), 0.0)[:, np.newaxis] * signs
+                np.add.at(slopes[block], query, further)
+                logs[block] = total
+            out[inside] = self._log_flat + logs
+            inner = np.zeros((len(X), self._d))
+            inner[:, self._kept] = slopes
+            gradient[inside] = inner
+        return out, gradient
+
     def leave_one_out(self, *, rtol=0.0, n_threads=None):
         """The log density at every source, without that source and all its images; the weights stay as they are."""
         logs, X = self._base.leave_one_out(rtol=_OF_SUMS * rtol, n_threads=n_threads), self._base.sources()
@@ -295,6 +321,9 @@ class _Nothing:
 
     def log_density(self, X, *, rtol=0.0, n_threads=None):
         return np.zeros(X.shape[0])
+
+    def log_density_and_gradient(self, X, *, rtol=0.0, n_threads=None):
+        return np.zeros(X.shape[0]), np.zeros(X.shape)
 
     def leave_one_out(self, *, rtol=0.0, n_threads=None):
         with np.errstate(divide="ignore"):

@@ -2,10 +2,12 @@
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from gaussum.base import shape_name
+from gaussum.boundary import BoundarySum
 from gaussum.images import ImageSum
 from gaussum.validation import check_choice
 
@@ -131,7 +133,9 @@ class Support:
         h : ndarray, shape (n_features,)
         """
         folded = [axis for axis in self.axes if axis.boundary != "linear"]
-        return ImageSum(folded, make, X, log_weights, h) if folded else make(X, log_weights, h)
+        if folded:
+            make = partial(ImageSum, folded, make)
+        return BoundarySum(self.linear, folded, make, X, log_weights, h) if self.linear else make(X, log_weights, h)
 
 
 def _wrapped(x, low, high):
