@@ -22,7 +22,7 @@ statistics parameters orientation
 structures rescue spurious
 flat variational skipping information likelihood acceleration constrained moments prior
 initialize starts em
-bandwidth gridding tree summation
+bandwidth gridding tree summation mean_shift
 mixture_base
 mixture kde bayesian
 selection bootstrap merging outliers
