@@ -19,6 +19,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from gaussum import flow_pass, parallel
+
 # Of the climb, and of the modes in the end: the bound of the sums; the gradient (in units of 1 / bandwidth) at which a
 # point has arrived; the bandwidths that a Newton step as foreseen may still be off, to arrive; the steps of the
 # differences that give H.
@@ -41,6 +43,8 @@ _NEIGHBOURS, _BETWEEN, _PAIRS = 2.5, 15, 1 << 15
 _NUDGE = 0.1
 _FINE_STEPS, _ROUNDS = 30, 10
 _BLOCK = 1 << 20
+# Of a step, over the square of the number of features.
+_POINT_SECONDS = 100e-9
 
 
 @dataclass(frozen=True)
@@ -140,7 +144,7 @@ def find_modes(total, X, weights=None, *, merge_tol=0.1, max_iter=500, n_threads
     block, log_density = max(256, _BLOCK // d**2), np.empty(n)
     for start in range(0, n, block):
         part = slice(start, start + block)
-        X[part], log_density[part] = climb(field, X[part], max_iter)
+        X[part], log_density[part] = climb(field, X[part], max_iter, n_threads)
     labels, chosen = _merged(X / field.h, log_density, merge_tol)
 
     modes, log_density, converged = _settle(total, field, X[chosen], max_iter, n_threads)
@@ -162,46 +166,44 @@ def assign(total, modes, X, *, merge_tol=0.1, max_iter=500, n_threads=None):
     return np.where(distance <= merge_tol, nearest, -1)[found.labels]
 
 
-def climb(field, X, max_iter):
+def climb(field, X, max_iter, n_threads=None):
     """Where points arrive, shape (n, d), and the log density there; those that do not arrive stay where they are."""
-    (n, d), h = X.shape, field.h
-    X, log_density = X.copy(), np.empty(n)
+    (n, d), X, log_density = X.shape, X.copy(), np.empty(len(X))
     x, f, m = _come_near(field, X)
-    H, radius = field.derivative(x, m), np.maximum(_FIRST, _norm(m))
-    index, arrived = np.arange(n), np.zeros(n, dtype=bool)
+    H, radius, index = field.derivative(x, m), np.maximum(_FIRST, _norm(m)), np.arange(n)
+    tol = field.tolerance(x)
+    arrived = _norm(m) <= tol
     for _ in range(max_iter):
-        tol = field.tolerance(x)
-        arrived |= _norm(m) <= tol
         if arrived.any():
             X[index[arrived]], log_density[index[arrived]] = x[arrived], f[arrived]
-            x, f, m, H, radius, index, tol = (a[~arrived] for a in (x, f, m, H, radius, index, tol))
+            x, f, m, H, radius, tol, index = (a[~arrived] for a in (x, f, m, H, radius, tol, index))
             if not index.size:
                 return X, log_density
-        size = _norm(m)
-        p, newton = _step(H, m, radius)
-        length = _norm(p)
-        x_new = x + p * h
+        p, newton, verdict = np.empty(x.shape), np.empty(len(x), dtype=np.uint8), np.empty(len(x), dtype=np.uint8)
+        _by_points(x, n_threads, lambda *part: flow_pass.propose(H, m, radius, tol, p, newton, *part))
+        x_new = x + p * field.h
         f_new, m_new = field(x_new)
-        surprise = m_new - m - np.einsum("nij,nj->ni", H, p)
-        error = _norm(surprise) / (size + tol)
-        accepted = (error <= _BAD) | (length <= 1.01 * _SURE)
-        # the least change that makes H foresee this step (Powell, symmetric Broyden), and all of H where that is much
-        squares = np.maximum(length**2, 1e-300)[:, np.newaxis, np.newaxis]
-        outer = surprise[:, :, np.newaxis] * p[:, np.newaxis, :] / squares
-        along = ((surprise * p).sum(axis=1)[:, np.newaxis, np.newaxis] / squares**2) * (
-            p[:, :, np.newaxis] * p[:, np.newaxis, :])
-        H = np.where(accepted[:, np.newaxis, np.newaxis], H + outer + outer.transpose(0, 2, 1) - along, H)
-        x = np.where(accepted[:, np.newaxis], x_new, x)
-        m = np.where(accepted[:, np.newaxis], m_new, m)
-        f = np.where(accepted, f_new, f)
-        radius = np.where(error <= _GOOD, np.minimum(np.maximum(radius, 2.0 * length), np.maximum(radius, _LONGEST)),
-                          np.where(accepted, radius, np.maximum(length / 3.0, _SURE)))
-        arrived = accepted & newton & (error <= _GOOD) & (length * error < field.near)
-        anew = np.flatnonzero(accepted & (error > _GOOD) & ~arrived)
+        _by_points(x, n_threads, lambda *part: flow_pass.judge(
+            p, newton, x_new, f_new, m_new, tol, field.near, _GOOD, _BAD, _LONGEST, _SURE, x, f, m, H, radius, verdict,
+            *part
+        ))
+        arrived = verdict == flow_pass.Verdict.ARRIVED
+        anew = np.flatnonzero(verdict == flow_pass.Verdict.DERIVATIVE_IS_OLD)
         if anew.size:
             H[anew] = field.derivative(x[anew], m[anew])
     X[index], log_density[index] = x, f
     return X, log_density
+
+
+def _by_points(x, n_threads, work):
+    """Call ``work(first, last, scratch)`` for parts of the points."""
+    n, d = x.shape
+    seconds = n * _POINT_SECONDS * d**2
+    n_parts, n_threads = parallel.n_parts(n, seconds), parallel.resolve_threads(n_threads, seconds)
+    scratch = [np.empty(flow_pass.scratch_size(d)) for _ in range(n_threads)]
+    parallel.run(n_parts, n_threads, lambda part, slot: work(
+        part * n // n_parts, (part + 1) * n // n_parts, scratch[slot]
+    ))
 
 
 def _come_near(field, X):
@@ -217,33 +219,6 @@ def _come_near(field, X):
     return x, f, m
 
 
-def _step(H, m, radius):
-    """t phi(t H) m no longer than the radius, and whether that is Newton's step."""
-    curvature, axes = np.linalg.eigh(H)
-    c = np.einsum("nij,ni->nj", axes, m)
-    concave = curvature[:, -1] < 0.0
-    newton = -c / np.where(concave[:, np.newaxis], curvature, -1.0)
-    is_newton = concave & (_norm(newton) <= radius)
-    t = 0.5 * radius / np.maximum(_norm(m), 1e-300)
-    step = _flow(curvature, c, t)
-    for _ in range(12):
-        longer = _flow(curvature, c, 2.0 * t)
-        fits = _norm(longer) <= radius
-        if not fits.any():
-            break
-        t, step = np.where(fits, 2.0 * t, t), np.where(fits[:, np.newaxis], longer, step)
-    step *= np.minimum(1.0, radius / np.maximum(_norm(step), 1e-300))[:, np.newaxis]
-    step = np.where(is_newton[:, np.newaxis], newton, step)
-    return np.einsum("nij,nj->ni", axes, step), is_newton
-
-
-def _flow(curvature, c, t):
-    """t phi(t curvature) c"""
-    z = np.clip(curvature * t[:, np.newaxis], -50.0, 50.0)
-    small = np.abs(z) < 1e-9
-    return c * t[:, np.newaxis] * np.where(small, 1.0, np.expm1(z) / np.where(small, 1.0, z))
-
-
 def _settle(total, coarse, X, max_iter, n_threads):
     """Points that have arrived, to full accuracy; those at saddles go on. Returns places, log densities, and success."""
     n_sources = total.sources().shape[0]
@@ -253,7 +228,7 @@ def _settle(total, coarse, X, max_iter, n_threads):
     places, unsettled = X.copy(), np.arange(len(X))
     log_density, slope, curvature = np.empty(len(X)), np.empty(len(X)), np.empty(len(X))
     for _ in range(_ROUNDS):
-        x, f = climb(field, places[unsettled], min(max_iter, _FINE_STEPS))
+        x, f = climb(field, places[unsettled], min(max_iter, _FINE_STEPS), n_threads)
         _, m = field(x)
         bends, axes = np.linalg.eigh(field.derivative(x))
         places[unsettled], log_density[unsettled] = x, f
@@ -265,7 +240,7 @@ def _settle(total, coarse, X, max_iter, n_threads):
         # to that side of the saddle on which the first coordinate that tells is larger
         way = axes[up, :, -1]
         way *= np.sign(way[np.arange(len(way)), np.abs(way).argmax(axis=1)])[:, np.newaxis]
-        places[unsettled] = climb(coarse, x[up] + _NUDGE * way * coarse.h, max_iter)[0]
+        places[unsettled] = climb(coarse, x[up] + _NUDGE * way * coarse.h, max_iter, n_threads)[0]
     return places, log_density, (slope <= np.maximum(1e-8, field.tolerance(places))) & (curvature <= _FLAT)
 
 
