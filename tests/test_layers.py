@@ -18,12 +18,13 @@ kernels.estep kernels.mstep kernels.separation kernels.gauss_sum kernels.gauss_g
 kernels.pair_moments kernels
 base validation criteria progress
 samples covariance initial_pass mixture_pass short_em single_pass skipping_pass information_pass quasi_newton sum_pass
-grid_pass tree_pass pair_pass binned_pass radial_pass rotations variational_step parallel
+grid_pass tree_pass flow_pass pair_pass binned_pass radial_pass rotations variational_step parallel
 statistics parameters orientation
 structures rescue spurious
 flat variational skipping information likelihood acceleration constrained moments prior
 initialize starts em
-spread binned univariate bandwidth radial gridding tree summation images boundary support kernel_sum whitening bandwidth_matrix
+spread binned univariate bandwidth radial gridding tree summation mean_shift images boundary support kernel_sum
+whitening bandwidth_matrix
 mixture_base conventions
 mixture kde bayesian
 selection bootstrap merging outliers
