@@ -344,9 +344,9 @@ def _select(X, sample_weight, name, method, *, several=True):
     h = np.empty(d)
     for j in range(d):
         line = univariate.Line(X[:, j], w, sigma[j], n_eff)
-        if name == "auto":
-            line = line.without_atoms()
-        found, reason = method(line) if line.n > _FEWEST else (None, "it has hardly more than one effective sample")
+        line = line.without_atoms() if name == "auto" else line
+        few = line.n <= _FEWEST and name != "auto"
+        found, reason = (None, "X has hardly more than one effective sample") if few else method(line)
         if reason is not None:
             what = "the best bandwidth short of that" if found else "Silverman's rule of thumb"
             where = f" of column {j}" if d > 1 else ""

@@ -80,7 +80,8 @@ class Grid:
         nodes = self.density(h)
         under = np.minimum(nodes, floor)
         # the integrand jumps by floor / 2 where f = floor, which is somewhere between two nodes
-        low, high = np.minimum(nodes[:-1], nodes[1:]), np.maximum(nodes[:-1], nodes[1:])
+        following = np.append(nodes[1:], nodes[0])
+        low, high = np.minimum(nodes, following), np.maximum(nodes, following)
         across = (low < floor) & (high >= floor)
         above = np.count_nonzero(low >= floor) + ((high[across] - floor) / (high[across] - low[across])).sum()
         expected = self.step * (nodes.sum() - (under - under * under / (2.0 * floor)).sum() + 0.5 * floor * above)

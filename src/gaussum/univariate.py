@@ -25,8 +25,9 @@ _SMOOTH = 0.5
 _ATOM = 0.1
 # Below so many samples the improved method is worse than a rule of thumb (bench/marron_wand.py, 3 to 50 samples).
 _FEW = 25
-# A scale from quartiles is believed unless it is this much below the standard deviation.
-_NO_SCALE = 1e-150
+# A scale from quartiles is believed from so many effective samples on, unless it is next to nothing beside the standard
+# deviation.
+_QUARTILES, _NO_SCALE = 4.0, 1e-302
 _SQRT_2PI = math.sqrt(2.0 * math.pi)
 
 
@@ -75,7 +76,7 @@ class Line:
         low, middle, high = _quantiles(x, self.w, (0.25, 0.5, 0.75))
         sigma = math.ldexp(sigma, -int(exponent))
         scale = (high - low) / 1.349
-        scale = min(scale, sigma) if scale > _NO_SCALE * sigma else sigma
+        scale = min(scale, sigma) if n_eff >= _QUARTILES * (1.0 - 1e-9) and scale > _NO_SCALE * sigma else sigma
         self.x = (x - middle) / scale
         self.unit = math.ldexp(scale, int(exponent))
         self.n, self.own = n_eff, 1.0 / n_eff
@@ -135,8 +136,9 @@ class Line:
 
 
 def _quantiles(x, w, shares):
-    """Quantiles of sorted samples, each of which stands at the middle of its weight (Hazen)."""
-    return np.interp(shares, np.cumsum(w) - 0.5 * w, x)
+    """Quantiles of sorted samples, each at the middle of its weight; without weights R's and NumPy's own."""
+    middle = np.cumsum(w) - 0.5 * w
+    return np.interp(shares, (middle - middle[0]) / (middle[-1] - middle[0]), x)
 
 
 def sheather_jones(line):
@@ -239,14 +241,14 @@ def likelihood(line):
         log_likelihood, expected = f.grid(h).log_likelihood(h, line.w, floor)
         return expected - log_likelihood
 
-    ladder = np.log(line.ladder(f.finest, 8.0, 1.35))
+    ladder = np.log(line.ladder(f.finest, 8.0, 1.4))
     scores = np.array([score(u) for u in ladder])
     best = _lowest_inside(scores)
     if best is None:
         end = "smaller" if scores[0] < scores[-1] else "larger"
         return None, f"its likelihood rises for ever {end} bandwidths"
     bounds = ladder[best - 1], ladder[best + 1]
-    h = math.exp(minimize_scalar(score, bounds=bounds, method="bounded", options={"xatol": 1e-7}).x)
+    h = math.exp(minimize_scalar(score, bounds=bounds, method="bounded", options={"xatol": 1e-6}).x)
     if scores[0] < scores[best]:
         return h, "its likelihood has no largest value: ties make it rise without end as the bandwidth shrinks"
     return h, None
