@@ -138,4 +138,4 @@ class Functionals:
     def roughness(self, s, g):
         """R_s(g), pairs of a sample with itself included."""
         g = max(g, self.finest)
-        return self.grid(g).roughness(s, g)
+        return self.grid(g).roughness(s, g) if g < math.inf else 0.0
