@@ -92,7 +92,8 @@ def selectors():
     """Name -> bandwidth of samples; those of other libraries where they are installed."""
     from gaussum import bandwidth
 
-    found = {name: lambda x, rule=rule: float(rule(x)[0]) for name, rule in bandwidth.SELECTORS.items()}
+    names = [name for name in bandwidth.SELECTORS if name not in ("improved_sheather_jones", "sj")]
+    found = {name: lambda x, rule=bandwidth.SELECTORS[name]: float(rule(x)[0]) for name in names}
     found["scikit-learn 'scott'"] = lambda x: len(x) ** -0.2
     try:
         from KDEpy.bw_selection import improved_sheather_jones
@@ -123,7 +124,7 @@ def measure(replicates, sizes=SIZES, densities=DENSITIES, seed=1992):
 
 
 def table(ratios, average=np.median):
-    """Markdown: a row a density and size, then the geometric means over the densities; failures count as NaN."""
+    """Markdown: a row a density and size, then the geometric means over the densities; NaN where one failed."""
     names = list(next(iter(ratios.values())))
     rows = ["| n | density | " + " | ".join(names) + " |", "|--:|---|" + "--:|" * len(names)]
     sizes = sorted({n for _, n in ratios})

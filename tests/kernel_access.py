@@ -409,6 +409,25 @@ def gauss_gather_moments(build, P, width, spacing, grid):
     return sums.copy(), moments[:, :m].T.copy()
 
 
+def line_spread(build, place, w, n_nodes):
+    """g_k = sum_i w_i B(x_i - k) on a ring of nodes."""
+    guard = Guarded()
+    nodes = guard.array(n_nodes, 0.0)
+    functions(build)["line_spread"](guard.read(place), guard.read(w), len(place), n_nodes, nodes)
+    guard.check()
+    return nodes.copy()
+
+
+def line_leave_one_out(build, place, w, nodes, own, floor):
+    """sum_i w_i l((f(x_i) - w_i own) / (1 - w_i))."""
+    guard, n = Guarded(), len(place)
+    total = functions(build)["line_leave_one_out"](
+        guard.read(place), guard.read(w), n, guard.read(nodes), len(nodes), own, floor, guard.array(n)
+    )
+    guard.check()
+    return total
+
+
 def nearest_centers(build, X, centers, ld=None):
     """Labels and squared distances, each shape (n,)."""
     guard, (n, d), K = Guarded(), X.shape, len(centers)

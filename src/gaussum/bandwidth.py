@@ -135,8 +135,13 @@ def improved_sheather_jones(X, sample_weight=None):
     -----
     BandwidthWarning
         The equation has no solution, as for very few samples: Silverman's rule of thumb, 0.9 times the lesser of
-        standard deviation and interquartile range / 1.349, times ``n_eff ** -0.2``, is taken instead. Rounded samples
-        (many ties) keep at least half of what they are rounded to.
+        standard deviation and interquartile range / 1.349, times ``n_eff ** -0.2``, is taken instead.
+
+    Notes
+    -----
+    Repeated samples are one that weighs as much as all of them, so that integer weights and repetitions give the same.
+    Samples that are equal because they are rounded (neighbouring values lie much alike apart) stay as many as they are,
+    and the bandwidth is at least half of what they are rounded to. This holds for all selectors but the two rules.
 
     References
     ----------
@@ -219,8 +224,9 @@ def lscv(X, sample_weight=None):
     Warns
     -----
     BandwidthWarning
-        More than about a quarter as many tied pairs as samples make the score fall without end as the bandwidth shrinks
-        (Silverman 1986, section 3.4.3). The lowest minimum short of that is taken, or Silverman's rule of thumb.
+        The score is least at the least bandwidths, as with rounded samples, whose tied pairs make it fall without end
+        (Silverman 1986, section 3.4.3): the lowest minimum short of that is taken, or Silverman's rule of thumb, but no
+        less than half of what samples are rounded to. Repeated samples leave each other out and do no such harm.
 
     References
     ----------
@@ -338,19 +344,20 @@ def _select(X, sample_weight, name, method, *, several=True):
             f"X has {d} features; {name!r} expects one: 'auto', 'scott', 'silverman', 'isj' and 'sheather_jones' "
             "take several"
         )
-    sigma, n_eff = spread(X, w)
+    spread(X, w)                # refuses constant features
     if w is not None and not w.all():
         X, w = X[w > 0], w[w > 0]
     h = np.empty(d)
     for j in range(d):
-        line = univariate.Line(X[:, j], w, sigma[j], n_eff)
-        if name == "auto":
-            line = line.without_atoms()
-        found, reason = method(line) if line.n > _FEWEST else (None, "it has hardly more than one effective sample")
+        line = univariate.Line(X[:, j], w)
+        line = line.without_atoms() if name == "auto" else line
+        few = line.n <= _FEWEST and name != "auto"
+        found, reason = (None, "X has hardly more than one effective sample") if few else method(line)
         if reason is not None:
             what = "the best bandwidth short of that" if found else "Silverman's rule of thumb"
             where = f" of column {j}" if d > 1 else ""
             parallel.warn(f"bandwidth {name!r}{where}: {reason}; {what} is taken instead", BandwidthWarning)
-        h[j] = max((found or line.rule()) * line.unit, np.finfo(np.float64).smallest_subnormal)
-    # from the rate of one dimension to that of d
-    return h * (n_eff * (d + 2) / 4.0) ** (-1.0 / (d + 4)) * (n_eff * 0.75) ** 0.2
+        # from the rate of one dimension to that of d
+        rate = (line.n * (d + 2) / 4.0) ** (-1.0 / (d + 4)) * (line.n * 0.75) ** 0.2 if d > 1 else 1.0
+        h[j] = max((found or line.rule()) * rate * line.unit, np.finfo(np.float64).smallest_subnormal)
+    return h

@@ -80,7 +80,8 @@ class Grid:
         nodes = self.density(h)
         under = np.minimum(nodes, floor)
         # the integrand jumps by floor / 2 where f = floor, which is somewhere between two nodes
-        low, high = np.minimum(nodes[:-1], nodes[1:]), np.maximum(nodes[:-1], nodes[1:])
+        following = np.append(nodes[1:], nodes[0])
+        low, high = np.minimum(nodes, following), np.maximum(nodes, following)
         across = (low < floor) & (high >= floor)
         above = np.count_nonzero(low >= floor) + ((high[across] - floor) / (high[across] - low[across])).sum()
         expected = self.step * (nodes.sum() - (under - under * under / (2.0 * floor)).sum() + 0.5 * floor * above)
@@ -137,4 +138,4 @@ class Functionals:
     def roughness(self, s, g):
         """R_s(g), pairs of a sample with itself included."""
         g = max(g, self.finest)
-        return self.grid(g).roughness(s, g)
+        return self.grid(g).roughness(s, g) if g < math.inf else 0.0

@@ -10,28 +10,34 @@ import numpy as np
 from scipy.optimize import brentq, minimize_scalar
 
 from gaussum.binned import Functionals
-from gaussum.spread import spread
 
 # Bandwidths of a ladder, this ratio apart.
 _RATIO = 1.2
 # The least bandwidth that is looked at: half of the distance over which sqrt(n) / 2 samples lie where they are
 # densest. Whatever the density, the best bandwidth is above it.
 _LEAST, _DENSEST = 0.5, 0.05
-# From this share of tied samples on, they are held to be rounded.
-_TIED = 0.1
-# The bandwidth that keeps rounded samples from standing apart, in units of what they are rounded to.
-_SMOOTH = 0.5
-# A value of at least this share of the weight, where most others are untied, is an atom.
-_ATOM = 0.1
+# Samples are rounded, not repeated, where few gaps between neighbouring values are below this share of the median one.
+_LATTICE, _FEW_GAPS = 0.1, 0.05
+# The bandwidth that keeps rounded samples from standing apart, in units of what they are rounded to; and the share of
+# tied samples from which on it is kept to.
+_SMOOTH, _TIED = 0.5, 0.1
+# An atom is a value of at least this share of the weight, and so many times as heavy as all that are none.
+_ATOM, _APART = 0.1, 5.0
 # Below so many samples the improved method is worse than a rule of thumb (bench/marron_wand.py, 3 to 50 samples).
 _FEW = 25
-# A scale from quartiles is believed unless it is this much below the standard deviation.
-_NO_SCALE = 1e-150
+# A scale from quartiles is believed from so many effective samples on, unless it is next to nothing beside the standard
+# deviation.
+_QUARTILES, _NO_SCALE = 4.0, 1e-302
+# One sample outweighs all others.
+_NO_PAIRS = 1e-12
 _SQRT_2PI = math.sqrt(2.0 * math.pi)
 
 
 class Line:
     """Samples on a line, sorted, and what all selectors ask of them.
+
+    Equal samples become one that weighs as much, so that repetitions and weights are the same, unless they are equal by
+    rounding: then there are as many as there were, and no bandwidth may tell the values apart.
 
     Parameters
     ----------
@@ -39,10 +45,6 @@ class Line:
         Not constant.
     weight : ndarray of float64, shape (n_samples,), or None
         Positive.
-    sigma : float
-        Standard deviation.
-    n_eff : float
-        Effective number of samples.
 
     Attributes
     ----------
@@ -50,6 +52,8 @@ class Line:
         Sorted, from the median, in multiples of `unit`.
     w : ndarray of float64
         Their weights, adding up to 1.
+    n, own : float
+        Effective number of samples, (sum w)^2 / sum w^2, and one over it.
     unit : float
         The lesser of the standard deviation and the range of the middle half over 1.349, in units of the samples: the
         scale by which Silverman (1986, section 3.4.2) and Sheather and Jones measure.
@@ -61,62 +65,74 @@ class Line:
         The least bandwidth to look at.
     """
 
-    def __init__(self, x, weight, sigma, n_eff):
+    def __init__(self, x, weight):
         # within [-1, 1] by a power of two: no difference overflows
         _, exponent = np.frexp(np.abs(x).max())
         x = np.ldexp(x.astype(np.float64), -exponent)
         if weight is None:
             x.sort()
-            self.w = np.full(len(x), 1.0 / len(x))
+            w = np.full(len(x), 1.0 / len(x))
         else:
             order = np.argsort(x, kind="stable")
-            x, weight = x[order], weight[order] / weight.max()
-            self.w = weight / weight.sum()
-        low, middle, high = _quantiles(x, self.w, (0.25, 0.5, 0.75))
-        sigma = math.ldexp(sigma, -int(exponent))
-        scale = (high - low) / 1.349
-        scale = min(scale, sigma) if scale > _NO_SCALE * sigma else sigma
-        self.x = (x - middle) / scale
+            x, w = x[order], weight[order] / weight.max()
+            w /= w.sum()
+        self._first = np.flatnonzero(np.append(True, x[1:] != x[:-1]))
+        self._counts = np.diff(self._first, append=len(x))
+        self._mass = np.add.reduceat(w, self._first)
+        values, self.coarse = x[self._first], 0.0
+        if len(values) < len(x):
+            gaps = np.diff(values)
+            if np.quantile(gaps, _FEW_GAPS) < _LATTICE * np.median(gaps):
+                x, w = values, self._mass
+            else:
+                self.coarse = _SMOOTH * self._rounding(gaps)
+        self.own = (w * w).sum()
+        self.n = 1.0 / self.own
+        low, middle, high = _quantiles(x, w, (0.25, 0.5, 0.75))
+        about = x - (w * x).sum()
+        sigma, scale = math.sqrt((w * about * about).sum() / max(1.0 - self.own, _NO_PAIRS)), (high - low) / 1.349
+        trusted = self.n >= _QUARTILES * (1.0 - 1e-9) and scale > _NO_SCALE * sigma
+        scale = min(scale, sigma) if trusted else sigma
+        self.x, self.w = (x - middle) / scale, w
+        self.coarse /= scale
         self.unit = math.ldexp(scale, int(exponent))
-        self.n, self.own = n_eff, 1.0 / n_eff
-        self.normal = (4.0 / (3.0 * n_eff)) ** 0.2
-        self.coarse = _SMOOTH * self._rounding()
-        k = max(1, int(math.sqrt(len(x)) / 2.0))
+        self.normal = (4.0 / (3.0 * self.n)) ** 0.2
+        k = max(1, int(math.sqrt(len(self.x)) / 2.0))
         distances = self.x[k:] - self.x[:-k]
-        finest = _LEAST * np.partition(distances, int(_DENSEST * len(distances)))[int(_DENSEST * len(distances))]
+        densest = int(_DENSEST * len(distances))
+        finest = _LEAST * np.partition(distances, densest)[densest]
         self.finest = max(finest, self.coarse, 1e-9 * min(self.normal, self.x[-1] - self.x[0]))
 
-    def _values(self):
-        """Of every value that occurs: the first sample, the weight, and whether there is a second."""
-        first = np.flatnonzero(np.append(True, self.x[1:] != self.x[:-1]))
-        return first, np.add.reduceat(self.w, first), np.diff(first, append=len(self.x)) > 1
-
-    def _rounding(self):
-        """What samples are rounded to: the width of the cells of tied samples; 0 where few are tied."""
-        first, mass, tied = self._values()
-        if mass[tied].sum() < _TIED:
+    def _rounding(self, gaps):
+        """What samples are rounded to: the lesser gap beside the middle one of tied samples; 0 where few are tied."""
+        tied = self._counts > 1
+        if self._mass[tied].sum() < _TIED:
             return 0.0
-        gaps = np.diff(self.x[first])
-        cells = 0.5 * (np.append(gaps[:1], gaps) + np.append(gaps, gaps[-1:]))
-        order = np.argsort(cells[tied])
-        cumulative = np.cumsum(mass[tied][order])
-        return cells[tied][order][np.searchsorted(cumulative, 0.5 * cumulative[-1])]
+        cells = np.minimum(np.append(gaps[0], gaps), np.append(gaps, gaps[-1]))[tied]
+        order = np.argsort(cells)
+        cumulative = np.cumsum(self._mass[tied][order])
+        return cells[order][np.searchsorted(cumulative, 0.5 * cumulative[-1])]
 
     def without_atoms(self):
-        """This line with its atoms, which are no part of a density, counted once each.
+        """This line with its atoms counted once each: values that many samples share and no density explains.
 
-        An atom is a value with a large share of the weight among others that mostly occur once, as zeros are where
-        something was not there to be measured.
+        Zeros are such where something was not there to be measured.
         """
-        first, mass, tied = self._values()
-        atoms = tied & (mass > _ATOM)
-        if not atoms.any() or 2 * np.count_nonzero(tied) > len(first):
+        heaviest = np.argsort(self._mass, kind="stable")[:-5:-1]
+        masses = self._mass[heaviest]
+        apart = np.flatnonzero((masses[:-1] > _ATOM) & (masses[:-1] > _APART * masses[1:]))
+        atoms = heaviest[: apart[-1] + 1] if apart.size else heaviest[:0]
+        if not atoms.size or (self._counts[atoms] == 1).any():
             return self
-        keep = np.repeat(~atoms, np.diff(first, append=len(self.x)))
-        keep[first[atoms]] = True
-        x, w = self.x[keep], self.w[keep]
-        sigma, n_eff = spread(x, w)
-        line = Line(x, w, sigma[0], n_eff)
+        if len(self.x) == len(self._mass):          # merged
+            x, w = self.x, self.w.copy()
+            w[atoms] = np.median(np.delete(w, atoms))
+        else:
+            keep = np.ones(len(self.x), dtype=bool)
+            for first, count in zip(self._first[atoms], self._counts[atoms], strict=True):
+                keep[first + 1 : first + count] = False
+            x, w = self.x[keep], self.w[keep]
+        line = Line(x, w)
         line.unit *= self.unit
         return line
 
@@ -135,8 +151,12 @@ class Line:
 
 
 def _quantiles(x, w, shares):
-    """Quantiles of sorted samples, each of which stands at the middle of its weight (Hazen)."""
-    return np.interp(shares, np.cumsum(w) - 0.5 * w, x)
+    """Quantiles of sorted samples, each at the middle of its weight; without weights R's and NumPy's own."""
+    middle = np.cumsum(w) - 0.5 * w
+    place = np.interp(shares, (middle - middle[0]) / (middle[-1] - middle[0]), np.arange(len(x)))
+    # a neighbour may be so far away that what rounding leaves of it would be a distance
+    place = np.where(np.abs(place - np.rint(place)) < 1e-9 * len(x), np.rint(place), place)
+    return np.interp(place, np.arange(len(x)), x)
 
 
 def sheather_jones(line):
@@ -145,11 +165,12 @@ def sheather_jones(line):
     pairs = 1.0 - line.own
     # R_2 and R_3 are what the paper calls S_D and T_D, at the bandwidths for a normal density of this scale
     a, b = 1.24 * line.n ** (-1.0 / 7.0), 1.23 * line.n ** (-1.0 / 9.0)
-    ratio = 1.357 * (f.roughness(2, a) / f.roughness(3, b)) ** (1.0 / 7.0)
+    with np.errstate(all="ignore"):
+        ratio = 1.357 * (f.roughness(2, a) / f.roughness(3, b)) ** (1.0 / 7.0)
 
     def excess(h):
         best = pairs / (2.0 * math.sqrt(math.pi) * line.n * f.roughness(2, ratio * h ** (5.0 / 7.0)))
-        return math.log(best) / 5.0 - math.log(h)
+        return np.log(best) / 5.0 - math.log(h)
 
     return _largest_root(line, excess, f.finest)
 
@@ -168,30 +189,32 @@ def improved_sheather_jones(line, stages=7):
                 factor = (1.0 + 0.5 ** (s - 0.5)) / 3.0
                 g = (2.0 * factor * moment / (line.n * roughness)) ** (1.0 / (2.0 * s + 1.0))
         best = 1.0 / (2.0 * math.sqrt(math.pi) * line.n * roughness)
-        return math.log(best) / 5.0 - math.log(h)
+        return np.log(best) / 5.0 - math.log(h)
 
     return _largest_root(line, excess, f.finest)
 
 
 def automatic(line):
     """The improved method where it is good; see gaussum.bandwidth.auto."""
-    if line.n >= _FEW:
-        for method in (improved_sheather_jones, sheather_jones):
-            h, _ = method(line)
-            if h is not None:
-                return h, None
-    return line.rule(), None
+    if line.n < _FEW:
+        return line.rule(), None
+    h, _ = improved_sheather_jones(line)
+    if h is None or h <= line.coarse:           # of rounded samples it sees the rounding first
+        other, _ = sheather_jones(line)
+        h = max(h or 0.0, other or line.rule())
+    return h, None
 
 
 def _largest_root(line, excess, finest):
     """The largest bandwidth, of at most a few times the normal one, at which `excess` falls through 0."""
     ladder = line.ladder(finest, 3.0)
-    below = excess(ladder[-1])
-    for i in range(len(ladder) - 2, -1, -1):
-        here = excess(ladder[i])
-        if here >= 0.0 > below:
-            return math.exp(brentq(lambda u: excess(math.exp(u)), *np.log(ladder[i : i + 2]), xtol=1e-13)), None
-        below = here
+    with np.errstate(all="ignore"):         # where there is no roughness left there is no sign either
+        below = excess(ladder[-1])
+        for i in range(len(ladder) - 2, -1, -1):
+            here = excess(ladder[i])
+            if here >= 0.0 > below:
+                return math.exp(brentq(lambda u: excess(math.exp(u)), *np.log(ladder[i : i + 2]), xtol=1e-13)), None
+            below = here
     if below < 0.0 and line.coarse > 0.0:
         return line.coarse, None
     return None, "its equation has no solution"
@@ -224,7 +247,7 @@ def least_squares(line):
     else:                       # more than one turn between neighbours of the ladder
         h = ladder[best]
     if scores[0] < scores[best]:
-        return h, "its score has no least value: ties make it fall without end as the bandwidth shrinks"
+        return h, "its score is lower still for the least bandwidths, as ties and noise make it"
     return h, None
 
 
@@ -239,16 +262,16 @@ def likelihood(line):
         log_likelihood, expected = f.grid(h).log_likelihood(h, line.w, floor)
         return expected - log_likelihood
 
-    ladder = np.log(line.ladder(f.finest, 8.0, 1.35))
+    ladder = np.log(line.ladder(f.finest, 8.0, 1.4))
     scores = np.array([score(u) for u in ladder])
     best = _lowest_inside(scores)
     if best is None:
         end = "smaller" if scores[0] < scores[-1] else "larger"
         return None, f"its likelihood rises for ever {end} bandwidths"
     bounds = ladder[best - 1], ladder[best + 1]
-    h = math.exp(minimize_scalar(score, bounds=bounds, method="bounded", options={"xatol": 1e-7}).x)
+    h = math.exp(minimize_scalar(score, bounds=bounds, method="bounded", options={"xatol": 1e-6}).x)
     if scores[0] < scores[best]:
-        return h, "its likelihood has no largest value: ties make it rise without end as the bandwidth shrinks"
+        return h, "its likelihood is higher still for the least bandwidths, as ties and noise make it"
     return h, None
 
 

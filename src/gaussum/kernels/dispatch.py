@@ -8,7 +8,7 @@ import sys
 from gaussum.kernels import _cpu
 
 KERNELS = (
-    "estep", "mstep", "separation", "gauss_sum", "gauss_grid", "radial_sum", "kmeans", "pair_moments",
+    "estep", "mstep", "separation", "gauss_sum", "gauss_grid", "radial_sum", "kmeans", "pair_moments", "line",
 )
 VARIABLE = "GAUSSUM_BUILD"
 
