@@ -296,7 +296,7 @@ BAD = {
         {"bandwidth": "sheather"},
         (samples(),),
         ValueError,
-        "bandwidth is 'sheather'; expected one of 'scott'",
+        "bandwidth is 'sheather'; expected one of 'auto', 'scott'",
     ),
     "none": ({"bandwidth": None}, (samples(),), TypeError, "bandwidth is NoneType"),
     "bool": ({"bandwidth": True}, (samples(),), TypeError, "bandwidth is True"),

@@ -14,7 +14,8 @@ ROOT = Path(__file__).parent.parent / "src" / "gaussum"
 LAYERS = """
 kernels.lapack kernels.real kernels.lanes kernels.coordinates kernels._cpu kernels.dispatch
 kernels.vec kernels.tiles kernels.moments
-kernels.estep kernels.mstep kernels.separation kernels.gauss_sum kernels.gauss_grid kernels.kmeans kernels.pair_moments kernels
+kernels.estep kernels.mstep kernels.separation kernels.gauss_sum kernels.gauss_grid kernels.kmeans
+kernels.pair_moments kernels
 base validation criteria progress
 samples covariance initial_pass mixture_pass short_em single_pass skipping_pass information_pass quasi_newton sum_pass
 grid_pass tree_pass pair_pass rotations variational_step parallel
@@ -22,7 +23,7 @@ statistics parameters orientation
 structures rescue spurious
 flat variational skipping information likelihood acceleration constrained moments prior
 initialize starts em
-gridding tree summation whitening bandwidth_matrix bandwidth
+spread gridding tree summation whitening pairs multivariate bandwidth_matrix bandwidth
 mixture_base
 mixture kde bayesian
 selection bootstrap merging outliers

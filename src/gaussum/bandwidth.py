@@ -1,17 +1,17 @@
-"""Bandwidths for kernel densities from the spread and the number of the samples.
+"""Bandwidths for kernel densities from the spread and the number of the samples, and by gaussum.bandwidth_matrix.
 
-Both rules multiply the standard deviation of each feature by a factor that shrinks with the number of
+`scott` and `silverman` multiply the standard deviation of each feature by a factor that shrinks with the number of
 samples. Weighted samples count as ``n_eff = (sum w)^2 / sum w^2`` (Kish 1965), and their variance is
 divided by ``sum w - sum w^2 / sum w``, which is n - 1 without weights: the conventions of
 `scipy.stats.gaussian_kde`. Samples of zero weight count for nothing.
 """
 
+from functools import partial
+
 import numpy as np
 
-from gaussum.validation import check_samples, check_weights
-
-# Rows looked at together: no temporary grows with n_samples x n_features.
-_BLOCK_BYTES = 1 << 20
+from gaussum.bandwidth_matrix import auto_matrix, lcv_matrix, lscv_matrix, plug_in, scott_matrix, silverman_matrix
+from gaussum.spread import spread
 
 
 def scott(X, sample_weight=None):
@@ -50,7 +50,7 @@ def scott(X, sample_weight=None):
     >>> scott(x) / np.std(x, ddof=1)
     array([0.5])
     """
-    sigma, n_eff = _spread(X, sample_weight)
+    sigma, n_eff = spread(X, sample_weight)
     return sigma * n_eff ** (-1.0 / (sigma.size + 4))
 
 
@@ -91,70 +91,23 @@ def silverman(X, sample_weight=None):
     >>> bool(np.allclose(silverman(X), scott(X)))       # the factors agree in two dimensions
     True
     """
-    sigma, n_eff = _spread(X, sample_weight)
+    sigma, n_eff = spread(X, sample_weight)
     d = sigma.size
     return sigma * (n_eff * (d + 2) / 4.0) ** (-1.0 / (d + 4))
 
 
-def _spread(X, sample_weight):
-    """Standard deviation of every feature, shape (d,), and the effective number of samples."""
-    X = check_samples(X)
-    w = check_weights(sample_weight, X.shape[0])
-    if w is not None:
-        w = w / w.max()  # so that no square overflows
-    n_weighted = X.shape[0] if w is None else np.count_nonzero(w)
-    if n_weighted < 2:
-        what = "" if w is None else " with a positive weight"
-        raise ValueError(
-            f"X has one sample{what}; no bandwidth can be estimated from it: give a number as bandwidth"
-        )
-    total, n_eff, divisor = _weight_sums(w, X.shape[0])
-
-    # Sums about a sample, then about the mean, both in units of the range: nothing cancels or overflows.
-    low, high = np.full(X.shape[1], np.inf), np.full(X.shape[1], -np.inf)
-    for block, _ in _blocks(X, w):
-        low = np.minimum(low, block.min(axis=0))
-        high = np.maximum(high, block.max(axis=0))
-    if (low == high).any():
-        j = int(np.argmax(low == high))
-        raise ValueError(
-            f"X is constant in column {j}, {low[j]:g}; no bandwidth can be estimated from it: "
-            "give a number as bandwidth"
-        )
-    half = high / 2 - low / 2  # half the range cannot overflow
-    half[half == 0] = np.finfo(np.float64).smallest_subnormal
-    shift = low + half
-    mean = shift + half * (sum(wb @ ((block - shift) / half) for block, wb in _blocks(X, w)) / total)
-    first = second = 0.0
-    for block, wb in _blocks(X, w):
-        z = (block - mean) / half
-        first = first + wb @ z
-        second = second + wb @ (z * z)
-    return half * np.sqrt((second - first * first / total) / divisor), n_eff
+def _of_each_size(one, several):
+    """A selector that is one for a single feature and another for several."""
+    return lambda X, sample_weight=None: (one if np.ndim(X) < 2 or np.shape(X)[1] == 1 else several)(X, sample_weight)
 
 
-def _weight_sums(w, n_samples):
-    """``sum w``, ``(sum w)^2 / sum w^2`` and ``sum w - sum w^2 / sum w``."""
-    if w is None:
-        return float(n_samples), float(n_samples), n_samples - 1.0
-    # The heaviest sample apart: the last expression would cancel when it outweighs all others.
-    k = int(w.argmax())
-    rest = w[:k].sum() + w[k + 1 :].sum()
-    squares = w[:k] @ w[:k] + w[k + 1 :] @ w[k + 1 :]
-    total = w[k] + rest
-    return total, total**2 / (w[k] ** 2 + squares), (w[k] * rest + (total * rest - squares)) / total
-
-
-def _blocks(X, w):
-    """Blocks of rows as float64 with their weights, without samples of zero weight."""
-    rows = max(1, _BLOCK_BYTES // (8 * X.shape[1]))
-    for start in range(0, X.shape[0], rows):
-        block = X[start : start + rows].astype(np.float64, copy=False)
-        if w is None:
-            yield block, np.ones(block.shape[0])
-            continue
-        wb = w[start : start + rows]
-        if not wb.all():
-            block, wb = block[wb > 0], wb[wb > 0]
-        if wb.size:
-            yield block, wb
+SELECTORS = {
+    "auto": _of_each_size(scott, auto_matrix),
+    "scott": scott,
+    "silverman": silverman,
+    "scott_matrix": _of_each_size(scott, scott_matrix),
+    "silverman_matrix": _of_each_size(silverman, silverman_matrix),
+    "plug_in": _of_each_size(partial(plug_in, diagonal=True), plug_in),
+    "lscv": _of_each_size(partial(lscv_matrix, diagonal=True), lscv_matrix),
+    "lcv": _of_each_size(partial(lcv_matrix, diagonal=True), lcv_matrix),
+}

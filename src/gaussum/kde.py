@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from gaussum import bandwidth as selectors
 from gaussum import parallel
+from gaussum.bandwidth import SELECTORS
 from gaussum.base import Estimator, shape_name
 from gaussum.summation import GaussianSum
 from gaussum.validation import (
@@ -14,8 +14,6 @@ from gaussum.whitening import check_bandwidth_matrix, sum_with_matrix
 # Below this its inverse overflows.
 _SMALLEST_BANDWIDTH = 1.0 / np.finfo(np.float64).max
 
-SELECTORS = {"scott": selectors.scott, "silverman": selectors.silverman}
-
 
 class KernelDensity(Estimator):
     """A kernel density estimate: one Gaussian on every sample (Rosenblatt 1956; Parzen 1962).
@@ -24,11 +22,13 @@ class KernelDensity(Estimator):
 
     Parameters
     ----------
-    bandwidth : float, {"scott", "silverman"} or array_like of shape (n_features,) or (n_features, n_features)
+    bandwidth : float, str, or array_like of shape (n_features,) or (n_features, n_features)
         A number or a vector is the standard deviation of the Gaussians, in the units of the data, for every feature or
         one a feature. A matrix is their covariance, in squared units, symmetric and positive definite: for one feature
-        [[h**2]] is the number h. Or a rule that gives one number a feature (see gaussum.bandwidth; both rules take the
-        scale of the data and the weights into account, where scikit-learn's rules take neither).
+        [[h**2]] is the number h. Or the name of a selector of gaussum.bandwidth: "scott" and "silverman" give one
+        number a feature, "scott_matrix", "silverman_matrix", "plug_in", "lscv" and "lcv" a matrix where there are
+        several features, and so does "auto", the best of them. All take the scale of the data and the weights into
+        account, where scikit-learn's rules take neither.
     kernel : {"gaussian"}
     rtol : float
         Bound on the relative error of the density at every query, near or far. Within it the cheapest plan is taken:
@@ -121,8 +121,8 @@ class KernelDensity(Estimator):
         if np.ndim(self.bandwidth) == 0:
             if not isinstance(self.bandwidth, (int, float, np.number)):
                 raise TypeError(
-                    f"bandwidth is {shape_name(self.bandwidth)}; expected a number > 0, 'scott', 'silverman', "
-                    f"or an array of shape ({d},) or ({d}, {d})"
+                    f"bandwidth is {shape_name(self.bandwidth)}; expected a number > 0, the name of a selector such as "
+                    f"'scott', or an array of shape ({d},) or ({d}, {d})"
                 )
             h = check_number(self.bandwidth, "bandwidth", minimum=0.0, open_minimum=True)
             if h < _SMALLEST_BANDWIDTH:
