@@ -265,7 +265,6 @@ def test_old_faithful(faithful):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", BandwidthWarning)
             ratio = np.linalg.eigvals(np.linalg.solve(reference, selector(faithful)))
-        print(selector.__name__, ratio)
         assert 0.02 < ratio.min() and ratio.max() < (0.8 if selector is plug_in else 2.5)
 
 

@@ -29,8 +29,9 @@ _WIDEST, _RATIO, _RUNGS, _FEW = 4.0, 2.0, 8, 1024
 _LEAST, _MOST = 1.0 / 1024, 1e4
 # Parts of many samples, for cross-validation.
 _BAGS = 8
-# A plug-in is repeated where it changes the kernel's variance in a direction by this factor.
-_MUCH, _MOST_REPEATS = 2.0, 12
+# A plug-in is repeated where the kernel's variance changes by less than this factor in a direction, or by factors of
+# this ratio in two.
+_MUCH_NARROWER, _OTHER_SHAPE, _MOST_REPEATS = 0.5, 1.5, 20
 # From this share of tied samples on a feature is held to be rounded.
 _TIED = 0.1
 
@@ -361,7 +362,8 @@ def plug_in(cloud):
     The pilots are multiples of 1, each of least asymptotic squared error of all functionals of an order together
     (Chacon and Duong, Test 19, 2010, 375), in coordinates in which the covariance is 1. That is the wrong metric where
     the samples lie in clusters: so all is done once more with the covariance of that normal density whose best matrix
-    has been found, and on until the matrix no longer changes much. Tied samples would have that go on without end.
+    has been found, and on while that is far narrower, or of another shape. Tied samples would have that go on without
+    end, as would small changes of the size alone where there are many features and few samples.
     """
     d = len(cloud.points)
     T, H = np.eye(d), np.eye(d)
@@ -371,7 +373,7 @@ def plug_in(cloud):
         H = T @ found @ T.T
         change = found / normal_reference(cloud.n_eff, d)
         ratios = np.linalg.eigvalsh(change)
-        if repeats > 0 and 1.0 / _MUCH < ratios[0] <= ratios[-1] < _MUCH:
+        if repeats > 0 and ratios[0] > _MUCH_NARROWER and ratios[-1] < _OTHER_SHAPE * ratios[0]:
             break
         T = T @ np.linalg.cholesky(change)
     return H
