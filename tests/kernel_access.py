@@ -428,6 +428,44 @@ def line_leave_one_out(build, place, w, nodes, own, floor):
     return total
 
 
+def pair_moments(build, S, w, T, own, nearest=None):
+    """sum_s w_s e_ts and, (d (d + 1) / 2, m), of e_ts z z', without the source that a target is."""
+    guard, (n, d), m = Guarded(), S.shape, len(T)
+    sums, moments = guard.array(m, 0.0), guard.array((d * (d + 1) // 2, m + 5))
+    moments[:, :m] = 0.0
+    functions(build)["pair_moments"](
+        guard.freeze(guard.block(S, n + 3)), n + 3, n, guard.read(w), guard.freeze(guard.block(T, m + 5)), m + 5, m, d,
+        own, None if nearest is None else guard.read(nearest), sums, moments, guard.scratch((d + 1) * 32),
+    )
+    guard.check()
+    assert (moments[:, m:] == SENTINEL).all()
+    return sums.copy(), moments[:, :m].copy()
+
+
+def pair_derivatives(build, S, w, T, v, radial):
+    """sum_t v_t sum_s w_s e_ts (a_k + b_k r_ts^2) z_ts^k for k = 0, 2, 4: entries with falling indices."""
+    guard, (n, d), m = Guarded(), S.shape, len(T)
+    totals = guard.array((1 + d * (d + 1) // 2 + d * (d + 1) * (d + 2) * (d + 3) // 24, 32), 0.0)
+    functions(build)["pair_derivatives"](
+        guard.freeze(guard.block(S, n + 3)), n + 3, n, guard.read(w), guard.freeze(guard.block(T, m + 5)), m + 5, m,
+        guard.read(v), d, guard.read(radial), totals, guard.scratch((d + 1) * 32),
+    )
+    guard.check()
+    return totals.sum(axis=1)
+
+
+def nearest_pairs(build, S, T, own):
+    """min_s r_ts^2, without the source that a target is."""
+    guard, (n, d), m = Guarded(), S.shape, len(T)
+    nearest = guard.array(m, np.inf)
+    functions(build)["nearest_pairs"](
+        guard.freeze(guard.block(S, n + 3)), n + 3, n, guard.freeze(guard.block(T, m + 5)), m + 5, m, d, own, nearest,
+        guard.scratch((d + 1) * 32),
+    )
+    guard.check()
+    return nearest.copy()
+
+
 def nearest_centers(build, X, centers, ld=None):
     """Labels and squared distances, each shape (n,)."""
     guard, (n, d), K = Guarded(), X.shape, len(centers)

@@ -25,8 +25,8 @@ statistics parameters orientation
 structures rescue spurious
 flat variational skipping information likelihood acceleration constrained moments prior
 initialize starts em
-spread binned univariate bandwidth radial gridding tree summation mean_shift images boundary support kernel_sum
-whitening bandwidth_matrix
+spread binned univariate pairs multivariate bandwidth_matrix bandwidth radial
+gridding tree summation mean_shift images boundary support kernel_sum whitening selectors
 mixture_base conventions
 mixture kde bayesian
 selection bootstrap merging outliers

@@ -150,7 +150,8 @@ def test_layouts_and_single_precision(tmp_path):
     wide = np.zeros((1000, 6))
     wide[::2, ::3] = X
     np.save(tmp_path / "X.npy", X)
-    for other in (X.astype(np.float32), np.asfortranarray(X), wide[::2, ::3], np.load(tmp_path / "X.npy", mmap_mode="r")):
+    mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
+    for other in (X.astype(np.float32), np.asfortranarray(X), wide[::2, ::3], mapped):
         kde = KernelDensity(H).fit(other)
         np.testing.assert_array_equal(kde.score_samples(other), expected)
         np.testing.assert_array_equal(kde.sources_, X)

@@ -2,6 +2,7 @@
 
 `scott` and `silverman` multiply the standard deviation of each feature by a factor that shrinks with the number of
 samples, which is right for one bell. The others look at the shape of the data; `auto` is the default of KernelDensity.
+Those of gaussum.bandwidth_matrix, which give covariance matrices for several features, are here too.
 
 Weighted samples count as ``n_eff = (sum w)^2 / sum w^2`` (Kish 1965), and their variance is divided by
 ``sum w - sum w^2 / sum w``, which is n - 1 without weights: the conventions of `scipy.stats.gaussian_kde`. Samples of
@@ -11,8 +12,14 @@ zero weight count for nothing. Every selector follows the data's scale and does 
 import numpy as np
 
 from gaussum import parallel, univariate
-from gaussum.spread import spread
+from gaussum.bandwidth_matrix import auto_matrix, lcv_matrix, lscv_matrix, plug_in, scott_matrix, silverman_matrix
+from gaussum.spread import BandwidthWarning, spread
 from gaussum.validation import check_samples, check_weights
+
+__all__ = [
+    "BandwidthWarning", "auto", "auto_matrix", "improved_sheather_jones", "lcv", "lcv_matrix", "lscv", "lscv_matrix",
+    "plug_in", "scott", "scott_matrix", "sheather_jones", "silverman", "silverman_matrix",
+]
 
 # Of effective samples: below, there are no pairs to speak of.
 _FEWEST = 1.5
@@ -98,10 +105,6 @@ def silverman(X, sample_weight=None):
     sigma, n_eff = spread(X, sample_weight)
     d = sigma.size
     return sigma * (n_eff * (d + 2) / 4.0) ** (-1.0 / (d + 4))
-
-
-class BandwidthWarning(UserWarning):
-    """A selector has no answer for these data, or a doubtful one; the message says what is taken instead."""
 
 
 def improved_sheather_jones(X, sample_weight=None):
@@ -287,7 +290,7 @@ def lcv(X, sample_weight=None):
 
 
 def auto(X, sample_weight=None):
-    """The default of KernelDensity: improved Sheather-Jones for one feature, Scott's rule for several.
+    """The default of KernelDensity: improved Sheather-Jones for one feature, `auto_matrix` for several.
 
     On Marron and Wand's fifteen densities `improved_sheather_jones` comes nearest to the least integrated squared error
     (``python -m bench.marron_wand``). Below an effective 25 samples Silverman's rule of thumb is nearer, and taken.
@@ -302,7 +305,8 @@ def auto(X, sample_weight=None):
 
     Returns
     -------
-    ndarray, shape (n_features,)
+    ndarray, shape (n_features,) or (n_features, n_features)
+        A matrix is a covariance, in squared units.
 
     Raises
     ------
@@ -313,37 +317,21 @@ def auto(X, sample_weight=None):
     --------
     >>> import numpy as np
     >>> x = np.random.default_rng(0).normal(size=1000)
-    >>> bool(auto(x) == improved_sheather_jones(x)), bool((auto(np.c_[x, x**2]) == scott(np.c_[x, x**2])).all())
-    (True, True)
+    >>> bool(auto(x) == improved_sheather_jones(x)), auto(np.c_[x, x**2]).shape
+    (True, (2, 2))
     """
     X = check_samples(X)
     if X.shape[1] > 1:
-        return scott(X, sample_weight)
+        return auto_matrix(X, sample_weight)
     return _select(X, sample_weight, "auto", univariate.automatic)
-
-
-SELECTORS = {
-    "auto": auto,
-    "scott": scott,
-    "silverman": silverman,
-    "isj": improved_sheather_jones,
-    "improved_sheather_jones": improved_sheather_jones,
-    "sheather_jones": sheather_jones,
-    "sj": sheather_jones,
-    "lscv": lscv,
-    "lcv": lcv,
-}
 
 
 def _select(X, sample_weight, name, method, *, several=True):
     """A bandwidth for every feature by a method of gaussum.univariate."""
     X = check_samples(X)
-    (n, d), w = X.shape, check_weights(sample_weight, X.shape[0])
+    d, w = X.shape[1], check_weights(sample_weight, X.shape[0])
     if d > 1 and not several:
-        raise ValueError(
-            f"X has {d} features; {name!r} expects one: 'auto', 'scott', 'silverman', 'isj' and 'sheather_jones' "
-            "take several"
-        )
+        raise ValueError(f"X has {d} features; {name} expects one, and {name}_matrix takes several")
     spread(X, w)                # refuses constant features
     if w is not None and not w.all():
         X, w = X[w > 0], w[w > 0]

@@ -199,7 +199,8 @@ def kde(options):
     density = KernelDensity(options.bandwidth, n_threads=options.threads)
     density.fit(table.values, sample_weight=table.weights)
     results = {"bandwidth": density.bandwidth_}
-    widths = np.broadcast_to(density.bandwidth_, len(table.names))
+    h = density.bandwidth_
+    widths = np.sqrt(np.diagonal(h)) if np.ndim(h) == 2 else np.broadcast_to(h, len(table.names))
     shown = ", ".join(f"{name} {width:.6g}" for name, width in zip(table.names, widths, strict=True))
     say(f"Gaussian kernel density, bandwidth: {shown if len(widths) <= 10 else 'one a column'}")
     scores = None

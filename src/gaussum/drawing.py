@@ -168,7 +168,8 @@ def curve_points(window, parts, bandwidth=None):
     low, high = window
     n_points = 1000
     if bandwidth is not None:
-        n_points = int(np.clip(8 * (high - low) / np.min(bandwidth), 1000, 8000))
+        width = np.sqrt(np.min(bandwidth)) if np.ndim(bandwidth) == 2 else np.min(bandwidth)     # a variance or not
+        n_points = int(np.clip(8 * (high - low) / width, 1000, 8000))
     x = np.linspace(low, high, n_points)
     if parts is not None:
         near = (parts[1] + np.linspace(-4, 4, 49)[:, np.newaxis] * parts[2]).ravel()

@@ -5,21 +5,18 @@ from functools import partial
 import numpy as np
 
 from gaussum import parallel, radial
-from gaussum.bandwidth import SELECTORS
-from gaussum.base import Estimator, shape_name
+from gaussum.base import Estimator
 from gaussum.conventions import LEAF_SIZE, check_conventions
 from gaussum.kernel_sum import KernelSum
 from gaussum.mean_shift import assign, find_modes
+from gaussum.selectors import settled
 from gaussum.summation import GaussianSum, check_algorithm
 from gaussum.support import Support
 from gaussum.validation import (
-    check_array, check_choice, check_flag, check_integer, check_number, check_random_state, check_samples,
+    check_choice, check_flag, check_integer, check_number, check_random_state, check_samples,
     check_weights,
 )
-from gaussum.whitening import check_bandwidth_matrix, sum_with_matrix
-
-# Below this its inverse overflows.
-_SMALLEST_BANDWIDTH = 1.0 / np.finfo(np.float64).max
+from gaussum.whitening import sum_with_matrix
 
 
 class KernelDensity(Estimator):
@@ -39,10 +36,12 @@ class KernelDensity(Estimator):
         end somewhere the distance where they end: one number for every feature, or one a feature. A matrix is the
         Gaussians' covariance, in squared units, symmetric and positive definite: for one feature [[h**2]] is the
         number h. A name is that of a selector of gaussum.bandwidth: "auto" (the default: improved Sheather-Jones for
-        one feature, Scott's rule for several), "scott", "silverman", "isj", "sheather_jones" or "sj", and for one
-        feature "lscv" and "lcv". They give the Gaussian's bandwidth; that of another kernel is the one that smooths
-        as much (gaussum.radial.canonical_factor). A function of the samples, shape (n_samples, n_features), and their
-        weights (or None) returns a number, one a feature, or a matrix.
+        one feature, a plug-in matrix for several), "scott", "silverman", "isj", "sheather_jones" or "sj" give numbers;
+        "scott_matrix", "silverman_matrix", "plug_in", "lscv" and "lcv" a matrix where there are several features, and
+        numbers where there are bounds. They give the Gaussian's bandwidth; that of another kernel is the one that
+        smooths as much (gaussum.radial.canonical_factor). A function of the samples, shape (n_samples, n_features), and
+        their weights (or None) returns a number, one a feature, or a matrix. All selectors take the scale of the data
+        and the weights into account, where scikit-learn's "scott" and "silverman" take neither.
     algorithm : {"auto", "direct", "grid", "tree", "kd_tree", "ball_tree"}
         How sums are taken. "auto" takes what is expected to cost least, see `explain`; others ask for that plan. There
         is one tree here, of boxes, and "kd_tree" and "ball_tree" ask for it. Results differ by `rtol` at most.
@@ -140,13 +139,13 @@ class KernelDensity(Estimator):
         if self._support is not None:
             self._support.check(X, weight)
             spread = self._support.unrolled(X, weight)
-        bandwidth = self.bandwidth(spread, weight) if callable(self.bandwidth) else self.bandwidth
-        h = self._bandwidths(bandwidth, spread, weight)
+        h, single = settled(
+            self.bandwidth, spread, weight, kernel=self.kernel, along_axes=self._support is not None
+        )
         parallel.resolve_threads(self.n_threads)
         if weight is not None and not weight.all():
             X, weight = X[weight > 0], weight[weight > 0]
-        one = X.shape[1] == 1 or np.ndim(bandwidth) == 0 and not isinstance(bandwidth, str)
-        self.bandwidth_ = float(h[0]) if one and h.ndim == 1 else h
+        self.bandwidth_ = float(h[0]) if h.ndim == 1 and (single or len(h) == 1) else h
         self.n_features_in_ = X.shape[1]
         if weight is None:
             self.source_weights_ = np.full(X.shape[0], 1.0 / X.shape[0])
@@ -176,31 +175,6 @@ class KernelDensity(Estimator):
         """The samples of positive weight, shape (n_sources, n_features)."""
         self._check_fitted()
         return self._sum.sources()
-
-    def _bandwidths(self, bandwidth, X, weight):
-        """One bandwidth a feature, or a covariance, of what the parameter is or returns."""
-        d, name = X.shape[1], "what bandwidth returns" if callable(self.bandwidth) else "bandwidth"
-        if isinstance(bandwidth, str) and not callable(self.bandwidth):
-            check_choice(bandwidth, name, tuple(SELECTORS))
-            return SELECTORS[bandwidth](X, weight) * radial.canonical_factor(self.kernel, d)
-        if np.ndim(bandwidth) == 0:
-            if not isinstance(bandwidth, (int, float, np.number, np.ndarray)):
-                raise TypeError(
-                    f"{name} is {shape_name(bandwidth)}; expected a number > 0 or an array of shape ({d},) or ({d}, {d})"
-                    + ("" if callable(self.bandwidth) else ", the name of a selector such as 'auto', or a function")
-                )
-            if isinstance(bandwidth, np.ndarray):
-                bandwidth = bandwidth[()]
-            h = check_number(bandwidth, name, minimum=0.0, open_minimum=True)
-            if h < _SMALLEST_BANDWIDTH:
-                raise ValueError(f"{name} is {h:g}; expected a number of at least {_SMALLEST_BANDWIDTH:g}")
-            return np.full(d, h)
-        if np.ndim(bandwidth) == 2:
-            return check_bandwidth_matrix(bandwidth, d)
-        h = check_array(bandwidth, name, (d,)).copy()
-        if (h < _SMALLEST_BANDWIDTH).any():
-            raise ValueError(f"{name} holds {h.min():g}; expected numbers of at least {_SMALLEST_BANDWIDTH:g}")
-        return h
 
     def score_samples(self, X):
         """The log density at every query, shape (n_samples,), in nats, accurate in the farthest tails.

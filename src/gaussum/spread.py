@@ -8,6 +8,10 @@ from gaussum.validation import check_samples, check_weights
 _BLOCK_BYTES = 1 << 20
 
 
+class BandwidthWarning(UserWarning):
+    """A selector has no answer for these data, or a doubtful one; the message says what is taken instead."""
+
+
 def spread(X, sample_weight):
     """Standard deviation of every feature, shape (n_features,), and the effective number of samples.
 

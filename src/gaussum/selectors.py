@@ -1,0 +1,102 @@
+"""What the parameter `bandwidth` of a kernel density may be: numbers, a matrix, a selector's name, or a function."""
+
+import numpy as np
+
+from gaussum import bandwidth as rules
+from gaussum import radial
+from gaussum.base import shape_name
+from gaussum.validation import check_array, check_choice, check_number
+from gaussum.whitening import check_bandwidth_matrix
+
+# Below this its inverse overflows.
+_SMALLEST = 1.0 / np.finfo(np.float64).max
+
+# Selectors that give a number for each feature; some are for one feature only.
+_NUMBERS = {
+    "auto": rules.auto,
+    "scott": rules.scott,
+    "silverman": rules.silverman,
+    "isj": rules.improved_sheather_jones,
+    "improved_sheather_jones": rules.improved_sheather_jones,
+    "sheather_jones": rules.sheather_jones,
+    "sj": rules.sheather_jones,
+    "lscv": rules.lscv,
+    "lcv": rules.lcv,
+}
+# Selectors that give a matrix where there are several features; these take `diagonal`.
+_MATRICES = {
+    "auto": rules.auto_matrix, "plug_in": rules.plug_in, "lscv": rules.lscv_matrix, "lcv": rules.lcv_matrix
+}
+# These are a matrix, or for one feature the same rule for numbers.
+_ALWAYS_MATRICES = {
+    "scott_matrix": (rules.scott, rules.scott_matrix), "silverman_matrix": (rules.silverman, rules.silverman_matrix)
+}
+SELECTORS = tuple(dict.fromkeys([*_NUMBERS, *_MATRICES, *_ALWAYS_MATRICES]))
+
+
+def settled(bandwidth, X, weight, *, kernel="gaussian", along_axes=False):
+    """The bandwidths that a parameter stands for.
+
+    Parameters
+    ----------
+    bandwidth : float, array_like, str or callable
+        See gaussum.KernelDensity.
+    X : ndarray, shape (n_samples, n_features)
+    weight : ndarray, shape (n_samples,), or None
+    kernel : str
+        What selectors give is made to smooth as much with this kernel as with the Gaussian.
+    along_axes : bool
+        Whether a matrix that is not diagonal is of no use, so that selectors give numbers.
+
+    Returns
+    -------
+    bandwidths : ndarray of float64, shape (n_features,) or (n_features, n_features)
+    single : bool
+        Whether it was given as a single number.
+
+    Raises
+    ------
+    TypeError, ValueError
+        It is none of these, or does not fit the features.
+    """
+    d, name = X.shape[1], "bandwidth"
+    if isinstance(bandwidth, str):
+        check_choice(bandwidth, name, SELECTORS)
+        h = _selected(bandwidth, X, weight, along_axes)
+        factor = radial.canonical_factor(kernel, d)
+        return h * (factor if h.ndim == 1 else factor**2), False
+    if callable(bandwidth):
+        bandwidth, name = bandwidth(X, weight), "what bandwidth returns"
+    if np.ndim(bandwidth) == 2:
+        H = check_bandwidth_matrix(bandwidth, d)
+        if along_axes and np.count_nonzero(H) > d:
+            raise ValueError(f"{name} is a matrix; expected one number a feature, as there are bounds")
+        return H, False
+    if np.ndim(bandwidth) == 0:
+        if isinstance(bandwidth, np.ndarray):
+            bandwidth = bandwidth[()]
+        if not isinstance(bandwidth, (int, float, np.number)):
+            others = ", the name of a selector such as 'auto', or a function" if name == "bandwidth" else ""
+            raise TypeError(
+                f"{name} is {shape_name(bandwidth)}; expected a number > 0, an array of shape ({d},) or ({d}, {d})"
+                + others
+            )
+        h = check_number(bandwidth, name, minimum=0.0, open_minimum=True)
+        if h < _SMALLEST:
+            raise ValueError(f"{name} is {h:g}; expected a number of at least {_SMALLEST:g}")
+        return np.full(d, h), True
+    h = check_array(bandwidth, name, (d,)).copy()
+    if (h < _SMALLEST).any():
+        raise ValueError(f"{name} holds {h.min():g}; expected numbers of at least {_SMALLEST:g}")
+    return h, False
+
+
+def _selected(name, X, weight, along_axes):
+    several = X.shape[1] > 1
+    if name in _ALWAYS_MATRICES:
+        if several and along_axes:
+            raise ValueError(f"bandwidth is {name!r}; expected a selector of one number a feature, as there are bounds")
+        return _ALWAYS_MATRICES[name][several](X, weight)
+    if name in _MATRICES and (several or name not in _NUMBERS):
+        return _MATRICES[name](X, weight, diagonal=along_axes or not several)
+    return _NUMBERS[name](X, weight)
