@@ -144,6 +144,23 @@ def test_a_flat_ridge_is_one_mode(spacing):
     assert len(found.modes) == 1 and found.sizes[0] == 300
 
 
+def test_a_flat_ring_is_one_mode():
+    angle = np.arange(5000) * (2 * np.pi / 5000)
+    found = KernelDensity(0.1).fit(np.stack([np.cos(angle), np.sin(angle)], axis=1)).modes()
+    assert len(found.modes) == 1 and found.converged.all()
+    assert 0.99 < np.linalg.norm(found.modes) < 1.0
+
+
+def test_who_nearly_stops_in_a_hollow_goes_on():
+    """Many samples, evenly spread: gradients are small everywhere, and begin below any tolerance."""
+    X = np.random.default_rng(0).uniform(size=(30_000, 1))
+    kde = KernelDensity("scott").fit(X)
+    found = kde.modes()
+    assert_maxima(kde, found)
+    f = kde.score_samples(np.linspace(-0.1, 1.1, 20_001))
+    assert len(found.modes) == np.count_nonzero((f[1:-1] > f[:-2]) & (f[1:-1] > f[2:]))
+
+
 def test_duplicates_and_one_source():
     found = KernelDensity(0.5).fit(np.repeat([[1.0, 2.0], [8.0, 9.0]], 500, axis=0)).modes()
     np.testing.assert_allclose(found.modes[np.argsort(found.modes[:, 0])], [[1, 2], [8, 9]], atol=1e-9)

@@ -233,15 +233,22 @@ def _settle(total, coarse, X, max_iter, n_threads):
         bends, axes = np.linalg.eigh(field.derivative(x))
         places[unsettled], log_density[unsettled] = x, f
         slope[unsettled], curvature[unsettled] = _norm(m), bends[:, -1]
-        up = bends[:, -1] > _FLAT
-        if not up.any():
+        convex = bends[:, -1] > _FLAT
+        left = convex | (_norm(m) > field.tolerance(x))
+        if not left.any():
             break
-        unsettled = unsettled[up]
-        # to that side of the saddle on which the first coordinate that tells is larger
-        way = axes[up, :, -1]
-        way *= np.sign(way[np.arange(len(way)), np.abs(way).argmax(axis=1)])[:, np.newaxis]
-        places[unsettled] = climb(coarse, x[up] + _NUDGE * way * coarse.h, max_iter, n_threads)[0]
+        unsettled, x, m = unsettled[left], x[left], m[left]
+        at_saddle = convex[left] & (_norm(m) <= coarse.tolerance(x))
+        way = _off_saddle(axes[left, :, -1], m, field.tolerance(x)) * at_saddle[:, np.newaxis]
+        places[unsettled] = climb(coarse, x + _NUDGE * way * coarse.h, max_iter, n_threads)[0]
     return places, log_density, (slope <= np.maximum(1e-8, field.tolerance(places))) & (curvature <= _FLAT)
+
+
+def _off_saddle(axis, m, tol):
+    """Off a saddle along an axis: as m points, or where that is rounding, so that the largest component is positive."""
+    along = (axis * m).sum(axis=1)
+    largest = axis[np.arange(len(axis)), np.abs(axis).argmax(axis=1)]
+    return axis * np.sign(np.where(np.abs(along) > tol, along, largest))[:, np.newaxis]
 
 
 def _same_hill(total, modes, log_density, n_threads):
@@ -265,10 +272,11 @@ def _merged(z, log_density, radius, pairs=()):
 
     `pairs`, shape (n_pairs, 2), are links as well.
     """
-    corner = z.min(axis=0)
-    cells, cell = np.unique(np.floor((z - corner) * (2.0 / radius)), axis=0, return_inverse=True)
+    # so small that what lies in neighbouring cells is linked, whichever of their points stand for them
+    side = 0.5 * radius / np.sqrt(z.shape[1])
+    cells, cell = np.unique(np.floor((z - z.min(axis=0)) / side), axis=0, return_inverse=True)
     cell = cell.ravel()
-    # one point for a cell, the highest: links are half a cell longer or shorter for it
+    # the highest of a cell
     order = np.lexsort((-log_density, cell))
     chosen = order[np.searchsorted(cell[order], np.arange(len(cells)))]
     links = cKDTree(z[chosen]).query_pairs(radius, output_type="ndarray")
