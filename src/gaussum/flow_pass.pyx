@@ -22,7 +22,7 @@ def scratch_size(Py_ssize_t d):
 
 def propose(const double[:, :, ::1] H, const double[:, ::1] m, const double[::1] radius, const double[::1] tol,
             double[:, ::1] p, unsigned char[::1] newton, Py_ssize_t first, Py_ssize_t last, double[::1] scratch):
-    """p = t phi(t H) m for points first to last - 1, phi(z) = (exp(z) - 1) / z, with t as large as |p| <= radius allows.
+    """p = t phi(t H) m of points first to last - 1, phi(z) = (exp(z) - 1) / z, with t as large as |p| <= radius allows.
 
     Infinite t is Newton's step, p = -H^-1 m, and `newton` tells it. What is far below `tol` along an axis of H counts
     as 0: where the field is flat it is rounding, and would lead anywhere.
