@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gaussum import KernelDensity
+from gaussum import KernelDensity, flow_pass
 from test_summation import KINDS, data
 
 
@@ -49,6 +49,39 @@ def assert_maxima(kde, found):
 def mixture(n, d, seed=0):
     rng = np.random.default_rng(seed)
     return np.concatenate([rng.normal(size=(n // 2, d)), 0.5 * rng.normal(size=(n - n // 2, d)) + 2.5])
+
+
+# --- steps ----------------------------------------------------------------------------------------
+
+
+def proposed(H, m, radius):
+    n, d = m.shape
+    p, newton = np.empty((n, d)), np.empty(n, dtype=np.uint8)
+    flow_pass.propose(H, m, np.full(n, radius), np.zeros(n), p, newton, 0, n, np.empty(flow_pass.scratch_size(d)))
+    return p, newton.astype(bool)
+
+
+@pytest.mark.parametrize("d", [1, 2, 3, 7])
+def test_steps_are_those_of_the_linear_field(d):
+    rng = np.random.default_rng(d)
+    A, m = rng.normal(size=(50, d, d)), rng.normal(size=(50, d))
+    concave = -A @ A.transpose(0, 2, 1) - 0.1 * np.eye(d)
+    p, newton = proposed(concave, m, 1e6)
+    assert newton.all()
+    np.testing.assert_allclose(p, -np.linalg.solve(concave, m[..., np.newaxis])[..., 0], rtol=1e-9, atol=1e-12)
+    for H in (concave, A + A.transpose(0, 2, 1)):
+        p, newton = proposed(H, m, 0.3)
+        length = np.linalg.norm(p, axis=1)
+        assert (length <= 0.3 * (1 + 1e-12)).all() and (length[~newton] > 0.05).all()
+        # on the way that the field x' = m + H x takes from 0: m + H p = exp(t H) m for some t
+        curvature, axes = np.linalg.eigh(H)
+        c = np.einsum("nij,ni->nj", axes, m)
+        ratio = 1 + curvature * np.einsum("nij,ni->nj", axes, p) / c
+        with np.errstate(invalid="ignore", divide="ignore"):
+            t = np.log(ratio) / curvature
+        whole = ~newton & (length < 0.3 * (1 - 1e-9))           # not cut to the radius
+        np.testing.assert_allclose(t[whole], t[whole][:, :1] + np.zeros(d), rtol=1e-6)
+        assert whole.sum() > 20
 
 
 # --- against the definition -----------------------------------------------------------------------
@@ -142,6 +175,23 @@ def test_a_flat_ridge_is_one_mode(spacing):
     X = np.stack([np.arange(300) * spacing, np.zeros(300)], axis=1)
     found = KernelDensity(1.0).fit(X).modes()
     assert len(found.modes) == 1 and found.sizes[0] == 300
+
+
+def test_a_flat_ring_is_one_mode():
+    angle = np.arange(5000) * (2 * np.pi / 5000)
+    found = KernelDensity(0.1).fit(np.stack([np.cos(angle), np.sin(angle)], axis=1)).modes()
+    assert len(found.modes) == 1 and found.converged.all()
+    assert 0.99 < np.linalg.norm(found.modes) < 1.0
+
+
+def test_who_nearly_stops_in_a_hollow_goes_on():
+    """Many samples, evenly spread: gradients are small everywhere, and begin below any tolerance."""
+    X = np.random.default_rng(0).uniform(size=(30_000, 1))
+    kde = KernelDensity("scott").fit(X)
+    found = kde.modes()
+    assert_maxima(kde, found)
+    f = kde.score_samples(np.linspace(-0.1, 1.1, 20_001))
+    assert len(found.modes) == np.count_nonzero((f[1:-1] > f[:-2]) & (f[1:-1] > f[2:]))
 
 
 def test_duplicates_and_one_source():

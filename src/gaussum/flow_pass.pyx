@@ -22,7 +22,7 @@ def scratch_size(Py_ssize_t d):
 
 def propose(const double[:, :, ::1] H, const double[:, ::1] m, const double[::1] radius, const double[::1] tol,
             double[:, ::1] p, unsigned char[::1] newton, Py_ssize_t first, Py_ssize_t last, double[::1] scratch):
-    """p = t phi(t H) m for points first to last - 1, phi(z) = (exp(z) - 1) / z, with t as large as |p| <= radius allows.
+    """p = t phi(t H) m of points first to last - 1, phi(z) = (exp(z) - 1) / z, with t as large as |p| <= radius allows.
 
     Infinite t is Newton's step, p = -H^-1 m, and `newton` tells it. What is far below `tol` along an axis of H counts
     as 0: where the field is flat it is rounding, and would lead anywhere.
@@ -122,7 +122,8 @@ def judge(const double[:, ::1] p, const unsigned char[::1] newton, const double[
           const double[:, ::1] m_new, const double[::1] tol, double near, double good, double bad, double longest,
           double sure, double[:, ::1] x, double[::1] f, double[:, ::1] m, double[:, :, ::1] H, double[::1] radius,
           unsigned char[::1] verdict, Py_ssize_t first, Py_ssize_t last, double[::1] scratch):
-    """Take the steps whose end is as foreseen: |m_new - m - H p| <= bad (|m| + tol), or |p| <= sure.
+    """Take the steps whose end is as foreseen: |m_new - m - H p| <= bad (|m| + tol), or |p| <= sure, or Newton's that
+    leave no more than half of m.
 
     H gets the least change with which it foresees the step (Powell's symmetric Broyden update),
 
@@ -152,7 +153,7 @@ def judge(const double[:, ::1] p, const unsigned char[::1] newton, const double[
             if error <= good:
                 radius[i] = max(radius[i], min(2.0 * length, longest))
             verdict[i] = GOES_ON
-            if not (error <= bad or length <= 1.01 * sure):
+            if not (error <= (max(bad, 0.5) if newton[i] else bad) or length <= 1.01 * sure):
                 radius[i] = max(length / 3.0, sure)
                 continue
             for j in range(d):
@@ -160,7 +161,7 @@ def judge(const double[:, ::1] p, const unsigned char[::1] newton, const double[
                     H[i, j, k] += (e[j] * p[i, k] + p[i, j] * e[k] - along / squares * p[i, j] * p[i, k]) / squares
                 x[i, j], m[i, j] = x_new[i, j], m_new[i, j]
             f[i] = f_new[i]
-            if sqrt(size_new) <= tol[i] or newton[i] and error <= good and length * error < near:
+            if sqrt(size_new) <= tol[i] or newton[i] and error <= bad and length * error < near:
                 verdict[i] = ARRIVED
             elif error > good:
                 verdict[i] = DERIVATIVE_IS_OLD

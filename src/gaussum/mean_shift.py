@@ -1,23 +1,20 @@
 """Modes of a Gaussian sum, and which of them each point climbs to.
 
 Mean shift moves a point to the mean of the sources around it (Fukunaga and Hostetler, IEEE Trans. Inf. Theory 21, 1975,
-32; Comaniciu and Meer, IEEE Trans. PAMI 24, 2002, 603). In bandwidths that is a step of the gradient of the log density,
-m(x), and many steps follow the flow dx/dt = m(x): it takes hundreds where the density is smooth or its ridges are flat.
-Here the same flow is followed in long steps, each exact for a field that is linear (exponential Rosenbrock-Euler:
-Hochbruck and Ostermann, Acta Numerica 19, 2010, 209),
+32; Comaniciu and Meer, IEEE Trans. PAMI 24, 2002, 603). In bandwidths that is a step of the gradient m(x) of the log
+density, and many steps follow the flow dx/dt = m(x): hundreds where the density is smooth or its ridges are flat. Here
+the same flow is followed in long steps, each exact for a field that is linear (exponential Rosenbrock-Euler: Hochbruck
+and Ostermann, Acta Numerica 19, 2010, 209),
 
     x <- x + t phi(t H) m(x),   phi(z) = (exp(z) - 1) / z,   H = dm/dx,
 
-as long as the field at the end is as foreseen; as t grows, that is Newton's step. Points keep to the basin in which they
-began, but for a few next to its border.
+as long as the field at the end is as foreseen; as t grows, that is Newton's step. Points keep to the basin in which
+they began, but for a few next to its border.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
-from scipy.spatial import cKDTree
 
 from gaussum import flow_pass, parallel
 
@@ -162,7 +159,7 @@ def find_modes(total, X, weights=None, *, merge_tol=0.1, max_iter=500, n_threads
 def assign(total, modes, X, *, merge_tol=0.1, max_iter=500, n_threads=None):
     """The mode, of those given, to which each point climbs, shape (n_samples,); -1 where it is none of them."""
     found = find_modes(total, X, merge_tol=merge_tol, max_iter=max_iter, n_threads=n_threads)
-    distance, nearest = cKDTree(modes / total.bandwidths).query(found.modes / total.bandwidths)
+    distance, nearest = _near(modes / total.bandwidths).query(found.modes / total.bandwidths)
     return np.where(distance <= merge_tol, nearest, -1)[found.labels]
 
 
@@ -220,7 +217,7 @@ def _come_near(field, X):
 
 
 def _settle(total, coarse, X, max_iter, n_threads):
-    """Points that have arrived, to full accuracy; those at saddles go on. Returns places, log densities, and success."""
+    """Points that have arrived, to full accuracy; those at saddles go on. Places, log densities, and success."""
     n_sources = total.sources().shape[0]
     accuracy = max(_FINE[0], min(_FINE_SOURCES * n_sources, _FINE_MOST)), *_FINE[1:]
     many = np.repeat(X, 10 * X.shape[1], axis=0)
@@ -233,21 +230,28 @@ def _settle(total, coarse, X, max_iter, n_threads):
         bends, axes = np.linalg.eigh(field.derivative(x))
         places[unsettled], log_density[unsettled] = x, f
         slope[unsettled], curvature[unsettled] = _norm(m), bends[:, -1]
-        up = bends[:, -1] > _FLAT
-        if not up.any():
+        convex = bends[:, -1] > _FLAT
+        left = convex | (_norm(m) > field.tolerance(x))
+        if not left.any():
             break
-        unsettled = unsettled[up]
-        # to that side of the saddle on which the first coordinate that tells is larger
-        way = axes[up, :, -1]
-        way *= np.sign(way[np.arange(len(way)), np.abs(way).argmax(axis=1)])[:, np.newaxis]
-        places[unsettled] = climb(coarse, x[up] + _NUDGE * way * coarse.h, max_iter, n_threads)[0]
+        unsettled, x, m = unsettled[left], x[left], m[left]
+        at_saddle = convex[left] & (_norm(m) <= coarse.tolerance(x))
+        way = _off_saddle(axes[left, :, -1], m, field.tolerance(x)) * at_saddle[:, np.newaxis]
+        places[unsettled] = climb(coarse, x + _NUDGE * way * coarse.h, max_iter, n_threads)[0]
     return places, log_density, (slope <= np.maximum(1e-8, field.tolerance(places))) & (curvature <= _FLAT)
+
+
+def _off_saddle(axis, m, tol):
+    """Off a saddle along an axis: as m points, or where that is rounding, so that the largest component is positive."""
+    along = (axis * m).sum(axis=1)
+    largest = axis[np.arange(len(axis)), np.abs(axis).argmax(axis=1)]
+    return axis * np.sign(np.where(np.abs(along) > tol, along, largest))[:, np.newaxis]
 
 
 def _same_hill(total, modes, log_density, n_threads):
     """Pairs of modes, shape (n_pairs, 2), with no valley between them that is more than rounding."""
     h = total.bandwidths
-    pairs = cKDTree(modes / h).query_pairs(_NEIGHBOURS, output_type="ndarray")
+    pairs = _near(modes / h).query_pairs(_NEIGHBOURS, output_type="ndarray")
     if not len(pairs):
         return pairs
     between, lowest = np.linspace(0.0, 1.0, _BETWEEN + 2)[1:-1, np.newaxis, np.newaxis], np.empty(len(pairs))
@@ -265,13 +269,17 @@ def _merged(z, log_density, radius, pairs=()):
 
     `pairs`, shape (n_pairs, 2), are links as well.
     """
-    corner = z.min(axis=0)
-    cells, cell = np.unique(np.floor((z - corner) * (2.0 / radius)), axis=0, return_inverse=True)
+    from scipy.sparse import coo_array              # slow to load
+    from scipy.sparse.csgraph import connected_components
+
+    # so small that what lies in neighbouring cells is linked, whichever of their points stand for them
+    side = 0.5 * radius / np.sqrt(z.shape[1])
+    cells, cell = np.unique(np.floor((z - z.min(axis=0)) / side), axis=0, return_inverse=True)
     cell = cell.ravel()
-    # one point for a cell, the highest: links are half a cell longer or shorter for it
+    # the highest of a cell
     order = np.lexsort((-log_density, cell))
     chosen = order[np.searchsorted(cell[order], np.arange(len(cells)))]
-    links = cKDTree(z[chosen]).query_pairs(radius, output_type="ndarray")
+    links = _near(z[chosen]).query_pairs(radius, output_type="ndarray")
     if len(pairs):
         links = np.concatenate([links, cell[pairs]])
     graph = coo_array((np.ones(len(links)), (links[:, 0], links[:, 1])), shape=(len(cells), len(cells)))
@@ -279,6 +287,12 @@ def _merged(z, log_density, radius, pairs=()):
     order = np.lexsort((-log_density[chosen], group))
     highest = chosen[order[np.searchsorted(group[order], np.arange(n_groups))]]
     return group[cell], highest
+
+
+def _near(points):
+    from scipy.spatial import cKDTree               # slow to load
+
+    return cKDTree(points)
 
 
 def _norm(a):

@@ -15,7 +15,6 @@ import math
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from gaussum import parallel
 from gaussum.gridding import GridSum, Layout
@@ -254,6 +253,8 @@ class GaussianSum:
 
     def _towards_nearest(self, X):
         """(s - x) / h^2 for the nearest source, by numbers of which neither squares nor sums overflow."""
+        from scipy.spatial import cKDTree           # slow to load, and seldom needed
+
         g = self._inv_bandwidth[:, np.newaxis]
         points = [(Y * (_FAR * g)).clip(-_FARTHEST, _FARTHEST).T for Y in (self._sources, X.T)]
         nearest = cKDTree(points[0]).query(points[1])[1]
