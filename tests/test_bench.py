@@ -19,6 +19,7 @@ pytestmark = [
 def bench(monkeypatch):
     monkeypatch.syspath_prepend(ROOT)
     names = ("mixtures", "predictions", "kernel_density", "threads", "limits", "scaling", "picture", "cases", "builds")
+    names += ("radial_kernels",)
     names += ("acceleration", "selection", "bayesian", "timing", "report", "solvers", "reference", "__main__")
     modules = {name.strip("_"): importlib.import_module(f"bench.{name}") for name in names}
     return SimpleNamespace(**modules)
@@ -43,6 +44,8 @@ def small(bench, monkeypatch):
         bench.threads.ThreadsCase(bench.mixtures.EMCase(500, 2, 3)),
         bench.mixtures.FitCase(500, 1, 2),
         bench.selection.SelectionCase(patient=False),
+        bench.radial_kernels.RadialCase(300, 200, 1, "tophat"),
+        bench.radial_kernels.RadialCase(300, 200, 2, "exponential"),
         bench.kernel_density.KDECase(300, 200, 1, 0.2),
         bench.kernel_density.KDECase(300, 200, 3, 0.4),
     ]

@@ -43,15 +43,15 @@ def test_the_codes_are_those_of_the_kernels():
 @builds
 @kernels
 @features
-@pytest.mark.parametrize("n", [1, 5, 33])
-@pytest.mark.parametrize("m", [1, 7, 32, 45])
+@pytest.mark.parametrize("n", [1, 35])
+@pytest.mark.parametrize("m", [1, 45])
 def test_sums_agree_with_their_twin(build, kernel, d, n, m):
     S, w, T, scale = problem(n, m, d)
     before = np.linspace(0, 1, m)
     expected = before + twin_terms(kernel, twin_distances(S, T, scale)) @ w
     found = radial_sum(build, kernel, REACH, S, w, T, scale, before)
     np.testing.assert_allclose(found, expected.astype(float), rtol=1e-13, atol=1e-14)
-    assert (expected > before).any() or n * m < 10
+    assert (expected > before).any() or n * m < 50
 
 
 @builds
@@ -70,8 +70,9 @@ def test_the_cosine_to_the_last_digits(build):
     found = radial_sum(build, "cosine", 1.0, np.zeros((1, 1)), np.ones(1), r, np.ones(1))
     for x, value in zip(r[:, 0], found):
         u = mpmath.mpf(float(x) ** 2)           # the kernel's own argument; its rounding counts at the edge
-        exact = mpmath.cos(mpmath.pi * mpmath.sqrt(u) / 2) if u < 1 else 0
-        assert abs(value - exact) <= 6e-16 * exact
+        with mpmath.workdps(30):
+            exact = mpmath.cos(mpmath.pi * mpmath.sqrt(u) / 2) if u < 1 else 0
+        assert abs(value - exact) <= 4e-16 * exact
 
 
 @builds
@@ -90,8 +91,8 @@ def test_where_a_kernel_ends(build, kernel):
 
 @builds
 @features
-@pytest.mark.parametrize("n", [1, 5, 33])
-@pytest.mark.parametrize("m", [1, 8, 45])
+@pytest.mark.parametrize("n", [1, 35])
+@pytest.mark.parametrize("m", [1, 45])
 def test_log_sums_agree_with_their_twin(build, d, n, m):
     S, w, T, scale = problem(n, m, d)
     T = T * np.geomspace(1, 1e120, m)[:, np.newaxis]

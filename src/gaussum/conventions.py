@@ -34,8 +34,8 @@ def check_conventions(density):
     allowed = [{}, {"p": 2}] if density.metric in ("minkowski", "p") else [{}]
     if params is not None and params not in allowed:
         raise ValueError(
-            f"metric_params is {params!r}; expected None: distances are Euclidean. To weigh features, scale the data or "
-            "give one bandwidth a feature"
+            f"metric_params is {params!r}; expected None: distances are Euclidean. To weigh features, scale the data "
+            "or give one bandwidth a feature"
         )
     check_number(density.atol, "atol", minimum=0.0)
     check_flag(density.breadth_first, "breadth_first")
@@ -44,7 +44,7 @@ def check_conventions(density):
         value = getattr(density, name)
         if value != default:
             parallel.warn(
-                f"{name}={value!r} changes nothing: how a tree is gone through is fixed here, its leaves hold 64 to 128 "
-                f"samples, and explain(X) tells whether there is one; leave {name} at {default!r}",
+                f"{name}={value!r} changes nothing: how a tree is gone through is fixed here, its leaves hold 64 to "
+                f"128 samples, and explain(X) tells whether there is one; leave {name} at {default!r}",
                 UserWarning,
             )

@@ -1,8 +1,8 @@
 """Sums of kernels other than the Gaussian, under the same contract and with the same methods.
 
-Two plans: the direct sum, and a tree of boxes. For a kernel that ends at some distance the tree only leaves out zeros; a
-box that lies within reach as a whole is taken at once where its moments give its sum: tophat and Epanechnikov, and all
-kernels in one dimension. For the exponential, which has no end, it leaves out what comes to no more than rtol.
+Two plans: the direct sum, and a tree of boxes. For a kernel that ends at some distance the tree only leaves out zeros;
+a box that lies within reach as a whole is taken at once where its moments give its sum: tophat and Epanechnikov, and
+all kernels in one dimension. For the exponential, which has no end, it leaves out what comes to no more than rtol.
 """
 
 import math
@@ -49,60 +49,69 @@ class RadialTree(TreeSum):
         super().__init__(sources, log_weights, scale, n_threads)
         starts = np.array(self._pass.starts(), dtype=np.intp)
         weights = np.exp(log_weights[self._order])
-        with np.errstate(all="ignore"):                     # of boxes so wide that their moments are never looked at
-            moments = self._moments(kernel, reach, sources, weights, starts, scale)
+        moments = _moments(kernel, reach, scale, sources[:, self._order].T, weights, starts, self._boxes)
         self._pass = RadialPass(
             kernel, reach, scale, weights, log_weights[self._order], self._leaves, starts, self._boxes, moments
         )
 
-    def _moments(self, kernel, reach, sources, weights, starts, scale):
-        """What RadialPass asks for, of all nodes, shape (2 n_leaves, 3 + n_features)."""
-        n_leaves = len(starts) - 1
-        moments = np.zeros((2 * n_leaves, 3 + self._d))
-        box_low, box_high = self._boxes[:, 0], self._boxes[:, 1]
-        leaf = np.repeat(np.arange(n_leaves, 2 * n_leaves), np.diff(starts))
 
-        def over_leaves(values):
-            return np.add.reduceat(values, starts[:-1], axis=0)
+def _moments(kernel, reach, scale, points, weights, starts, boxes):
+    """What RadialPass asks for, of all nodes: those of leaves from their points, those of others from their children's.
 
-        points = sources[:, self._order].T
-        weight = over_leaves(weights)
-        low = box_low[n_leaves:]
-        moments[n_leaves:, 0] = weight
-        moments[n_leaves:, 3:] = low + over_leaves(weights[:, np.newaxis] * (points - box_low[leaf])) / weight[:, None]
-        z = (points - moments[leaf, 3:]) * scale
-        if kernel == "epanechnikov":
-            moments[n_leaves:, 1] = over_leaves(weights * (z**2).sum(axis=1))
-        elif kernel == "cosine" and self._d == 1:
-            a = 0.5 * math.pi / reach * z[:, 0]
-            moments[n_leaves:, 1] = over_leaves(weights * np.cos(a))
-            moments[n_leaves:, 2] = over_leaves(weights * np.sin(a))
-        elif kernel == "exponential" and self._d == 1:
-            moments[n_leaves:, 1] = over_leaves(weights * np.exp((points - box_high[leaf])[:, 0] * scale[0]))
-            moments[n_leaves:, 2] = over_leaves(weights * np.exp((box_low[leaf] - points)[:, 0] * scale[0]))
+    Parameters
+    ----------
+    points : ndarray, shape (n_sources, n_features)
+        In the order of the tree, as are the weights.
+    starts : ndarray, shape (n_leaves + 1,)
+    boxes : ndarray, shape (2 n_leaves, 2, n_features)
 
-        first = n_leaves // 2
-        while first > 0:                                    # a level from its children's
-            node = np.arange(first, 2 * first)
-            for child in (2 * node, 2 * node + 1):
-                moments[node, 0] += moments[child, 0]
-            share = (moments[2 * node + 1, 0] / moments[node, 0])[:, np.newaxis]
-            left, right = moments[2 * node, 3:], moments[2 * node + 1, 3:]
-            moments[node, 3:] = left + share * (right - left)
-            for child in (2 * node, 2 * node + 1):
-                z = (moments[child, 3:] - moments[node, 3:]) * scale
-                of = moments[child]
-                if kernel == "epanechnikov":
-                    moments[node, 1] += of[:, 1] + of[:, 0] * (z**2).sum(axis=1)
-                elif kernel == "cosine" and self._d == 1:
-                    a = 0.5 * math.pi / reach * z[:, 0]
-                    moments[node, 1] += of[:, 1] * np.cos(a) - of[:, 2] * np.sin(a)
-                    moments[node, 2] += of[:, 2] * np.cos(a) + of[:, 1] * np.sin(a)
-                elif kernel == "exponential" and self._d == 1:
-                    moments[node, 1] += of[:, 1] * np.exp((box_high[child] - box_high[node])[:, 0] * scale[0])
-                    moments[node, 2] += of[:, 2] * np.exp((box_low[node] - box_low[child])[:, 0] * scale[0])
-            first //= 2
-        return moments
+    Returns
+    -------
+    ndarray, shape (2 n_leaves, 3 + n_features)
+    """
+    n_leaves = len(starts) - 1
+    moments = np.zeros((2 * n_leaves, 3 + points.shape[1]))
+    # a point's own: it is its own centre and both ends of its box
+    parts = np.column_stack([weights, np.zeros((len(points), 2)), points])
+    if kernel == "exponential":
+        parts[:, 1:3] = weights[:, np.newaxis]
+    elif kernel == "cosine":
+        parts[:, 1] = weights
+    ends = np.stack([points, points], axis=1)
+    first = n_leaves
+    with np.errstate(all="ignore"):                     # boxes so wide that their moments are never looked at
+        while True:
+            level = slice(first, 2 * first)
+            moments[level] = _merged(kernel, reach, scale, parts, ends, starts, boxes[level])
+            if first == 1:
+                return moments
+            parts, ends, first = moments[level], boxes[level], first // 2
+            starts = np.arange(0, 2 * first + 1, 2)
+
+
+def _merged(kernel, reach, scale, parts, ends, starts, boxes):
+    """The moments of nodes from those of their parts, which lie one after the other from `starts`."""
+    node = np.repeat(np.arange(len(boxes)), np.diff(starts))
+
+    def total(values):
+        return np.add.reduceat(values, starts[:-1], axis=0)
+
+    merged = np.zeros((len(boxes), parts.shape[1]))
+    weight, low = parts[:, 0], boxes[:, 0]
+    merged[:, 0] = total(weight)
+    merged[:, 3:] = low + total(weight[:, np.newaxis] * (parts[:, 3:] - low[node])) / merged[:, :1]
+    z = (parts[:, 3:] - merged[node, 3:]) * scale
+    if kernel == "epanechnikov":
+        merged[:, 1] = total(parts[:, 1] + weight * (z**2).sum(axis=1))
+    elif kernel == "cosine":
+        cosine, sine = np.cos(0.5 * math.pi / reach * z[:, 0]), np.sin(0.5 * math.pi / reach * z[:, 0])
+        merged[:, 1] = total(parts[:, 1] * cosine - parts[:, 2] * sine)
+        merged[:, 2] = total(parts[:, 2] * cosine + parts[:, 1] * sine)
+    elif kernel == "exponential":
+        to_left, to_right = ((ends - boxes[node])[:, :, 0] * scale[0]).T
+        merged[:, 1] = total(parts[:, 1] * np.exp(to_right))
+        merged[:, 2] = total(parts[:, 2] * np.exp(-to_left))
+    return merged
 
 
 class KernelSum:

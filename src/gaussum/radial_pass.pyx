@@ -32,6 +32,8 @@ cdef double INFINITY = float("inf")
 cdef double ROUNDING = 1e-14
 # moments cancel near the edge of a kernel: this share of R^2 stays away from it
 cdef double EDGE = 1e-3
+# weights below this may have lost digits to underflow
+cdef double FAINT = 1e-290
 
 
 cdef struct Group:
@@ -212,10 +214,12 @@ cdef class RadialPass:
         """Whether the moments of a node say what it gives at a target, whose first coordinate is x"""
         cdef bint beside = self.d == 1 and not self.boxes[node, 0, 0] < x < self.boxes[node, 1, 0]
         cdef double diameter, rest
+        if self.moments[node, WEIGHT] < FAINT:
+            return False
         if self.kernel == EXPONENTIAL:
-            if self.moments[node, WEIGHT] < 1e-290:         # nor a number of full precision
-                return False
-            return beside or sqrt(farthest) - sqrt(nearest) <= same and self._diameter(node) <= same
+            if beside:
+                return min(self.moments[node, FIRST], self.moments[node, SECOND]) >= FAINT
+            return sqrt(farthest) - sqrt(nearest) <= same and self._diameter(node) <= same
         if not farthest < self.reach2 * (1.0 - EDGE):
             return False
         if self.kernel == TOPHAT or self.kernel == EPANECHNIKOV or self.d == 1 and (beside or self.kernel == COSINE):

@@ -12,7 +12,7 @@ cdef enum:
 
 
 cdef inline real quarter_cosine(real u) noexcept nogil:
-    """cos(pi sqrt(u) / 2) for 0 <= u <= 1: 1 - u times a polynomial, with a relative error of 2^-56.3 before rounding"""
+    """cos(pi sqrt(u) / 2) for 0 <= u <= 1: 1 - u times a polynomial, relative error 2^-56.3 before rounding"""
     cdef real q = 5.10846968542241e-13        # interpolates the quotient at Chebyshev points
     q = real_fused(q, u, -6.510529156797684e-11)
     q = real_fused(q, u, 6.321440904258357e-09)
