@@ -107,7 +107,7 @@ class Line:
         distances = self.x[k:] - self.x[:-k]
         densest = int(_DENSEST * len(distances))
         finest = _LEAST * np.partition(distances, densest)[densest]
-        self.finest = max(finest, self.coarse, 1e-9 * min(self.normal, self.x[-1] - self.x[0]))
+        self.finest = max(finest, self.coarse, 1e-15 * min(self.normal, self.x[-1] - self.x[0]))
 
     def _rounding(self, gaps):
         """What samples are rounded to: the lesser gap beside the middle one of tied samples; 0 where few are tied."""
