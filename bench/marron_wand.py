@@ -123,7 +123,7 @@ def measure(replicates, sizes=SIZES, densities=DENSITIES, seed=1992):
     return ratios
 
 
-def table(ratios, average=np.median):
+def table(ratios, average=np.mean):
     """Markdown: a row a density and size, then the geometric means over the densities; NaN where one failed."""
     names = list(next(iter(ratios.values())))
     rows = ["| n | density | " + " | ".join(names) + " |", "|--:|---|" + "--:|" * len(names)]
@@ -143,9 +143,9 @@ def table(ratios, average=np.median):
 def main(argv=None):
     parser = argparse.ArgumentParser("python -m bench.marron_wand", description=__doc__.splitlines()[0])
     parser.add_argument("replicates", nargs="?", type=int, default=40)
-    parser.add_argument("--mean", action="store_true", help="mean of the ratios over the replicates (default: median)")
+    parser.add_argument("--median", action="store_true", help="median of the ratios over the replicates, not mean")
     args = parser.parse_args(argv)
-    print(table(measure(args.replicates), np.mean if args.mean else np.median))
+    print(table(measure(args.replicates), np.median if args.median else np.mean))
 
 
 if __name__ == "__main__":

@@ -76,6 +76,26 @@ def test_accelerations_meet(bench, structure):
     assert case.name in bench.report.text([result])
 
 
+def test_selectors_are_measured(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT)
+    module = importlib.import_module("bench.marron_wand")
+    grid = np.linspace(-8, 8, 8_001)
+    for name, components in module.DENSITIES.items():
+        f = module.density(components, grid)
+        assert f.sum() * (grid[1] - grid[0]) == pytest.approx(1, abs=1e-6), name
+        x = module.draw(components, 50, np.random.default_rng(0))
+        error = module.SquaredError(components, x)
+        for h in (0.05, 0.3):
+            fitted = np.exp(-0.5 * ((grid[:, None] - x) / h) ** 2).mean(axis=1) / (np.sqrt(2 * np.pi) * h)
+            assert error(h) == pytest.approx(((fitted - f) ** 2).sum() * (grid[1] - grid[0]), rel=1e-4), name
+        h, least = error.least()
+        assert least <= min(error(0.9 * h), error(1.1 * h))
+    few = {name: module.DENSITIES[name] for name in ("Gaussian", "claw")}
+    ratios = module.measure(2, sizes=(100,), densities=few)
+    assert all((found["auto"] >= 1 - 1e-9).all() for found in ratios.values())
+    assert "| claw |" in module.table(ratios)
+
+
 def test_runs_without_peers(bench, small, capsys):
     assert bench.main.main(["--repeats", "1", "--contenders", "NumPy", "--cases", "em", "kde"]) == 0
     assert "scikit-learn |" not in capsys.readouterr().out

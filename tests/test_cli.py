@@ -142,11 +142,14 @@ def test_kde(data, run):
 
 
 def test_kde_bandwidths(data, run):
-    for value in ("scott", "silverman", "0.5,2"):
+    for value in ("auto", "scott", "silverman", "isj", "sj", "0.5,2"):
         status, out, _ = run("kde", "data.csv", "--columns", "a,b", "--bandwidth", value)
         assert status == 0
     assert "a 0.5, b 2" in out
-    refused(run("kde", "data.csv", "--columns", "a,b", "--bandwidth", "wide"), "--bandwidth", "'wide'")
+    for value in ("lscv", "lcv"):
+        assert run("kde", "data.csv", "--columns", "a", "--bandwidth", value)[0] == 0
+        refused(run("kde", "data.csv", "--columns", "a,b", "--bandwidth", value), f"X has 2 features; '{value}'")
+    refused(run("kde", "data.csv", "--columns", "a,b", "--bandwidth", "wide"), "--bandwidth", "'wide'", "isj")
     refused(run("kde", "data.csv", "--columns", "a,b", "--bandwidth", "0"), "bandwidth")
     refused(run("kde", "data.csv", "--columns", "a,b", "--bandwidth", "1,2,3"), "bandwidth")
 

@@ -110,11 +110,11 @@ def silverman(X, sample_weight=None):
 def improved_sheather_jones(X, sample_weight=None):
     """The improved Sheather-Jones bandwidth, by name ``"isj"``: no normal density anywhere in it.
 
-    The best bandwidth needs the roughness of the density's second derivative, whose own best bandwidth needs that of the
-    third, and so on; seven stages up, the bandwidth is the answer itself, and the whole a fixed point. Where there are
-    several, the largest up to three times the normal one is taken. The roughnesses are those of Botev's cosine
-    transform on an endless line: sums over the frequencies of a Fourier transform, on grids as fine as each asks for, in
-    which long gaps are shortened, so that outliers cost no resolution.
+    The best bandwidth needs the roughness of the density's second derivative, whose own best bandwidth needs that of
+    the third, and so on; seven stages up, the bandwidth is the answer itself, and the whole a fixed point. Where there
+    are several, the largest up to three times the normal one is taken. The roughnesses are those of Botev's cosine
+    transform, but on an endless line: sums over the frequencies of a Fourier transform, on grids as fine as each asks
+    for, in which long gaps are shortened, so that outliers cost no resolution.
 
     Parameters
     ----------
@@ -165,8 +165,8 @@ def improved_sheather_jones(X, sample_weight=None):
 def sheather_jones(X, sample_weight=None):
     """Sheather and Jones's bandwidth, by name ``"sheather_jones"`` or ``"sj"``: the solve-the-equation plug-in.
 
-    Steady, and R's recommendation (``bw.SJ``). Its first stage takes the data for one bell of their interquartile range:
-    where clusters are far apart it is too wide, and `improved_sheather_jones` is not.
+    Steady, and R's recommendation (``bw.SJ``). Its first stage takes the data for one bell of their interquartile
+    range: where clusters are far apart it is too wide, and `improved_sheather_jones` is not.
 
     Parameters
     ----------
@@ -207,8 +207,8 @@ def lscv(X, sample_weight=None):
     """Least-squares (unbiased) cross-validation, by name ``"lscv"``, for one feature.
 
     The least of ``int f^2 - 2 mean of f_(-i)(x_i)``, an unbiased estimate of the integrated squared error but for a
-    constant, over all bandwidths: a ladder, then the root of the derivative. With weights, pairs count by the product of
-    theirs. It assumes nothing and varies much: prefer `auto` unless the density is very rough.
+    constant, over all bandwidths: a ladder, then the root of the derivative. With weights, pairs count by the product
+    of theirs. It assumes nothing and varies much: prefer `auto` unless the density is very rough.
 
     Parameters
     ----------
@@ -294,9 +294,9 @@ def auto(X, sample_weight=None):
 
     On Marron and Wand's fifteen densities `improved_sheather_jones` comes nearest to the least integrated squared error
     (``python -m bench.marron_wand``). Below an effective 25 samples Silverman's rule of thumb is nearer, and taken.
-    Where the equation has no solution `sheather_jones` is taken, then the rule of thumb. A value that many samples share
-    while the others hardly tie (the zeros of rainfall) counts once; where all are rounded, the bandwidth is at least
-    half of what they are rounded to.
+    Where the equation has no solution `sheather_jones` is taken, then the rule of thumb. A value that far more samples
+    share than any other (the zeros of rainfall) counts once; where all are rounded, the bandwidth is at least half of
+    what they are rounded to. No warning is given for any of this.
 
     Parameters
     ----------

@@ -3,12 +3,14 @@
 What bandwidth selectors ask for is, at many bandwidths g,
 
     R_s(g) = sum_{i, i'} w_i w_i' (-1)^s N^(2s)(x_i - x_i'; 0, g^2)
-           = 1 / (2 pi) int omega^(2s) exp(-g^2 omega^2 / 2) P(omega) domega,   P(omega) = |sum_i w_i exp(i omega x_i)|^2
+           = 1 / (2 pi) int omega^(2s) exp(-g^2 omega^2 / 2) P(omega) domega,
+
+    P(omega) = |sum_i w_i exp(i omega x_i)|^2,
 
 with N^(2s) the derivative of order 2s. P comes from one Fourier transform of the samples, binned with cubic B-splines,
-with the transform of the spline taken out again; each bandwidth is then one sum over frequencies. So that outliers cost nothing,
-gaps beyond any kernel's reach are shortened to that reach; and so that they may, there is a grid for every so many
-octaves of bandwidths, made when asked for.
+with the transform of the spline taken out again; each bandwidth is then one sum over frequencies. So that outliers cost
+nothing, gaps beyond any kernel's reach are shortened to that reach; and so that they may be, there is a grid for every
+so many octaves of bandwidths, made when asked for.
 """
 
 import math
@@ -21,7 +23,7 @@ from gaussum.binned_pass import leave_one_out, spread
 NODES = 12.0                # a bandwidth, at the finest of a grid
 OCTAVES = 2.0               # of bandwidths that a grid serves
 REACH = 9.0                 # bandwidths beyond which a kernel and its first fourteen derivatives are nothing
-MOST_NODES = 1 << 20
+MOST_NODES = 1 << 22
 # exp(-z^2 / 2) z^14 beyond this is below rounding
 _FREQUENCIES = 10.0
 
@@ -116,15 +118,17 @@ class Functionals:
         Raised where the grid for it would be too long.
     keep : bool
         The samples' places in the grids, for `Grid.log_likelihood`.
+    most_nodes : int
+        Of a grid.
 
     Attributes
     ----------
     finest : float
     """
 
-    def __init__(self, x, w, finest, keep=False):
+    def __init__(self, x, w, finest, keep=False, most_nodes=MOST_NODES):
         self._x, self._w, self._grids, self._keep = x, w, {}, keep
-        while places(x, finest)[-1] + reach(finest) > MOST_NODES * finest / NODES:
+        while places(x, finest)[-1] + reach(finest) > most_nodes * finest / NODES:
             finest *= 2.0
         self.finest = finest
 

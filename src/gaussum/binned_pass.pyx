@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
-"""Samples on a line spread over the nodes of a grid, and densities at the nodes taken at the samples; without the GIL."""
+"""Samples on a line to the nodes of a grid, and densities at the nodes back to the samples; without the GIL."""
 from cpython.exc cimport PyErr_CheckSignals
 
 from gaussum.kernels cimport line

@@ -16,6 +16,8 @@ _RATIO = 1.2
 # The least bandwidth that is looked at: half of the distance over which sqrt(n) / 2 samples lie where they are
 # densest. Whatever the density, the best bandwidth is above it.
 _LEAST, _DENSEST = 0.5, 0.05
+# A likelihood takes two passes over the nodes of a grid; other sums over its frequencies take less.
+_LIKELIHOOD_NODES = 1 << 21
 # Samples are rounded, not repeated, where few gaps between neighbouring values are below this share of the median one.
 _LATTICE, _FEW_GAPS = 0.1, 0.05
 # The bandwidth that keeps rounded samples from standing apart, in units of what they are rounded to; and the share of
@@ -28,8 +30,6 @@ _FEW = 25
 # A scale from quartiles is believed from so many effective samples on, unless it is next to nothing beside the standard
 # deviation.
 _QUARTILES, _NO_SCALE = 4.0, 1e-302
-# One sample outweighs all others.
-_NO_PAIRS = 1e-12
 _SQRT_2PI = math.sqrt(2.0 * math.pi)
 
 
@@ -53,7 +53,9 @@ class Line:
     w : ndarray of float64
         Their weights, adding up to 1.
     n, own : float
-        Effective number of samples, (sum w)^2 / sum w^2, and one over it.
+        Effective number of samples, (sum w)^2 / sum w^2, and one over it, the weight of pairs of a sample with itself.
+    pairs : float
+        The weight of pairs of different samples.
     unit : float
         The lesser of the standard deviation and the range of the middle half over 1.349, in units of the samples: the
         scale by which Silverman (1986, section 3.4.2) and Sheather and Jones measure.
@@ -88,9 +90,13 @@ class Line:
                 self.coarse = _SMOOTH * self._rounding(gaps)
         self.own = (w * w).sum()
         self.n = 1.0 / self.own
+        others, k = 1.0 - w, int(w.argmax())
+        others[k] = w[:k].sum() + w[k + 1 :].sum()          # 1 - w cancels where one sample outweighs all others
+        self.pairs = (w * others).sum()
         low, middle, high = _quantiles(x, w, (0.25, 0.5, 0.75))
-        about = x - (w * x).sum()
-        sigma, scale = math.sqrt((w * about * about).sum() / max(1.0 - self.own, _NO_PAIRS)), (high - low) / 1.349
+        about = x - middle
+        about -= (w * about).sum()
+        sigma, scale = math.sqrt((w * about * about).sum() / self.pairs), (high - low) / 1.349
         trusted = self.n >= _QUARTILES * (1.0 - 1e-9) and scale > _NO_SCALE * sigma
         scale = min(scale, sigma) if trusted else sigma
         self.x, self.w = (x - middle) / scale, w
@@ -101,7 +107,7 @@ class Line:
         distances = self.x[k:] - self.x[:-k]
         densest = int(_DENSEST * len(distances))
         finest = _LEAST * np.partition(distances, densest)[densest]
-        self.finest = max(finest, self.coarse, 1e-9 * min(self.normal, self.x[-1] - self.x[0]))
+        self.finest = max(finest, self.coarse, 1e-15 * min(self.normal, self.x[-1] - self.x[0]))
 
     def _rounding(self, gaps):
         """What samples are rounded to: the lesser gap beside the middle one of tied samples; 0 where few are tied."""
@@ -136,9 +142,9 @@ class Line:
         line.unit *= self.unit
         return line
 
-    def functionals(self, keep=False):
+    def functionals(self, **options):
         """Sums over pairs of these samples."""
-        return Functionals(self.x, self.w, self.finest, keep)
+        return Functionals(self.x, self.w, self.finest, **options)
 
     def ladder(self, finest, most, ratio=_RATIO):
         """Bandwidths from `finest` to `most` times the normal one, shape (n,)."""
@@ -162,14 +168,13 @@ def _quantiles(x, w, shares):
 def sheather_jones(line):
     """The root of h = (R(K) / (n R_2(c(h))))^(1/5) (Sheather and Jones 1991, section 3)."""
     f = line.functionals()
-    pairs = 1.0 - line.own
     # R_2 and R_3 are what the paper calls S_D and T_D, at the bandwidths for a normal density of this scale
     a, b = 1.24 * line.n ** (-1.0 / 7.0), 1.23 * line.n ** (-1.0 / 9.0)
     with np.errstate(all="ignore"):
         ratio = 1.357 * (f.roughness(2, a) / f.roughness(3, b)) ** (1.0 / 7.0)
 
     def excess(h):
-        best = pairs / (2.0 * math.sqrt(math.pi) * line.n * f.roughness(2, ratio * h ** (5.0 / 7.0)))
+        best = line.pairs / (2.0 * math.sqrt(math.pi) * line.n * f.roughness(2, ratio * h ** (5.0 / 7.0)))
         return np.log(best) / 5.0 - math.log(h)
 
     return _largest_root(line, excess, f.finest)
@@ -217,23 +222,24 @@ def _largest_root(line, excess, finest):
             below = here
     if below < 0.0 and line.coarse > 0.0:
         return line.coarse, None
+    if below < 0.0 and finest > line.finest:
+        return finest, "its solution is narrower than a grid over samples that spread so far resolves"
     return None, "its equation has no solution"
 
 
 def least_squares(line):
     """The least of int f^2 - 2 sum_i w_i f_(-i)(x_i) (Rudemo 1982; Bowman 1984)."""
     f = line.functionals()
-    pairs = 1.0 - line.own
 
     def score(h):
         own = line.own / (_SQRT_2PI * h)
-        return f.roughness(0, math.sqrt(2.0) * h) - 2.0 * (f.roughness(0, h) - own) / pairs
+        return f.roughness(0, math.sqrt(2.0) * h) - 2.0 * (f.roughness(0, h) - own) / line.pairs
 
     def slope(u):
         # by the heat equation, d/dg R_0(g) = -g R_1(g)
         h = math.exp(u)
         own = line.own / (_SQRT_2PI * h**3)
-        return (f.roughness(1, h) - own) / pairs - f.roughness(1, math.sqrt(2.0) * h)
+        return (f.roughness(1, h) - own) / line.pairs - f.roughness(1, math.sqrt(2.0) * h)
 
     ladder = line.ladder(f.finest, 4.0)
     scores = np.array([score(h) for h in ladder])
@@ -253,7 +259,7 @@ def least_squares(line):
 
 def likelihood(line):
     """The largest of Wu's robust leave-one-out likelihood (2019)."""
-    f = line.functionals(keep=True)
+    f = line.functionals(keep=True, most_nodes=_LIKELIHOOD_NODES)
     # what the density of a normal sample of this size has at its outermost
     floor = math.sqrt(0.5 * math.log(max(line.n, 2.0))) / line.n
 
