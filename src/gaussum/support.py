@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
@@ -133,9 +132,9 @@ class Support:
         h : ndarray, shape (n_features,)
         """
         folded = [axis for axis in self.axes if axis.boundary != "linear"]
-        if folded:
-            make = partial(ImageSum, folded, make)
-        return BoundarySum(self.linear, folded, make, X, log_weights, h) if self.linear else make(X, log_weights, h)
+        if self.linear:
+            return BoundarySum(self.linear, folded, make, X, log_weights, h)
+        return ImageSum(folded, make, X, log_weights, h)
 
 
 def _wrapped(x, low, high):
