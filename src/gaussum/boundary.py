@@ -26,6 +26,7 @@ from scipy.special import ndtr, ndtri
 from scipy.stats import qmc
 
 from gaussum.images import ImageSum
+from gaussum.summation import Plan
 
 # Shares of rtol: of the densities themselves and of corrections that are left out.
 _OF_SUMS = 0.4
@@ -95,7 +96,11 @@ class BoundarySum:
 
     def plan(self, X, rtol=0.0, *, n_threads=None):
         """The plan for the queries within the bounds."""
-        return self._base.plan(X[self._inside(X)], self._rtol(rtol), n_threads=n_threads)
+        inside = self._inside(X)
+        if not inside.any():
+            return Plan("direct", "no query is within the bounds", 0.0, {"direct": 0.0})
+        plan, n = self._base.plan(X[inside], self._rtol(rtol), n_threads=n_threads), self._near(X[inside], rtol).sum()
+        return replace(plan, reason=f"{plan.reason}; with first moments for {n:,} queries near the bounds")
 
     def log_density(self, X, *, rtol=0.0, n_threads=None):
         """The log density at every row of `X`, shape (n_targets,); minus infinity outside the bounds."""

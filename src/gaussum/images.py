@@ -151,7 +151,8 @@ class ImageSum:
         """The plan for the queries, of which each is one target and has others, its images."""
         X = self._folded(X[self._inside(X)])[:, self._kept]
         if not X.size:
-            return Plan("direct", "no query within the bounds has a kernel to be taken at", 0.0, {"direct": 0.0})
+            reason = "no query is within the bounds" if X.shape[1] else "the density is uniform to rounding"
+            return Plan("direct", reason, 0.0, {"direct": 0.0})
         Y, first = self._nearest(X)
         plan = self._base.plan(Y, _OF_SUMS * rtol, n_threads=n_threads)
         # as if every sum were a hundredth of the largest that it could be
@@ -305,13 +306,13 @@ class ImageSum:
         """Combinations of the axes' images, axis by axis, as long as they can still be near enough."""
         at = [images.at(X[:, images.column], c) for images, c in zip(self._images, cells)]
         far = [self._r2_of(images.column, y) for images, y in zip(self._images, at)]
-        nearest = sum(f.min(axis=1) for f in far)
+        # what the axes to come add at least
+        rest = np.cumsum([np.zeros(X.shape[0])] + [f.min(axis=1) for f in far[:0:-1]], axis=0)[::-1]
         r2 = np.delete(self._r2(X), [images.column for images in self._images], axis=1).sum(axis=1)
         query, chosen = np.arange(X.shape[0]), np.empty((X.shape[0], 0), dtype=np.intp)
-        for f in far:
-            nearest = nearest - f.min(axis=1)
+        for f, least in zip(far, rest):
             combined = r2[:, np.newaxis] + f[query]
-            within = combined + nearest[query, np.newaxis] <= limits[query, np.newaxis]
+            within = combined + least[query, np.newaxis] <= limits[query, np.newaxis]
             row, which = np.nonzero(within & (combined < np.inf))
             query, chosen, r2 = query[row], np.column_stack([chosen[row], which]), combined[row, which]
         other = (chosen != first[query]).any(axis=1)
