@@ -19,11 +19,14 @@ In the interior m_j = 0 and a_j = 1, and nothing is changed. Z makes the density
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import ndtr, ndtri
 from scipy.stats import qmc
+
+from gaussum.images import ImageSum
+from gaussum.summation import Plan
 
 # Shares of rtol: of the densities themselves and of corrections that are left out.
 _OF_SUMS = 0.4
@@ -38,8 +41,9 @@ _REACH = 9.0
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(20)
 # The integral: panels of half a bandwidth in one feature, points of a Sobol' sequence in several.
 _PANEL = 0.5
-_LOG2_POINTS = 14
+_LOG2_POINTS = 13
 _INTEGRAL_RTOL = 1e-9
+_RATIO_RTOL = 1e-5
 # A source counts so many times what the others do, and leaves nothing of their moments in a double.
 _ALONE = 500.0
 _MOST_DRAWN = 1 << 20
@@ -54,9 +58,9 @@ class BoundarySum:
     axes : list of gaussum.support.Axis
         With the boundary "linear".
     folded : list of gaussum.support.Axis
-        The other bounded ones, on which `make` has images.
+        The other bounded ones, on which kernels have images.
     make : callable
-        ``make(X, log_weights, h)`` is the sum without corrections.
+        ``make(X, log_weights, h)`` is the sum without any support.
     X : ndarray, shape (n_sources, n_features)
     log_weights : ndarray of float64, shape (n_sources,)
     h : ndarray of float64, shape (n_features,)
@@ -65,12 +69,26 @@ class BoundarySum:
     def __init__(self, axes, folded, make, X, log_weights, h):
         self._axes, self._folded, self._make, self._h = axes, folded, make, h
         self._log_weights = log_weights
-        self._base = make(X, log_weights, h)
+        self._base = self._made(X, log_weights)
         self._features = [axis.feature for axis in axes]
         sources = X[:, self._features].astype(np.float64, copy=False)
         self._low, self._high = sources.min(axis=0), sources.max(axis=0)
         self._log_peak = -np.log(h).sum() - 0.5 * len(h) * math.log(2.0 * math.pi)
-        self._log_integral_ = None
+        self._slope = sum(map(self._steepest, axes))
+        self._log_integral_ = self._log_ratios_ = None
+
+    def _made(self, X, log_weights):
+        """The sum without corrections."""
+        if self._folded:
+            return ImageSum(self._folded, self._make, X, log_weights, self._h)
+        return self._make(X, log_weights, self._h)
+
+    def _steepest(self, axis):
+        """The largest derivative of an exponent by the way to the mean of sources."""
+        reach = np.linspace(0.0, _REACH * self._h[axis.feature], 257)
+        x = np.concatenate([axis.low + reach, axis.high - reach])
+        part = Part(*self._part_of(axis, x[np.isfinite(x) & axis.inside(x)]))
+        return float(np.max(np.abs(part.mean) / (part.variance * part.unit)))
 
     def sources(self, index=slice(None)):
         """The sources themselves, shape (n_sources, n_features), or those at an index."""
@@ -79,7 +97,10 @@ class BoundarySum:
     def plan(self, X, rtol=0.0, *, n_threads=None):
         """The plan for the queries within the bounds."""
         inside = self._inside(X)
-        return self._base.plan(X[inside], _OF_SUMS * rtol, n_threads=n_threads)
+        if not inside.any():
+            return Plan("direct", "no query is within the bounds", 0.0, {"direct": 0.0})
+        plan, n = self._base.plan(X[inside], self._rtol(rtol), n_threads=n_threads), self._near(X[inside], rtol).sum()
+        return replace(plan, reason=f"{plan.reason}; with first moments for {n:,} queries near the bounds")
 
     def log_density(self, X, *, rtol=0.0, n_threads=None):
         """The log density at every row of `X`, shape (n_targets,); minus infinity outside the bounds."""
@@ -93,40 +114,53 @@ class BoundarySum:
         """Refused: the corrections have no gradient that first moments would give."""
         raise ValueError("boundary is 'linear', for which there is no gradient; expected 'reflect' or 'periodic'")
 
+    def _rtol(self, rtol):
+        """The bound for sums and first moments that is `rtol` for the density; 0 where nothing but that will do."""
+        rtol = _OF_SUMS * rtol / (1.0 + 2.0 * self._slope * (1.0 + _NEAR))
+        return rtol if rtol > _SMALLEST_RTOL else 0.0
+
+    def _near(self, X, rtol):
+        """Queries so near to a bound that the correction counts."""
+        near = np.zeros(X.shape[0], dtype=bool)
+        for k, axis in enumerate(self._axes):
+            h = self._h[axis.feature]
+            extent = min((self._high[k] - self._low[k]) / h, 1e300)
+            # what is beyond the bounds, and its mean, times the way to a source: both are below a share of rtol
+            share = max(_LEFT_OUT * min(rtol, 1.0) / len(self._axes), _ROUNDING)
+            reach = h * math.sqrt(2.0 * math.log(4.0 * (extent + 10.0) / share))
+            x = X[:, axis.feature]
+            near |= (x < axis.low + reach) | (x > axis.high - reach)
+        return near
+
     def _corrected(self, X, rtol, n_threads):
         """Log densities before they are normalised, at queries within the bounds."""
-        part = self._part(X)
-        out = np.empty(X.shape[0])
-        near = part.limits.sum(axis=1) > max(_LEFT_OUT * min(rtol, 1.0), _ROUNDING)
+        near, out = self._near(X, rtol), np.empty(X.shape[0])
         if not near.all():
-            out[~near] = self._base.log_density(X[~near], rtol=_OF_SUMS * rtol, n_threads=n_threads)
-        out -= np.where(near, 0.0, part.log_inside.sum(axis=1))
+            out[~near] = self._base.log_density(X[~near], rtol=self._rtol(rtol), n_threads=n_threads)
         if near.any():
-            part = part.of(near)
-            logs, moved = self._moments(X[near], part, rtol, n_threads)
+            X = X[near]
+            part, (logs, moved) = self._part(X), self._moments(X, rtol, n_threads)
             out[near] = logs - part.log_inside.sum(axis=1) - part.exponent(moved)
         return out
 
-    def _moments(self, X, part, rtol, n_threads):
+    def _moments(self, X, rtol, n_threads):
         """Log densities without corrections, and the ways to the means of sources in bandwidths on the axes.
 
         The error of these ways is 2 rtol (1 + r), r the root mean square of the distances of sources that make the
         density f0.  The mean of r^2 / 2 over them, -sum_s p_s log K_s with p_s = w_s K_s / f0, is -log f0 less the
         information of p against w: the density itself bounds r.
         """
-        factor = part.slope.sum(axis=1).max()
-        logs, moved = self._ways(X, rtol, factor * (1.0 + _NEAR), n_threads)
+        bound = self._rtol(rtol)
+        logs, moved = self._ways(X, bound, n_threads)
         r = np.sqrt(np.maximum(2.0 * (self._log_peak - logs), 0.0))
         far = np.flatnonzero(~(r <= _NEAR))
-        if far.size and rtol > 0.0:
-            logs[far], moved[far] = self._ways(X[far], rtol, factor * (1.0 + r[far].max()), n_threads)
+        if far.size and bound > 0.0:
+            bound *= (1.0 + _NEAR) / (1.0 + r[far].max())
+            logs[far], moved[far] = self._ways(X[far], bound if bound > _SMALLEST_RTOL else 0.0, n_threads)
         return logs, moved
 
-    def _ways(self, X, rtol, factor, n_threads):
-        rtol = _OF_SUMS * rtol / (1.0 + 2.0 * factor)
-        logs, gradient = self._base.log_density_and_gradient(
-            X, rtol=rtol if rtol > _SMALLEST_RTOL else 0.0, n_threads=n_threads
-        )
+    def _ways(self, X, rtol, n_threads):
+        logs, gradient = self._base.log_density_and_gradient(X, rtol=rtol, n_threads=n_threads)
         return logs, gradient[:, self._features] * self._h[self._features]
 
     def leave_one_out(self, *, rtol=0.0, n_threads=None):
@@ -135,89 +169,89 @@ class BoundarySum:
         A source adds nothing to the first moments about itself, so those of the others are those of all.
         """
         X = self._base.sources()
-        part = self._part(X)
-        out = self._base.leave_one_out(rtol=_OF_SUMS * rtol, n_threads=n_threads) - part.log_inside.sum(axis=1)
-        near = np.flatnonzero(part.limits.sum(axis=1) > max(_LEFT_OUT * min(rtol, 1.0), _ROUNDING))
+        out = self._base.leave_one_out(rtol=self._rtol(rtol), n_threads=n_threads)
+        near = np.flatnonzero(self._near(X, rtol))
         if near.size and len(X) > 1:
-            part = part.of(near)
-            others = out[near] + part.log_inside.sum(axis=1)
-            logs, moved = self._moments(X[near], part, rtol, n_threads)
-            # the error of the moments is relative to a sum of which the others are a small part
-            share = logs - others
+            part, (logs, moved) = self._part(X[near]), self._moments(X[near], rtol, n_threads)
+            # the error of the moments is relative to a sum of which the others may be a small part
+            share = logs - out[near]
             heavy = np.flatnonzero(share > 0.5)
             if heavy.size and rtol > 0.0:
-                _, moved[heavy] = self._ways(X[near[heavy]], 0.0, 0.0, n_threads)
+                _, moved[heavy] = self._ways(X[near[heavy]], 0.0, n_threads)
             with np.errstate(over="ignore", invalid="ignore"):
                 moved *= np.exp(share)[:, np.newaxis]
             for i in np.flatnonzero(~(share < _ALONE)):
                 moved[i] = self._ways_without(X, near[i])
-            out[near] -= part.exponent(moved)
+            out[near] -= part.log_inside.sum(axis=1) + part.exponent(moved)
         return out - self._log_integral(n_threads)
 
     def _ways_without(self, X, i):
         rest = np.delete(np.arange(len(X)), i)
         weights = self._log_weights[rest] - np.logaddexp.reduce(self._log_weights[rest])
-        _, gradient = self._make(X[rest], weights, self._h).log_density_and_gradient(X[i : i + 1])
+        _, gradient = self._made(X[rest], weights).log_density_and_gradient(X[i : i + 1])
         return gradient[0, self._features] * self._h[self._features]
 
     def draw(self, index, rng):
-        """Samples, shape (n_samples, n_features): draws of the kernels by index, accepted or replaced by others.
+        """Samples, shape (n_samples, n_features): draws of the reflected kernels by index, accepted or replaced.
 
-        How large a correction can be is known from the extent of the sources; its largest value anywhere makes a first
-        test, its value itself a second one, to which few come.
+        A draw is accepted by the ratio of this density to the reflected one, relative to 1.2 times the largest
+        that was found at the points of a Sobol' sequence (Caffo, Booth and Davis, Biometrika 89, 2002, 745).
         """
         n_samples, n_drawn, drawn = len(index), 0, []
-        cumulative, most = np.cumsum(np.exp(self._log_weights)), self._log_most()
+        reflected, cumulative = self._reflected(), np.cumsum(np.exp(self._log_weights))
+        most = self._log_ratios_at_points(None).max() + math.log(1.2)
         while True:
-            X = self._base.draw(index, rng)
-            X = X[self._inside(X)]
-            part = self._part(X)
-            passed = np.log1p(-rng.random(len(X))) < part.greatest.sum(axis=1) - part.log_inside.sum(axis=1) - most
-            X, part = X[passed], part.of(passed)
-            log_u, near = np.log1p(-rng.random(len(X))), np.flatnonzero(part.limits.sum(axis=1) > _ROUNDING)
-            if near.size:
-                part = part.of(near)
-                _, moved = self._moments(X[near], part, _INTEGRAL_RTOL, None)
-                log_u[near] += part.greatest.sum(axis=1) + part.exponent(moved)
-            drawn.append(X[log_u <= 0.0])
+            X = reflected.draw(index, rng)
+            drawn.append(X[np.log1p(-rng.random(len(X))) < self._log_ratios(X, reflected, None) - most])
             n_drawn += len(drawn[-1])
             if n_drawn >= n_samples:
                 return np.concatenate(drawn)[:n_samples]
             n_more = min(64 + math.ceil(1.2 * (n_samples - n_drawn) * math.exp(most)), _MOST_DRAWN)
-            index = np.searchsorted(cumulative, rng.random(n_more) * cumulative[-1], side="right")
-            index = index.clip(0, len(cumulative) - 1)
+            index = by_weight(cumulative, rng.random(n_more))
 
-    def _log_most(self):
-        """A bound on the logarithm of all corrections."""
-        most = 0.0
-        for k, axis in enumerate(self._axes):
-            reach = np.linspace(0.0, _REACH * self._h[axis.feature], 1025)
-            x = np.concatenate([axis.low + reach, axis.high - reach])
-            part = self._part_of(k, x[np.isfinite(x) & axis.inside(x)])
-            most += 0.01 + np.max(part.greatest - part.log_inside)
-        return most
+    def _reflected(self):
+        """The sum with reflected kernels in place of corrections, which is near this density everywhere."""
+        axes = [replace(axis, boundary="reflect") for axis in self._axes]
+        return ImageSum(self._folded + axes, self._make, self._base.sources(), self._log_weights, self._h)
+
+    def _log_ratios(self, X, reflected, n_threads):
+        """Logarithms of what the density is before it is normalised, relative to the reflected one."""
+        return self._corrected(X, _RATIO_RTOL, n_threads) - reflected.log_density(
+            X, rtol=_RATIO_RTOL, n_threads=n_threads
+        )
+
+    def _log_ratios_at_points(self, n_threads):
+        """These at points that are evenly drawn from the reflected density, those of a Sobol' sequence."""
+        if self._log_ratios_ is None:
+            reflected, sources = self._reflected(), self._base.sources()
+            u = qmc.Sobol(1 + len(self._h), scramble=False).random_base2(_LOG2_POINTS) + 0.5 ** (_LOG2_POINTS + 1)
+            order = np.argsort(sources[:, self._axes[0].feature], kind="stable")
+            index = order[by_weight(np.cumsum(np.exp(self._log_weights[order])), u[:, 0])]
+            X = sources[index] + self._h * ndtri(u[:, 1:])
+            self._log_ratios_ = self._log_ratios(reflected.fold(X), reflected, n_threads)
+        return self._log_ratios_
 
     def _inside(self, X):
         return np.logical_and.reduce([axis.inside(X[:, axis.feature]) for axis in self._axes])
 
     def _part(self, X):
         """What is within the bounds of the kernels at queries."""
-        parts = [self._part_of(k, X[:, axis.feature]) for k, axis in enumerate(self._axes)]
-        return Part(*(np.concatenate(values, axis=1) for values in zip(*(part.all() for part in parts))))
+        parts = [self._part_of(axis, X[:, axis.feature]) for axis in self._axes]
+        return Part(*(np.stack(values, axis=1) for values in zip(*parts)))
 
-    def _part_of(self, k, x):
-        """The same on one axis."""
-        axis, h = self._axes[k], self._h[self._axes[k].feature]
-        x = x.astype(np.float64, copy=False)[:, np.newaxis]
+    def _part_of(self, axis, x):
+        """The same on one axis, as a tuple."""
+        h = self._h[axis.feature]
+        x = x.astype(np.float64, copy=False)
         # float32 may stand beyond a bound by its rounding
-        log_inside, mean, variance, unit = truncated(np.minimum((axis.low - x) / h, 0.0),
-                                                     np.maximum((axis.high - x) / h, 0.0))
-        return Part(log_inside, mean, variance, unit, (self._low[k] - x) / h, (self._high[k] - x) / h)
+        return truncated(np.minimum((axis.low - x) / h, 0.0), np.maximum((axis.high - x) / h, 0.0))
 
     def _log_integral(self, n_threads):
         if self._log_integral_ is None:
-            integral = self._integral_on_axis if len(self._h) == 1 else self._integral_by_points
-            self._log_integral_ = math.log(integral(n_threads))
+            self._log_integral_ = math.log(
+                self._integral_on_axis(n_threads) if len(self._h) == 1
+                else np.exp(self._log_ratios_at_points(n_threads)).mean()
+            )
         return self._log_integral_
 
     def _integral_on_axis(self, n_threads):
@@ -238,25 +272,6 @@ class BoundarySum:
                 total += half @ (f.reshape(x.shape) @ _WEIGHTS)
         return total
 
-    def _integral_by_points(self, n_threads):
-        """The mean correction at points drawn from the sum without one, evenly: those of a Sobol' sequence."""
-        sources, h = self._base.sources(), self._h
-        u = qmc.Sobol(1 + len(h), scramble=False).random_base2(_LOG2_POINTS) + 0.5 ** (_LOG2_POINTS + 1)
-        order = np.argsort(sources[:, self._features[0]], kind="stable")
-        cumulative = np.cumsum(np.exp(self._log_weights[order]))
-        index = np.searchsorted(cumulative, u[:, 0] * cumulative[-1], side="right").clip(0, len(order) - 1)
-        X = sources[order[index]] + h * ndtri(u[:, 1:])
-        for axis in self._folded:
-            X[:, axis.feature] = axis.fold(X[:, axis.feature])
-        X = X[self._inside(X)]
-        part = self._part(X)
-        logs = -part.log_inside.sum(axis=1)
-        near = np.flatnonzero(part.limits.sum(axis=1) > _INTEGRAL_RTOL)
-        if near.size:
-            part = part.of(near)
-            logs[near] -= part.exponent(self._moments(X[near], part, _INTEGRAL_RTOL, n_threads)[1])
-        return np.exp(logs).sum() / len(u)
-
 
 @dataclass(frozen=True)
 class Part:
@@ -270,46 +285,21 @@ class Part:
         Of that part about the query, in units and their squares.
     unit : ndarray
         In bandwidths.
-    nearest, farthest : ndarray
-        The least and the largest way to a source, in bandwidths.
     """
 
     log_inside: np.ndarray
     mean: np.ndarray
     variance: np.ndarray
     unit: np.ndarray
-    nearest: np.ndarray
-    farthest: np.ndarray
-
-    def all(self):
-        """The arrays, in the order of the attributes."""
-        return self.log_inside, self.mean, self.variance, self.unit, self.nearest, self.farthest
-
-    def of(self, rows):
-        """The same of some of the queries."""
-        return Part(*(values[rows] for values in self.all()))
-
-    def _exponents(self, moved):
-        return self.mean * (moved / self.unit - self.mean) / self.variance
 
     def exponent(self, moved):
         """sum_j m_j (M_j - m_j) / v_j, shape (n_targets,), of the ways M to the means of sources, in bandwidths."""
-        return self._exponents(moved).sum(axis=1)
+        return (self.mean * (moved / self.unit - self.mean) / self.variance).sum(axis=1)
 
-    @property
-    def slope(self):
-        """The derivatives of the exponents by those ways, but for their signs."""
-        return np.abs(self.mean) / (self.variance * self.unit)
 
-    @property
-    def limits(self):
-        """Bounds on the size of the exponents."""
-        return np.maximum(np.abs(self._exponents(self.nearest)), np.abs(self._exponents(self.farthest)))
-
-    @property
-    def greatest(self):
-        """The largest that the exponents can be with the other sign."""
-        return np.maximum(-self._exponents(self.nearest), -self._exponents(self.farthest))
+def by_weight(cumulative, u):
+    """The sources to which uniform numbers fall, by the cumulative sums of the weights."""
+    return np.searchsorted(cumulative, u * cumulative[-1], side="right").clip(0, len(cumulative) - 1)
 
 
 def truncated(low, high):

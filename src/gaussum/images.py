@@ -136,17 +136,23 @@ class ImageSum:
         """A sample of the kernel of each source of an index, shape (n_samples, n_features)."""
         drawn = np.empty((len(index), self._d))
         drawn[:, self._kept] = self._base.draw(index, rng)
-        for images in self._images:
-            drawn[:, images.axis.feature] = images.axis.fold(drawn[:, images.axis.feature])
         for axis, _ in self._flat:
             drawn[:, axis.feature] = axis.low + rng.random(len(index)) * (axis.high - axis.low)
-        return drawn
+        return self.fold(drawn)
+
+    def fold(self, X):
+        """Points within the bounds of which others, anywhere, are images."""
+        X = X.copy()
+        for axis in self._axes:
+            X[:, axis.feature] = axis.fold(X[:, axis.feature])
+        return X
 
     def plan(self, X, rtol=0.0, *, n_threads=None):
         """The plan for the queries, of which each is one target and has others, its images."""
         X = self._folded(X[self._inside(X)])[:, self._kept]
         if not X.size:
-            return Plan("direct", "no query within the bounds has a kernel to be taken at", 0.0, {"direct": 0.0})
+            reason = "no query is within the bounds" if X.shape[1] else "the density is uniform to rounding"
+            return Plan("direct", reason, 0.0, {"direct": 0.0})
         Y, first = self._nearest(X)
         plan = self._base.plan(Y, _OF_SUMS * rtol, n_threads=n_threads)
         # as if every sum were a hundredth of the largest that it could be
@@ -165,9 +171,9 @@ class ImageSum:
             X = self._folded(X if inside.all() else X[inside])[:, self._kept]
             Y, first = self._nearest(X)
             logs = self._base.log_density(Y, rtol=_OF_SUMS * rtol, n_threads=n_threads)
-            for block, query, others, _ in self._others(X, first, logs, rtol):
+            for rows, query, others, _ in self._others(X, first, logs, rtol):
                 more = self._base.log_density(others, rtol=_OF_SUMS * rtol, n_threads=n_threads)
-                logs[block] = _added(logs[block], query, more)
+                logs[rows] = _added(logs[rows], query, more)
             out[inside] = self._log_flat + logs
         return out
 
@@ -179,18 +185,17 @@ class ImageSum:
             X = self._folded(X if inside.all() else X[inside])[:, self._kept]
             Y, first = self._nearest(X)
             logs, slopes = self._base.log_density_and_gradient(Y, rtol=_OF_SUMS * rtol, n_threads=n_threads)
-            for block, query, others, signs in self._others(X, first, logs, rtol):
+            for rows, query, others, signs in self._others(X, first, logs, rtol):
                 more, further = self._base.log_density_and_gradient(
                     others, rtol=_OF_SUMS * rtol, n_threads=n_threads
                 )
-                total = _added(logs[block], query, more)
+                total = _added(logs[rows], query, more)
                 # gradients of logarithms are averaged by what the images add to the density
-                known = total > -np.inf
-                with np.errstate(invalid="ignore"):
-                    slopes[block][known] *= np.exp(logs[block] - total)[known, np.newaxis]
-                    further *= np.where(known[query], np.exp(more - total[query]), 0.0)[:, np.newaxis] * signs
-                np.add.at(slopes[block], query, further)
-                logs[block] = total
+                known = np.where(total > -np.inf, total, np.inf)
+                part = slopes[rows] * np.exp(logs[rows] - known)[:, np.newaxis]
+                np.add.at(part, query, further * signs * np.exp(more - known[query])[:, np.newaxis])
+                slopes[rows] = np.where(known[:, np.newaxis] < np.inf, part, slopes[rows])
+                logs[rows] = total
             out[inside] = self._log_flat + logs
             inner = np.zeros((len(X), self._d))
             inner[:, self._kept] = slopes
@@ -200,10 +205,10 @@ class ImageSum:
     def leave_one_out(self, *, rtol=0.0, n_threads=None):
         """The log density at every source, without that source and all its images; the weights stay as they are."""
         logs, X = self._base.leave_one_out(rtol=_OF_SUMS * rtol, n_threads=n_threads), self._base.sources()
-        own, first = np.arange(X.shape[0]), np.zeros((X.shape[0], len(self._images)), dtype=np.intp)
-        for block, query, others, _ in self._others(X, first, logs, rtol):
-            more = self._base.log_density_without(own[block][query], others, rtol=_OF_SUMS * rtol, n_threads=n_threads)
-            logs[block] = _added(logs[block], query, more)
+        first = np.zeros((X.shape[0], len(self._images)), dtype=np.intp)
+        for rows, query, others, _ in self._others(X, first, logs, rtol):
+            more = self._base.log_density_without(rows[query], others, rtol=_OF_SUMS * rtol, n_threads=n_threads)
+            logs[rows] = _added(logs[rows], query, more)
         return self._log_flat + logs
 
     def _inside(self, X):
@@ -219,7 +224,7 @@ class ImageSum:
             if axis.boundary == "periodic":
                 x = X[:, axis.feature]
                 wrapped = axis.fold(x.astype(np.float64, copy=False))
-                if (wrapped != x).any():
+                if wrapped is not x and (wrapped != x).any():
                     X = np.array(X, dtype=np.float64)
                     X[:, axis.feature] = wrapped
         return X
@@ -263,7 +268,8 @@ class ImageSum:
 
         Yields
         ------
-        block : slice
+        rows : ndarray of int
+            The queries of a block.
         query : ndarray of int, shape (n_others,)
             Whose images these are, counted in the block.
         others : ndarray, shape (n_others, n_kept)
@@ -278,24 +284,35 @@ class ImageSum:
         # images whose bounds are so far below the sum may be left out, all of them
         with np.errstate(invalid="ignore", over="ignore"):
             limits = 2.0 * (self._log_peak - logs + math.log(n_cells / share))
+        some = np.flatnonzero(self._has_others(X, limits) | first.any(axis=1))
         size = max(1, _MOST_IMAGES // n_cells)
-        for start in range(0, X.shape[0], size):
-            block = slice(start, start + size)
-            query, others, signs = self._others_of(X[block].astype(np.float64), first[block], limits[block], cells)
+        for start in range(0, some.size, size):
+            rows = some[start : start + size]
+            query, others, signs = self._others_of(X[rows].astype(np.float64), first[rows], limits[rows], cells)
             if len(query):
-                yield block, query, others, signs
+                yield rows, query, others, signs
+
+    def _has_others(self, X, limits):
+        """Whether an image in a neighbouring cell can be near enough; those beyond are farther from the box."""
+        near = np.zeros(X.shape[0], dtype=bool)
+        for images in self._images:
+            x = X[:, images.column].astype(np.float64, copy=False)
+            for c in images.cells(1.0)[1:]:
+                if abs(c) == 1:
+                    near |= self._r2_of(images.column, images.at(x, [c])[:, 0]) <= limits
+        return near
 
     def _others_of(self, X, first, limits, cells):
         """Combinations of the axes' images, axis by axis, as long as they can still be near enough."""
         at = [images.at(X[:, images.column], c) for images, c in zip(self._images, cells)]
         far = [self._r2_of(images.column, y) for images, y in zip(self._images, at)]
-        nearest = sum(f.min(axis=1) for f in far)
+        # what the axes to come add at least
+        rest = np.cumsum([np.zeros(X.shape[0])] + [f.min(axis=1) for f in far[:0:-1]], axis=0)[::-1]
         r2 = np.delete(self._r2(X), [images.column for images in self._images], axis=1).sum(axis=1)
         query, chosen = np.arange(X.shape[0]), np.empty((X.shape[0], 0), dtype=np.intp)
-        for f in far:
-            nearest = nearest - f.min(axis=1)
+        for f, least in zip(far, rest):
             combined = r2[:, np.newaxis] + f[query]
-            within = combined + nearest[query, np.newaxis] <= limits[query, np.newaxis]
+            within = combined + least[query, np.newaxis] <= limits[query, np.newaxis]
             row, which = np.nonzero(within & (combined < np.inf))
             query, chosen, r2 = query[row], np.column_stack([chosen[row], which]), combined[row, which]
         other = (chosen != first[query]).any(axis=1)

@@ -56,7 +56,12 @@ class KernelDensity(Estimator):
         Where each feature can lie, ``(low, high)`` with None or infinity for an open end; None in place of a pair for a
         feature without bounds. With one feature a single pair will do.
     boundary : {"reflect", "linear", "periodic"}, or a sequence of one for each feature
-        What becomes of kernels at the bounds; see `gaussum.support`.
+        What becomes of kernels at the bounds: "reflect" reflects them (Schuster 1985), so that the density has a slope
+        of zero there; "linear" follows the slope, with an error of order h^2 at a bound as inside (Jones 1993; Jones
+        and Foster 1996); on a "periodic" axis, as of angles or hours, what leaves at one end comes in at the other. Out
+        of bounds the density is 0, and samples there are refused; periodic coordinates are wrapped. Rules for the
+        bandwidth see the samples as they are, a periodic axis cut open in its widest gap. The density adds up to 1: to
+        1e-9, but for "linear" in several features to some 1e-3. See `gaussum.support`.
     rtol : float
         Bound on the relative error of the density at every query, near or far. Within it the cheapest plan is taken:
         the direct sum, a grid (up to three features), or a tree; see `explain`. 0 is the direct sum: in float32 where
@@ -92,6 +97,16 @@ class KernelDensity(Estimator):
     True
     >>> KernelDensity(kernel="epanechnikov").fit(x).score_samples([1000.0])
     array([-inf])
+
+    Waiting times, which are never negative, by the hour of the day, of which the last is beside the first:
+
+    >>> rng = np.random.default_rng(0)
+    >>> X = np.column_stack([rng.exponential(size=1000), rng.vonmises(3, 1, size=1000) * 12 / np.pi % 24])
+    >>> kde = KernelDensity(bounds=[(0, None), (0, 24)], boundary=["linear", "periodic"]).fit(X)
+    >>> bool(np.isclose(*kde.score_samples([[0.5, 0.0], [0.5, 24.0]]), rtol=1e-6))
+    True
+    >>> float(kde.score_samples([[-0.1, 12.0]])[0])
+    -inf
     """
 
     def __init__(

@@ -1,8 +1,19 @@
-"""Where a density lives: bounded and periodic axes, what they make of samples, and the sums that know of them."""
+"""Where a density lives: bounded and periodic axes, what they make of samples, and the sums that know of them.
+
+What becomes of a kernel at a bound, on each axis by itself:
+
+- "reflect": it is reflected. Proper kernels and a proper density, of slope zero at the bound: the bias there is of order
+  h^2 where the true density is level, of order h times its slope where it is not (gaussum.images).
+- "linear": the density follows its slope. The bias at the bound is of order h^2, as it is inside; the price is some more
+  variance there (gaussum.boundary).
+- "periodic": what leaves at one end comes in at the other (gaussum.images).
+
+Without bounds a density of samples that end at a bound is half of what it should be there. Outside of bounds the density
+is 0; on a periodic axis coordinates are wrapped, those of samples and those of queries.
+"""
 
 import math
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
@@ -133,9 +144,9 @@ class Support:
         h : ndarray, shape (n_features,)
         """
         folded = [axis for axis in self.axes if axis.boundary != "linear"]
-        if folded:
-            make = partial(ImageSum, folded, make)
-        return BoundarySum(self.linear, folded, make, X, log_weights, h) if self.linear else make(X, log_weights, h)
+        if self.linear:
+            return BoundarySum(self.linear, folded, make, X, log_weights, h)
+        return ImageSum(folded, make, X, log_weights, h)
 
 
 def _wrapped(x, low, high):
