@@ -5,6 +5,7 @@ import numpy as np
 from gaussum import bandwidth as selectors
 from gaussum import parallel
 from gaussum.base import Estimator, shape_name
+from gaussum.probabilities import Probabilities
 from gaussum.summation import GaussianSum
 from gaussum.validation import (
     check_array, check_choice, check_integer, check_number, check_random_state, check_samples, check_weights,
@@ -16,7 +17,7 @@ _SMALLEST_BANDWIDTH = 1.0 / np.finfo(np.float64).max
 SELECTORS = {"scott": selectors.scott, "silverman": selectors.silverman}
 
 
-class KernelDensity(Estimator):
+class KernelDensity(Probabilities, Estimator):
     """A kernel density estimate: one Gaussian on every sample (Rosenblatt 1956; Parzen 1962).
 
         f(x) = sum_s w_s prod_j N(x_j; s_j, h_j^2),   sum_s w_s = 1
