@@ -62,4 +62,4 @@ class Distribution:
         parallel.run(n_parts, n_threads, lambda part, slot: boxes.log_probabilities(
             part * n // n_parts, (part + 1) * n // n_parts, out, scratch[slot]
         ))
-        return out
+        return np.minimum(out, 0.0)

@@ -112,7 +112,7 @@ class Line:
         (a, a_upper), (b, b_upper) = self.log_tails(low, n_threads), self.log_tails(high, n_threads)
         one_side = a_upper == b_upper
         small, large = np.where(a_upper, b, a), np.where(a_upper, a, b)
-        with np.errstate(invalid="ignore", divide="ignore"):
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
             apart = one_side & ((small - large < math.log(_SHARE)) | (small == -np.inf))
             out[apart] = (large + np.log1p(-np.exp(small - large)))[apart]
             both = np.exp(a) + np.exp(b)
@@ -128,7 +128,7 @@ class Line:
             late = late[np.isnan(out[late])]
         if late.size:
             out[late] = self._swept(low[late], high[late], n_threads)
-        return out
+        return np.minimum(out, 0.0)
 
     def densities(self, x, n_threads=None, *, n_points=None):
         """The density at every point; NaN where cells do not give it, or would not pay for `n_points`."""

@@ -22,12 +22,12 @@ cdef double WHOLE = 8.8
 cdef double NOTHING = 41.0
 
 
-cdef inline Py_ssize_t _first_from(const double[::1] x, double value) noexcept nogil:
-    """The first index with x_i >= value"""
+cdef inline Py_ssize_t _first(const double[::1] x, double origin, double scale, double distance) noexcept nogil:
+    """The first index with (x_i - origin) scale >= distance; differences first, so that no wide range costs digits"""
     cdef Py_ssize_t low = 0, high = x.shape[0], middle
     while low < high:
         middle = (low + high) // 2
-        if x[middle] < value:
+        if (x[middle] - origin) * scale < distance:
             low = middle + 1
         else:
             high = middle
@@ -81,16 +81,16 @@ cdef class LinePass:
             return 0.0
         if low == INFINITY or high == -INFINITY:
             return -INFINITY
-        i = _first_from(self.sources, low)
-        j = _first_from(self.sources, high)
+        i = _first(self.sources, low, 1.0, 0.0)
+        j = _first(self.sources, high, 1.0, 0.0)
         if low == -INFINITY:
-            i = _first_from(self.sources, high - WHOLE / self.inv_bandwidth)
+            i = _first(self.sources, high, self.inv_bandwidth, -WHOLE)
             if i > 0 and self.below[i] > 0.0:
                 largest, sum = log(self.below[i]), 1.0
             else:
                 i = 0
         elif high == INFINITY:
-            j = _first_from(self.sources, low + WHOLE / self.inv_bandwidth)
+            j = _first(self.sources, low, self.inv_bandwidth, WHOLE)
             if j < n and self.above[j] > 0.0:
                 largest, sum = log(self.above[j]), 1.0
             else:
@@ -183,21 +183,25 @@ cdef class CellPass:
         follow each other, by divided differences, so that it does not cancel; NaN elsewhere or where it is too small
         for the distance of the two."""
         cdef Py_ssize_t t, i, j
-        cdef double u, v, p
+        cdef double u, v, p, length, rest, edge
         if not 0 <= first <= last <= min(low.shape[0], high.shape[0], out.shape[0]) or table.shape[1] != ORDER:
             raise ValueError("the table, out or the range of intervals have the wrong size")
         with nogil:
             for t in range(first, last):
                 i, j = self._row(low[t], &u), self._row(high[t], &v)
+                length = high[t] * self.inv_width - low[t] * self.inv_width
                 p = NAN
                 if i >= 0 and i == j:
-                    p = signs[i] * _difference(&table[i, 0], u, v)
-                    p = p if p >= least[i] * (v - u) else NAN
-                    p = p * (v - u) if p == p else p
-                elif i >= 0 and j == i + 1 and high[t] * self.inv_width - low[t] * self.inv_width < 2.0:
-                    p = (signs[i] * _difference(&table[i, 0], u, 0.5) * (0.5 - u)
-                         + signs[j] * _difference(&table[j, 0], -0.5, v) * (v + 0.5))
-                    p = p if p >= (least[i] if least[i] > least[j] else least[j]) * (0.5 - u + (v + 0.5)) else NAN
+                    p = signs[i] * _difference(&table[i, 0], u, v) * length
+                    p = p if p >= least[i] * length else NAN
+                elif i >= 0 and j == i + 1 and length < 2.0:
+                    # lengths on both sides of the edge from the ends themselves, which may be much finer than u and v
+                    edge = floor(high[t] * self.inv_width)
+                    rest = edge - low[t] * self.inv_width
+                    p = signs[i] * _difference(&table[i, 0], u, 0.5) * rest
+                    rest = high[t] * self.inv_width - edge
+                    p += signs[j] * _difference(&table[j, 0], -0.5, v) * rest
+                    p = p if p >= max(least[i], least[j]) * length else NAN
                 out[t] = p
 
 

@@ -24,6 +24,8 @@ _REACH = 9.0
 # The density is wanted at the level of rounding.
 _RTOL = 1e-13
 _EPS = 2.0**-52
+_CORRECTIONS = 2
+_LARGEST_LOG = 700.0
 _GOLDEN = 0.5 * (math.sqrt(5.0) - 1.0)
 _GOLDEN_STEPS = 36              # extrema to a few 1e-8 of a bandwidth: their densities to rounding
 
@@ -167,13 +169,22 @@ class _Profile:
 
     def level(self, probability):
         """The log level of a probability, and the intervals, shape (n_intervals, 2)."""
+
         def excess(log_level):
             return self._probability(self._intervals(log_level)) - probability
 
         log_level = self._lowest
         if excess(log_level) > 0.0:                 # else it is 1 but for rounding
             log_level = brentq(excess, log_level, self._values.max(), xtol=1e-300, rtol=4 * _EPS)
-        return log_level, self._intervals(log_level)
+        intervals = self._intervals(log_level)
+        if intervals.size == 0:
+            intervals = np.tile(self._points[self._values.argmax()], (1, 2))
+        for _ in range(_CORRECTIONS):
+            # near the top the level is too coarse a number for the ends, which move by what is missing
+            missing = probability - self._probability(intervals)
+            shift = missing / intervals.size * math.exp(min(-log_level, _LARGEST_LOG))
+            intervals = intervals + shift * np.array([-1.0, 1.0])
+        return log_level, intervals
 
     def _intervals(self, log_level):
         above = self._values > log_level
