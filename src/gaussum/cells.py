@@ -5,10 +5,11 @@ and moments give Taylor coefficients about the middles of the cells around:
 
     Phi(D + u - v) = sum_kl Phi^(k + l)(D) u^k (-v)^l / (k! l!),   |u|, |v| <= 1/4
 
-with u, v and D the places of target, source and cells in bandwidths; sources beyond some nine bandwidths count whole or
+with u, v and D the places of target, source and cells in bandwidths; sources beyond twelve bandwidths count whole or
 not at all. (The translation of Greengard and Strain, SIAM J. Sci. Stat. Comput. 12, 1991, 79, without its sums over
-Hermite functions.) Sixteen coefficients a cell leave errors at the level of rounding, relative to the weight nearby; a
-cell holds the smaller tail of its middle, so that only values small against what lies nearby are left to others.
+Hermite functions.) A cell holds the smaller tail of its middle. The series with 24 coefficients are right relative to
+Phi(D) even where that is tiny, so relative to the tail; the error of every pair of cells is measured at their corners,
+and what is too small for the sum of those is left to others.
 """
 
 import math
@@ -19,16 +20,19 @@ from scipy.special import ndtr
 from gaussum import parallel
 from gaussum.line_pass import CellPass
 
-_ORDER = 16
-_REACH = 8.8                # bandwidths
+_ORDER = 24
+_REACH = 12.0               # bandwidths
 # With fewer sources than this within reach, they are as fast one by one.
 _FEW = 512
-# A value is right to some 1e-13 where it is not below this share of the weight nearby and farther out.
-_LEAST = 2.0**-8
+# The bound on relative errors; the rounding of a term, some units in the last place.
+_RTOL = 2e-13
+_ROUNDING = 2.0**-50
 # Cells of a number that a double does not hold with a fraction are left out, as are bandwidths whose powers overflow.
 _FARTHEST = 2.0**50
 _SMALLEST, _LARGEST = 2.0**-1000, 2.0**1000
 _SECONDS = 15e-9            # a point
+_ORDERS = np.arange(_ORDER)
+_FACTORIALS = np.array([float(math.factorial(k)) for k in range(_ORDER)])
 
 
 class Cells:
@@ -82,40 +86,50 @@ class Cells:
             moments[row, k] = np.add.reduceat(power, begin)[within]
             power *= u
 
-        delta = width / bandwidth
-        taylor, lower, upper, nearby = self._translated(moments, reach, delta)
-        last = np.searchsorted(occupied, number + reach, side="right")
-        lower += below[np.append(begin, x.size)[np.searchsorted(occupied, number - reach)]]
-        upper += above[np.append(begin, x.size)[last]]
-        lower, upper = lower + taylor[:, 0], upper - taylor[:, 0]
-        self.sign = np.where(lower <= upper, 1.0, -1.0)
-        smaller = np.minimum(lower, upper)
-        self._table = self.sign[:, np.newaxis] * taylor
-        self._table[:, 0] = smaller
-        self._slopes = np.zeros_like(taylor)
-        self._slopes[:, :-1] = taylor[:, 1:] * (np.arange(1, _ORDER) / width)
+        self._tabulate(moments, reach, width, bandwidth)
+        begin = np.append(begin, x.size)
+        first = begin[np.searchsorted(occupied, number - reach)]
+        last = begin[np.searchsorted(occupied, number + reach, side="right")]
+        self._choose_sides(below[first], above[last])
         # the rows at the ends of a stretch lack what is beyond
-        edge = np.minimum(np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths),
-                          np.repeat(offsets[1:], lengths) - np.arange(offsets[-1]) - 1) < reach
-        self._least = np.where(edge, np.inf, _LEAST * np.maximum(nearby, smaller))
-        self._least_slope = np.where(edge, np.inf, _LEAST * nearby / bandwidth)
-        self._least_difference = self._least_slope * width
+        place = np.arange(offsets[-1])
+        edge = np.minimum(place - np.repeat(offsets[:-1], lengths), np.repeat(offsets[1:], lengths) - 1 - place) < reach
+        self._least[edge] = self._least_slope[edge] = np.inf
+        self._slopes = np.zeros_like(self._table)
+        self._slopes[:, :-1] = self._sign[:, np.newaxis] * self._table[:, 1:] * (np.arange(1, _ORDER) / width)
+        self._least_difference, self._width = self._least_slope * width, width
         self._pass = CellPass(width, starts, offsets)
 
-    @staticmethod
-    def _translated(moments, reach, delta):
-        """The Taylor coefficients of every cell but the values of Phi; those of the lower and the upper tail; weights."""
-        n = len(moments) - 2 * reach
-        taylor, lower, upper, nearby = np.zeros_like(moments), *np.zeros((3, len(moments)))
+    def _tabulate(self, moments, reach, width, bandwidth):
+        """Taylor coefficients but for the values of Phi; those, lower and upper; and bounds on errors."""
+        n, delta = len(moments) - 2 * reach, width / bandwidth
+        self._table, self._ends, self._errors = np.zeros_like(moments), *np.zeros((2, 2, len(moments)))
+        self._least_slope = np.zeros(len(moments))
         middle = slice(reach, reach + n)
         with parallel.single_threaded_blas():
             for o in range(-reach, reach + 1):
-                others = moments[reach + o : reach + o + n]
-                taylor[middle] += others @ _translation(-o * delta, delta)
-                lower[middle] += others[:, 0] * ndtr(-o * delta)
-                upper[middle] += others[:, 0] * ndtr(o * delta)
-                nearby[middle] += others[:, 0]
-        return taylor, lower, upper, nearby
+                others, distance = moments[reach + o : reach + o + n], -o * delta
+                translation = _translation(distance, delta)
+                self._table[middle] += others @ translation
+                errors, slope_error = _errors(translation, distance, delta)
+                for side in (0, 1):
+                    self._ends[side, middle] += others[:, 0] * ndtr(distance if side == 0 else -distance)
+                    self._errors[side, middle] += others[:, 0] * errors[side]
+                self._least_slope[middle] += others[:, 0] * (slope_error / (width * _RTOL))
+        # what is beyond the reach
+        self._least_slope += math.exp(-0.5 * _REACH**2) / (bandwidth * _RTOL)
+
+    def _choose_sides(self, below, above):
+        """Make the tables those of the smaller tail at the middle of every cell."""
+        left_out = ndtr(-_REACH)
+        lower, upper = self._ends[0] + below + self._table[:, 0], self._ends[1] + above - self._table[:, 0]
+        self._sign = np.where(lower <= upper, 1.0, -1.0)
+        self._table *= self._sign[:, np.newaxis]
+        self._table[:, 0] = np.minimum(lower, upper)
+        errors = np.where(lower <= upper, self._errors[0] + left_out * above + _ROUNDING * below,
+                          self._errors[1] + left_out * below + _ROUNDING * above)
+        self._least = errors / _RTOL
+        del self._ends, self._errors
 
     def tails(self, x, n_threads=None):
         """The smaller tail at every point, and its side, 1 for the lower and -1 for the upper; NaN where there is none.
@@ -129,7 +143,7 @@ class Cells:
         _by_parts(x.size, n_threads, lambda first, last: self._pass.values(
             x, first, last, self._table, self._least, rows, tail
         ))
-        return tail, self.sign[rows]
+        return tail, self._sign[rows]
 
     def densities(self, x, n_threads=None):
         """The density at every point; NaN where it is too small."""
@@ -143,7 +157,7 @@ class Cells:
         """The probability of short intervals; NaN where they are longer than a cell, or it is too small."""
         out = np.empty(low.size)
         _by_parts(low.size, n_threads, lambda first, last: self._pass.differences(
-            low, high, first, last, self._table, self.sign, self._least_difference, out
+            low, high, first, last, self._table, self._sign, self._least_difference, out
         ))
         return out
 
@@ -153,14 +167,30 @@ def _translation(distance, delta):
 
     Phi^(n)(D) = (-1)^(n - 1) He_(n - 1)(D) phi(D).
     """
-    hermite = [1.0, distance]
-    for n in range(1, 2 * _ORDER - 2):
-        hermite.append(distance * hermite[n] - n * hermite[n - 1])
-    phi = math.exp(-0.5 * distance * distance) / math.sqrt(2.0 * math.pi)
-    derivatives = [0.0] + [(-1) ** (n - 1) * hermite[n - 1] * phi for n in range(1, 2 * _ORDER - 1)]
-    powers = [delta**k / math.factorial(k) for k in range(_ORDER)]
-    return np.array([[(-1) ** l * derivatives[k + l] * powers[k] * powers[l] for k in range(_ORDER)]
-                     for l in range(_ORDER)])
+    derivatives = np.zeros(2 * _ORDER - 1)
+    derivatives[1] = math.exp(-0.5 * distance * distance) / math.sqrt(2.0 * math.pi)
+    derivatives[2] = -distance * derivatives[1]
+    for n in range(3, 2 * _ORDER - 1):
+        derivatives[n] = -distance * derivatives[n - 1] - (n - 2) * derivatives[n - 2]
+    return derivatives[_ORDERS + _ORDERS[:, np.newaxis]] * np.outer(
+        (-delta) ** _ORDERS / _FACTORIALS, delta**_ORDERS / _FACTORIALS
+    )
+
+
+def _errors(translation, distance, delta):
+    """Bounds on the errors of the series of both tails, and of their slope in a cell's width, for a weight of 1."""
+    lower = upper = slope = 0.0
+    for u in (-0.5, 0.5):
+        for v in (-0.5, 0.5):
+            z = distance + delta * (u - v)
+            by_u = v**_ORDERS @ translation
+            series = float(by_u @ u**_ORDERS)
+            lower = max(lower, abs(ndtr(distance) + series - ndtr(z)) + _ROUNDING * ndtr(z))
+            upper = max(upper, abs(ndtr(-distance) - series - ndtr(-z)) + _ROUNDING * ndtr(-z))
+            density = delta * math.exp(-0.5 * z * z) / math.sqrt(2.0 * math.pi)
+            series = float(by_u[1:] @ (_ORDERS[1:] * u ** _ORDERS[:-1]))
+            slope = max(slope, abs(series - density) + _ROUNDING * density)
+    return (lower, upper), slope
 
 
 def _by_parts(n, n_threads, work):

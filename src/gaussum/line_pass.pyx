@@ -13,7 +13,7 @@ from gaussum.samples cimport ALIGNMENT, aligned
 
 cdef enum:
     SOURCE_BLOCK = 128
-    ORDER = 16              # coefficients of a cell
+    ORDER = 24              # coefficients of a cell
     INTERRUPTIBLE = 256     # intervals after which Ctrl-C is looked for
 
 # Farther inside a half-line than this, in bandwidths, a source counts whole: to 1e-18.
