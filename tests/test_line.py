@@ -71,6 +71,9 @@ def test_sweeps_are_the_sum_over_all(name):
         expected = by_definition(x, log_weights, h, t, upper)
         actual = swept(line, t, np.inf) if upper else swept(line, -np.inf, t)
         np.testing.assert_allclose(actual, expected, rtol=1e-12, atol=1e-12)
+    r2 = ((t[:, None] - x) / h) ** 2
+    expected = np.logaddexp.reduce(log_weights - 0.5 * r2, axis=1) - np.log(h) - 0.5 * np.log(2 * np.pi)
+    np.testing.assert_allclose(line.log_densities(t, 1, n_points=1), expected, rtol=1e-12, atol=1e-12)
 
 
 def test_sources_on_the_edges_of_cells():

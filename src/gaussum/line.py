@@ -130,21 +130,44 @@ class Line:
             out[late] = self._swept(low[late], high[late], n_threads)
         return np.minimum(out, 0.0)
 
-    def densities(self, x, n_threads=None, *, n_points=None):
-        """The density at every point; NaN where cells do not give it, or would not pay for `n_points`."""
+    def log_densities(self, x, n_threads=None, *, n_points=None):
+        """The log density at every point, right to rounding.
+
+        Parameters
+        ----------
+        x : ndarray of float64, shape (n_targets,)
+        n_threads : int or None
+        n_points : int, optional
+            Take the means that are best for so many points.
+        """
         cells = self._cells_for(x.size if n_points is None else n_points)
-        return np.full(x.size, np.nan) if cells is None else cells.densities(x, n_threads)
+        out = np.full(x.size, np.nan) if cells is None else np.log(cells.densities(x, n_threads))
+        late = np.flatnonzero(np.isnan(out))
+        if late.size:
+            points, found = x[late], np.empty(late.size)
+            self._sweep(late.size, n_threads, lambda first, last, scratch: self._pass.log_densities(
+                points, first, last, found, scratch
+            ))
+            out[late] = found - math.log(self.bandwidth) - 0.5 * math.log(2.0 * math.pi)
+        return out
 
     def _swept(self, low, high, n_threads):
-        seconds = low.size * (_POINT_SECONDS + self.x.size * _PAIR_SECONDS)
-        n_parts = parallel.n_parts(low.size, seconds, smallest=1)
-        n_threads = min(parallel.resolve_threads(n_threads, seconds), n_parts)
-        scratch = [np.empty(self._pass.scratch_size) for _ in range(n_threads)]
-        out, n = np.empty(low.size), low.size
-        parallel.run(n_parts, n_threads, lambda part, slot: self._pass.log_probabilities(
-            low, high, part * n // n_parts, (part + 1) * n // n_parts, out, scratch[slot]
+        """The logarithm of the probability of every interval, source by source."""
+        out = np.empty(low.size)
+        self._sweep(low.size, n_threads, lambda first, last, scratch: self._pass.log_probabilities(
+            low, high, first, last, out, scratch
         ))
         return out
+
+    def _sweep(self, n, n_threads, work):
+        """Call ``work(first, last, scratch)`` for parts of 0 to n - 1."""
+        seconds = n * (_POINT_SECONDS + self.x.size * _PAIR_SECONDS)
+        n_parts = parallel.n_parts(n, seconds, smallest=1)
+        n_threads = min(parallel.resolve_threads(n_threads, seconds), n_parts)
+        scratch = [np.empty(self._pass.scratch_size) for _ in range(n_threads)]
+        parallel.run(n_parts, n_threads, lambda part, slot: work(
+            part * n // n_parts, (part + 1) * n // n_parts, scratch[slot]
+        ))
 
     def quantiles(self, log_q, upper, n_threads=None):
         """Where a tail has that logarithm.

@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
-"""Probabilities of intervals under sums of Gaussians on a line, without the GIL.
+"""Probabilities of intervals and densities under sums of Gaussians on a line, without the GIL.
 
 `LinePass` goes through sorted sources from an interval outward and stops where all that is left counts for nothing.
 `CellPass` evaluates local polynomials, one for each cell of the line: see gaussum.cells.
@@ -7,7 +7,7 @@
 from cpython.exc cimport PyErr_CheckSignals
 from libc.math cimport INFINITY, NAN, floor, log
 
-from gaussum.kernels cimport gauss_box as gb
+from gaussum.kernels cimport gauss_box as gb, gauss_sum as gs
 from gaussum.kernels.lanes cimport LOWEST, fused, simd_log
 from gaussum.samples cimport ALIGNMENT, aligned
 
@@ -60,9 +60,18 @@ cdef class LinePass:
         self.inv_bandwidth = inv_bandwidth
         self.scratch_size = ALIGNMENT // sizeof(double) + 3 * SOURCE_BLOCK
 
+    def log_densities(self, const double[::1] x, Py_ssize_t first, Py_ssize_t last, double[::1] out,
+                      double[::1] scratch):
+        """Set out[first:last] to log sum_s w_s exp(-r_ts^2 / 2) at those points."""
+        self._log_sums(x, x, first, last, True, out, scratch)
+
     def log_probabilities(self, const double[::1] low, const double[::1] high, Py_ssize_t first, Py_ssize_t last,
                           double[::1] out, double[::1] scratch):
         """Set out[first:last] to the log probabilities of those intervals."""
+        self._log_sums(low, high, first, last, False, out, scratch)
+
+    cdef _log_sums(self, const double[::1] low, const double[::1] high, Py_ssize_t first, Py_ssize_t last,
+                   bint density, double[::1] out, double[::1] scratch):
         cdef Py_ssize_t t
         if (scratch.shape[0] < self.scratch_size
                 or not 0 <= first <= last <= min(out.shape[0], low.shape[0], high.shape[0])):
@@ -72,9 +81,10 @@ cdef class LinePass:
                 if t % INTERRUPTIBLE == 0:
                     with gil:
                         PyErr_CheckSignals()
-                out[t] = self._log_probability(low[t], high[t], aligned(scratch))
+                out[t] = self._log_sum(low[t], high[t], density, aligned(scratch))
 
-    cdef double _log_probability(self, double low, double high, double *scratch) noexcept nogil:
+    cdef double _log_sum(self, double low, double high, bint density, double *scratch) noexcept nogil:
+        """Of the probabilities of an interval, or of the kernels at the point that it is."""
         cdef double largest = LOWEST, sum = 0.0
         cdef Py_ssize_t n = self.sources.shape[0], i, j, m
         if low == -INFINITY and high == INFINITY:
@@ -97,22 +107,26 @@ cdef class LinePass:
                 j = n
         m = i
         while m < j:
-            self._add(m, min(m + SOURCE_BLOCK, j), low, high, &largest, &sum, scratch)
+            self._add(m, min(m + SOURCE_BLOCK, j), low, high, density, &largest, &sum, scratch)
             m += SOURCE_BLOCK
         while j < n and not self._nothing(self.above[j], (self.sources[j] - high) * self.inv_bandwidth, largest, sum):
             m = min(j + SOURCE_BLOCK, n)
-            self._add(j, m, low, high, &largest, &sum, scratch)
+            self._add(j, m, low, high, density, &largest, &sum, scratch)
             j = m
         while i > 0 and low != -INFINITY and not self._nothing(
             self.below[i], (low - self.sources[i - 1]) * self.inv_bandwidth, largest, sum
         ):
             m = max(i - SOURCE_BLOCK, 0)
-            self._add(m, i, low, high, &largest, &sum, scratch)
+            self._add(m, i, low, high, density, &largest, &sum, scratch)
             i = m
         return largest + simd_log(sum)
 
-    cdef inline void _add(self, Py_ssize_t first, Py_ssize_t last, double low, double high, double *largest,
-                          double *sum, double *scratch) noexcept nogil:
+    cdef inline void _add(self, Py_ssize_t first, Py_ssize_t last, double low, double high, bint density,
+                          double *largest, double *sum, double *scratch) noexcept nogil:
+        if density:
+            gs.gauss_log_sum_at(&self.sources[first], 0, last - first, &self.log_weights[first], -1, &low, 1,
+                                &self.inv_bandwidth, largest, sum, scratch)
+            return
         gb.box_log_sum(&self.sources[first], 0, last - first, &self.log_weights[first], &low, &high, 1,
                        &self.inv_bandwidth, largest, sum, scratch)
 

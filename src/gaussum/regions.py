@@ -21,8 +21,6 @@ from gaussum.validation import check_integer, check_number, check_random_state, 
 _FINE, _COARSE = 8, 2
 _MOST_NODES = 1 << 21
 _REACH = 9.0
-# The density is wanted at the level of rounding.
-_RTOL = 1e-13
 _EPS = 2.0**-52
 _CORRECTIONS = 2
 _LARGEST_LOG = 700.0
@@ -111,7 +109,7 @@ def _profile(density):
         return None
     line = density._sum.distribution().line
     nodes = _nodes(line.x, line.bandwidth)
-    return None if nodes is None else _Profile(density, line, *nodes)
+    return None if nodes is None else _Profile(line, density.n_threads, *nodes)
 
 
 def _nodes(x, h):
@@ -130,8 +128,8 @@ def _nodes(x, h):
 class _Profile:
     """The density between points of which no two have more than one root of any level between them."""
 
-    def __init__(self, density, line, nodes, ends):
-        self._sum, self._line, self._n_threads = density._sum, line, density.n_threads
+    def __init__(self, line, n_threads, nodes, ends):
+        self._line, self._n_threads = line, n_threads
         self._n_points = nodes.size
         values = self._log_density(nodes)
         at = np.flatnonzero((values[1:-1] >= values[:-2]) == (values[1:-1] >= values[2:])) + 1
@@ -146,12 +144,7 @@ class _Profile:
 
     def _log_density(self, x):
         """The log density, by the same means for few points as for all."""
-        density = self._line.densities(x, self._n_threads, n_points=self._n_points)
-        out = np.log(density)
-        late = np.flatnonzero(np.isnan(out))
-        if late.size:
-            out[late] = self._sum.log_density(x[late, np.newaxis], rtol=_RTOL, n_threads=self._n_threads)
-        return out
+        return self._line.log_densities(x, self._n_threads, n_points=self._n_points)
 
     def _extrema(self, nodes, at, sign):
         """Where sign * f is largest between the neighbours of nodes, by golden sections."""
