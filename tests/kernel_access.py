@@ -371,6 +371,18 @@ def box_ranges(build, low, high, T, scale):
     return nearest.copy(), farthest.copy()
 
 
+def box_log_sum(build, S, log_weights, low, high, inv_bandwidth, state):
+    """(m, P exp(-m)) after these sources, from `state` before them."""
+    guard, (n, d) = Guarded(), S.shape
+    largest, total = guard.copy(np.array([state[0]])), guard.copy(np.array([state[1]]))
+    functions(build)["box_log_sum"](
+        guard.freeze(guard.block(S, n + 5)), n + 5, n, guard.read(log_weights), guard.read(low), guard.read(high), d,
+        guard.read(inv_bandwidth), largest, total, guard.scratch(3 * n),
+    )
+    guard.check()
+    return largest[0], total[0]
+
+
 def gauss_spread(build, P, w, width, spacing, shape):
     """G_g = sum_s w_s exp(-|g - s|^2) on a grid of that shape, over the nodes within the width."""
     guard, (n, d) = Guarded(), P.shape

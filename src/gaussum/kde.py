@@ -9,6 +9,7 @@ from gaussum.base import Estimator
 from gaussum.conventions import LEAF_SIZE, check_conventions
 from gaussum.kernel_sum import KernelSum
 from gaussum.mean_shift import assign, find_modes
+from gaussum.probabilities import Probabilities
 from gaussum.selectors import settled
 from gaussum.summation import GaussianSum, check_algorithm
 from gaussum.support import Support
@@ -19,7 +20,7 @@ from gaussum.validation import (
 from gaussum.whitening import sum_with_matrix
 
 
-class KernelDensity(Estimator):
+class KernelDensity(Probabilities, Estimator):
     """A kernel density estimate: one kernel on every sample, a Gaussian by default (Rosenblatt 1956; Parzen 1962).
 
         f(x) = sum_s w_s prod_j h_j^-1 K(r_s),   r_s^2 = sum_j ((x_j - s_j) / h_j)^2,   sum_s w_s = 1

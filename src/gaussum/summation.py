@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from gaussum import parallel
+from gaussum.distribution import Distribution
 from gaussum.gridding import GridSum, Layout
 from gaussum.samples import Samples
 from gaussum.sum_pass import KernelSumPass
@@ -123,11 +124,12 @@ class GaussianSum:
         self._inv_bandwidth = 1.0 / bandwidths
         self._log_norm = -np.log(bandwidths).sum() - 0.5 * len(bandwidths) * math.log(2.0 * math.pi)
         self._algorithm = algorithm
-        self._layout = self._grid = self._tree = None
+        self._bandwidths = bandwidths
+        self._layout = self._grid = self._tree = self._distribution = None
 
     def __getstate__(self):
         # what can be made again is not kept
-        return self.__dict__ | {"_layout": None, "_grid": None, "_tree": None}
+        return self.__dict__ | {"_layout": None, "_grid": None, "_tree": None, "_distribution": None}
 
     def sources(self, index=slice(None)):
         """The sources themselves, shape (n_sources, n_features), or those at an index."""
@@ -141,6 +143,17 @@ class GaussianSum:
     def steps(self, n_samples, rng):
         """Samples of the kernel at the origin, in bandwidths, shape (n_samples, n_features)."""
         return rng.standard_normal((n_samples, len(self._inv_bandwidth)))
+
+    @property
+    def log_weights(self):
+        """The logarithms of the weights, shape (n_sources,)."""
+        return self._log_weights
+
+    def distribution(self):
+        """The distribution functions of this density, a gaussum.distribution.Distribution."""
+        if self._distribution is None:
+            self._distribution = Distribution(self._sources, self._log_weights, self._bandwidths)
+        return self._distribution
 
     def plan(self, X, rtol=0.0, *, n_threads=None):
         """The plan for targets.

@@ -1,4 +1,4 @@
-/* exp and log over doubles, written so that a compiler turns a loop over them into SIMD code.
+/* exp, log and the normal tail over doubles, written so that a compiler turns a loop over them into SIMD code.
  *
  * No branches, no tables, no library calls, only operations that every instruction set from SSE2 on has as
  * vectors (so no conversion between 64-bit integers and doubles, and no arithmetic shift of 64-bit integers:
@@ -151,7 +151,33 @@ static inline double simd_log(double x)
     return x >= 0.0 ? result : NAN;
 }
 
-/* The same for floats: a polynomial of degree 6 with a relative error of 2^-26.5, and the series of log in s.
+/* exp(x^2 / 2) Q(x) for x >= 0, Q(x) the weight of the standard normal distribution above x: one polynomial of degree 23
+ * in t = 8 / (x + 4) - 1, times 1 / (x + 4) (a substitution of Schonfelder 1978); within 4e-16 of the value on all of
+ * the half-line, interpolated at Chebyshev points.
+ */
+#define TAIL_SHIFT 4.0
+#define TAIL_FIRST 0x1.07d58224242cap-33
+#define TAIL_STEPS(STEP)                                                                                              \
+    STEP(-0x1.d02cb8b1ac85ap-30) STEP(0x1.42e7f2a5297d6p-31) STEP(0x1.14091d7a7bfdbp-26)                              \
+    STEP(-0x1.3292d28458470p-26) STEP(-0x1.525f7cf09539fp-24) STEP(0x1.571caa08fddd7p-23)                             \
+    STEP(0x1.1c4173fea8d65p-22) STEP(-0x1.1316b229f2be2p-20) STEP(-0x1.4f852d0cd4ca3p-21)                             \
+    STEP(0x1.8d6480ccf6bf9p-18) STEP(0x1.7fa62c0d1463bp-21) STEP(-0x1.26d18d992c1c2p-15)                              \
+    STEP(-0x1.000b3fd28b8b2p-19) STEP(0x1.e4a43156c4563p-13) STEP(0x1.17a4a08efb4f6p-13)                              \
+    STEP(-0x1.ab825feed60c0p-10) STEP(-0x1.c81719be71757p-9) STEP(0x1.ee2761054501fp-8)                               \
+    STEP(0x1.eec4cc3e39776p-5) STEP(0x1.7dff2bff68080p-3) STEP(0x1.8c6dbf2cfc388p-2)                                  \
+    STEP(0x1.373e3a893c28cp-1) STEP(0x1.82b4bb8c94dcdp-1)
+#define TAIL_HORNER(c) q = fused(q, t, c);
+
+static inline double simd_upper_tail(double x)
+{
+    double r = 1.0 / (x + TAIL_SHIFT);
+    double t = fused(2.0 * TAIL_SHIFT, r, -1.0);
+    double q = TAIL_FIRST;
+    TAIL_STEPS(TAIL_HORNER)
+    return q * r;
+}
+
+/* exp and log for floats: a polynomial of degree 6 with a relative error of 2^-26.5, and the series of log in s.
  * Both stay within one unit in the last place; exp within 1.24 without fused operations (every float was tried).
  */
 

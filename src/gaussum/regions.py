@@ -1,0 +1,195 @@
+"""Highest-density regions: the smallest sets of a given probability.
+
+In one feature the set where the density is above a level consists of intervals. Their ends are roots of the density
+between points that enclose one each, namely the nodes of a fine grid and all local extrema; their probability is known
+from the distribution function; and the level is the root of that probability less the one asked for. In several
+features the level is a quantile of the density at random draws (Hyndman, The American Statistician 50, 1996, 120).
+"""
+
+import copy
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.optimize import brentq
+
+from gaussum.line import increasing_root
+from gaussum.summation import GaussianSum
+from gaussum.validation import check_integer, check_number, check_random_state, check_samples
+
+# Nodes a bandwidth, fewer where there would be too many nodes in all; and how far from the samples they reach.
+_FINE, _COARSE = 8, 2
+_MOST_NODES = 1 << 21
+_REACH = 9.0
+_EPS = 2.0**-52
+_CORRECTIONS = 2
+_LARGEST_LOG = 700.0
+_GOLDEN = 0.5 * (math.sqrt(5.0) - 1.0)
+_GOLDEN_STEPS = 36              # extrema to a few 1e-8 of a bandwidth: their densities to rounding
+
+
+@dataclass(frozen=True, eq=False)
+class HighestDensityRegion:
+    """Where a density is above a level.
+
+    Attributes
+    ----------
+    probability : float
+        Of the region.
+    log_level : float
+        The logarithm of the least density in the region, in nats.
+    intervals : ndarray of float64, shape (n_intervals, 2), or None
+        In one feature, ascending. None in several, and where the samples lie over millions of bandwidths.
+    """
+
+    probability: float
+    log_level: float
+    intervals: np.ndarray | None
+    _density: object = field(repr=False)
+
+    @property
+    def level(self):
+        """The least density in the region, a float."""
+        return math.exp(self.log_level)
+
+    def contains(self, X):
+        """Whether samples lie in the region.
+
+        Parameters
+        ----------
+        X : array_like, shape (n_samples, n_features), or (n_samples,) for one feature
+
+        Returns
+        -------
+        ndarray of bool, shape (n_samples,)
+        """
+        if self.intervals is None:
+            return self._density.score_samples(X) >= self.log_level
+        x = check_samples(X, n_features=1)[:, 0].astype(np.float64)
+        after = np.searchsorted(self.intervals[:, 0], x, side="right")
+        return (after > 0) & (x <= self.intervals[after - 1, 1])
+
+
+def highest_density_regions(density, probability, n_samples=100_000, random_state=0):
+    """The regions of one or several probabilities; see KernelDensity.highest_density_region.
+
+    Parameters
+    ----------
+    density : KernelDensity
+        Fitted.
+    probability : float or sequence of floats
+    n_samples : int
+    random_state : None, int, numpy.random.Generator or RandomState
+
+    Returns
+    -------
+    HighestDensityRegion or list of them
+    """
+    single = np.ndim(probability) == 0
+    probabilities = [
+        check_number(p, "probability", minimum=0.0, maximum=1.0, open_minimum=True, open_maximum=True)
+        for p in ([probability] if single else probability)
+    ]
+    check_integer(n_samples, "n_samples", minimum=1)
+    rng = check_random_state(random_state)
+    density = copy.copy(density)                    # as it is fitted now
+    profile = _profile(density)
+    if profile is None:
+        draws = np.sort(density.score_samples(density.sample(n_samples, rng)))
+        found = [(p, float(np.quantile(draws, 1.0 - p)), None) for p in probabilities]
+    else:
+        found = [(p, *profile.level(p)) for p in probabilities]
+    regions = [HighestDensityRegion(p, log_level, intervals, density) for p, log_level, intervals in found]
+    return regions[0] if single else regions
+
+
+def _profile(density):
+    """For one feature and a plain sum of Gaussians, unless the sources are too far apart."""
+    if density.n_features_in_ > 1 or type(density._sum) is not GaussianSum:
+        return None
+    line = density._sum.distribution().line
+    nodes = _nodes(line.x, line.bandwidth)
+    return None if nodes is None else _Profile(line, density.n_threads, *nodes)
+
+
+def _nodes(x, h):
+    """A fine grid about all sources, and its stretches' ends; None where the sources are too far apart for it."""
+    with np.errstate(over="ignore"):
+        gaps = np.flatnonzero(x[1:] - x[:-1] > 2.0 * _REACH * h)
+        first, last = x[np.append(0, gaps + 1)] - _REACH * h, x[np.append(gaps, x.size - 1)] + _REACH * h
+        lengths = (last - first) / h
+    if not lengths.sum() * _COARSE < _MOST_NODES:
+        return None
+    fine = _FINE if lengths.sum() * _FINE < _MOST_NODES else _COARSE
+    nodes = [np.linspace(a, b, math.ceil(n * fine) + 1) for a, b, n in zip(first, last, lengths)]
+    return np.concatenate(nodes), np.append(first, last)
+
+
+class _Profile:
+    """The density between points of which no two have more than one root of any level between them."""
+
+    def __init__(self, line, n_threads, nodes, ends):
+        self._line, self._n_threads = line, n_threads
+        self._n_points = nodes.size
+        values = self._log_density(nodes)
+        at = np.flatnonzero((values[1:-1] >= values[:-2]) == (values[1:-1] >= values[2:])) + 1
+        if at.size:
+            extrema = self._extrema(nodes, at, np.where(values[at] >= values[at - 1], 1.0, -1.0))
+            nodes = np.append(nodes, extrema)
+            values = np.append(values, self._log_density(extrema))
+            order = np.argsort(nodes, kind="stable")
+            nodes, values = nodes[order], values[order]
+        self._points, self._values = nodes, values
+        self._lowest = self._log_density(ends).max()
+
+    def _log_density(self, x):
+        """The log density, by the same means for few points as for all."""
+        return self._line.log_densities(x, self._n_threads, n_points=self._n_points)
+
+    def _extrema(self, nodes, at, sign):
+        """Where sign * f is largest between the neighbours of nodes, by golden sections."""
+        a, b = nodes[at - 1], nodes[at + 1]
+        c, d = b - _GOLDEN * (b - a), a + _GOLDEN * (b - a)
+        fc, fd = sign * self._log_density(c), sign * self._log_density(d)
+        for _ in range(_GOLDEN_STEPS):
+            left = fc > fd
+            a, b = np.where(left, a, c), np.where(left, d, b)
+            x = np.where(left, b - _GOLDEN * (b - a), a + _GOLDEN * (b - a))
+            fx = sign * self._log_density(x)
+            c, d, fc, fd = (np.where(left, x, d), np.where(left, c, x),
+                            np.where(left, fx, fd), np.where(left, fc, fx))
+        return np.where(fc > fd, c, d)
+
+    def level(self, probability):
+        """The log level of a probability, and the intervals, shape (n_intervals, 2)."""
+
+        def excess(log_level):
+            return self._probability(self._intervals(log_level)) - probability
+
+        log_level = self._lowest
+        if excess(log_level) > 0.0:                 # else it is 1 but for rounding
+            log_level = brentq(excess, log_level, self._values.max(), xtol=1e-300, rtol=4 * _EPS)
+        intervals = self._intervals(log_level)
+        if intervals.size == 0:
+            intervals = np.tile(self._points[self._values.argmax()], (1, 2))
+        for _ in range(_CORRECTIONS):
+            # near the top the level is too coarse a number for the ends, which move by what is missing
+            missing = probability - self._probability(intervals)
+            shift = missing / intervals.size * math.exp(min(-log_level, _LARGEST_LOG))
+            intervals = intervals + shift * np.array([-1.0, 1.0])
+        return log_level, intervals
+
+    def _intervals(self, log_level):
+        above = self._values > log_level
+        change = np.flatnonzero(above[1:] != above[:-1])
+        rising = np.where(above[change], -1.0, 1.0)
+        ends = increasing_root(
+            lambda x, index: rising[index] * (self._log_density(x) - log_level),
+            self._points[change], self._points[change + 1],
+            np.full(change.size, _EPS * max(1.0, abs(log_level))),
+        )
+        return ends.reshape(-1, 2)
+
+    def _probability(self, intervals):
+        low, high = intervals.T
+        return float(np.exp(self._line.log_intervals(low.copy(), high.copy(), self._n_threads)).sum())
