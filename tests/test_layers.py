@@ -22,7 +22,7 @@ statistics parameters orientation
 structures rescue spurious
 flat variational skipping information likelihood acceleration constrained moments prior
 initialize starts em
-bandwidth gridding tree summation
+bandwidth axes gridding tree on_grid summation
 mixture_base
 mixture kde bayesian
 selection bootstrap merging outliers
