@@ -13,6 +13,7 @@ from gaussum.validation import (
     check_array, check_choice, check_flag, check_integer, check_number, check_random_state, check_samples,
     check_weights,
 )
+from gaussum.whitening import check_bandwidth_matrix, sum_with_matrix
 
 # Below this its inverse overflows.
 _SMALLEST_BANDWIDTH = 1.0 / np.finfo(np.float64).max
@@ -42,10 +43,11 @@ class KernelDensity(Estimator):
 
     Parameters
     ----------
-    bandwidth : float, {"scott", "silverman"} or array_like of shape (n_features,)
-        The standard deviation of the Gaussians, in the units of the data: one number for every feature, one number a
-        feature, or a rule that gives one number a feature (see gaussum.bandwidth; both rules take the scale of
-        the data and the weights into account, where scikit-learn's rules take neither).
+    bandwidth : float, {"scott", "silverman"} or array_like of shape (n_features,) or (n_features, n_features)
+        A number or a vector is the standard deviation of the Gaussians, in the units of the data, for every feature or
+        one a feature. A matrix is their covariance, in squared units, symmetric and positive definite: for one feature
+        [[h**2]] is the number h. Or a rule that gives one number a feature (see gaussum.bandwidth; both rules take the
+        scale of the data and the weights into account, where scikit-learn's rules take neither).
     kernel : {"gaussian"}
     rtol : float
         Bound on the relative error of the density at every query, near or far. Within it the cheapest plan is taken:
@@ -56,8 +58,8 @@ class KernelDensity(Estimator):
 
     Attributes
     ----------
-    bandwidth_ : float or ndarray of shape (n_features,)
-        A float when there is one feature or one number was given.
+    bandwidth_ : float or ndarray of shape (n_features,) or (n_features, n_features)
+        Standard deviations, a float when there is one feature or one number was given; or a covariance matrix.
     sources_ : ndarray, shape (n_sources, n_features)
         The samples of positive weight.
     source_weights_ : ndarray, shape (n_sources,)
@@ -108,9 +110,8 @@ class KernelDensity(Estimator):
         parallel.resolve_threads(self.n_threads)
         if weight is not None and not weight.all():
             X, weight = X[weight > 0], weight[weight > 0]
-        self.bandwidth_ = float(h[0]) if X.shape[1] == 1 or np.ndim(self.bandwidth) == 0 and not isinstance(
-            self.bandwidth, str
-        ) else h
+        one = X.shape[1] == 1 or np.ndim(self.bandwidth) == 0 and not isinstance(self.bandwidth, str)
+        self.bandwidth_ = float(h[0]) if one and h.ndim == 1 else h
         self.n_features_in_ = X.shape[1]
         if weight is None:
             self.source_weights_ = np.full(X.shape[0], 1.0 / X.shape[0])
@@ -123,6 +124,8 @@ class KernelDensity(Estimator):
 
     def _make_sum(self, X, log_weights, h):
         """The sum that is the density."""
+        if h.ndim == 2:
+            return sum_with_matrix(X, log_weights, h)
         return GaussianSum(X, log_weights, h, self.source_weights_)
 
     @property
@@ -140,12 +143,14 @@ class KernelDensity(Estimator):
             if not isinstance(self.bandwidth, (int, float, np.number)):
                 raise TypeError(
                     f"bandwidth is {shape_name(self.bandwidth)}; expected a number > 0, 'scott', 'silverman', "
-                    f"or an array of shape ({d},)"
+                    f"or an array of shape ({d},) or ({d}, {d})"
                 )
             h = check_number(self.bandwidth, "bandwidth", minimum=0.0, open_minimum=True)
             if h < _SMALLEST_BANDWIDTH:
                 raise ValueError(f"bandwidth is {h:g}; expected a number of at least {_SMALLEST_BANDWIDTH:g}")
             return np.full(d, h)
+        if np.ndim(self.bandwidth) == 2:
+            return check_bandwidth_matrix(self.bandwidth, d)
         h = check_array(self.bandwidth, "bandwidth", (d,)).copy()
         if (h < _SMALLEST_BANDWIDTH).any():
             raise ValueError(f"bandwidth holds {h.min():g}; expected numbers of at least {_SMALLEST_BANDWIDTH:g}")
