@@ -19,7 +19,7 @@ pytestmark = [
 def bench(monkeypatch):
     monkeypatch.syspath_prepend(ROOT)
     names = ("mixtures", "predictions", "kernel_density", "threads", "limits", "scaling", "picture", "cases", "builds")
-    names += ("acceleration", "selection", "bayesian", "timing", "report", "solvers", "reference", "__main__")
+    names += ("grid", "acceleration", "selection", "bayesian", "timing", "report", "solvers", "reference", "__main__")
     modules = {name.strip("_"): importlib.import_module(f"bench.{name}") for name in names}
     return SimpleNamespace(**modules)
 
@@ -44,6 +44,7 @@ def small(bench, monkeypatch):
         bench.mixtures.FitCase(500, 1, 2),
         bench.selection.SelectionCase(patient=False),
         bench.kernel_density.KDECase(300, 200, 1, 0.2),
+        bench.grid.GridCase(300, 2, 16),
         bench.kernel_density.KDECase(300, 200, 3, 0.4),
     ]
     monkeypatch.setattr(bench.main, "CASES", cases)

@@ -24,7 +24,7 @@ flat variational skipping information likelihood acceleration constrained moment
 initialize starts em
 axes gridding tree on_grid summation whitening bandwidth_matrix bandwidth
 mixture_base
-mixture kde gaussian_kde bayesian
+mixture kde scipy_kde bayesian
 selection bootstrap merging outliers
 gaussum
 drawing plot files

@@ -11,6 +11,8 @@ from gaussum.validation import check_integer, check_number, check_samples
 # Points an axis, by the number of features, and bandwidths beyond the data, where nothing is said.
 _POINTS = {1: 1024, 2: 256, 3: 64, 4: 24}
 _MARGIN = 4.0
+# Points that are listed at a time.
+_LISTED = 1 << 20
 # The points that tell about all of a grid.
 _RUNS, _RUN = 32, 32
 
@@ -96,3 +98,31 @@ def some_points(axes):
         return points(axes, np.arange(size))
     starts = np.random.default_rng(0).integers(size - _RUN, size=_RUNS)
     return points(axes, (starts[:, np.newaxis] + np.arange(_RUN)).ravel())
+
+
+def log_density_on_axes(total, axes, rtol, n_threads):
+    """The log density at all points of a tensor grid, shape (n_1, ..., n_d).
+
+    Parameters
+    ----------
+    total : the sum that is the density
+        It may know a better way than point by point: a method `log_density_on_axes`.
+    axes : sequence of ndarrays of float64, shape (n_j,)
+    rtol : float
+    n_threads : int or None
+    """
+    if hasattr(total, "log_density_on_axes"):
+        return total.log_density_on_axes(axes, rtol=rtol, n_threads=n_threads)
+    out = np.empty([len(axis) for axis in axes])
+    for first in range(0, out.size, _LISTED):
+        index = np.arange(first, min(first + _LISTED, out.size))
+        out.flat[index] = total.log_density(points(axes, index), rtol=rtol, n_threads=n_threads)
+    return out
+
+
+def plan_on_axes(total, axes, rtol, n_threads):
+    """How `log_density_on_axes` would go about it."""
+    if hasattr(total, "plan_on_axes"):
+        return total.plan_on_axes(axes, rtol, n_threads=n_threads)
+    size = min(_LISTED, math.prod(len(axis) for axis in axes))
+    return total.plan(points(axes, np.arange(size)), rtol, n_threads=n_threads)

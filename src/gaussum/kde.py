@@ -6,7 +6,7 @@ import numpy as np
 
 from gaussum import bandwidth as selectors
 from gaussum import parallel
-from gaussum.axes import check_axes
+from gaussum.axes import check_axes, log_density_on_axes, plan_on_axes
 from gaussum.base import Estimator, shape_name
 from gaussum.summation import GaussianSum
 from gaussum.validation import (
@@ -167,6 +167,8 @@ class KernelDensity(Estimator):
 
         Nothing is binned and no point moves. What the points of a row share is computed once: from a million samples,
         a few thousand points on a line or a few hundred thousand in a plane cost little more than reading the samples.
+        A bandwidth that is a matrix does not factor over the axes: there the points are taken one by one, as by
+        `score_samples`.
 
         Parameters
         ----------
@@ -196,23 +198,24 @@ class KernelDensity(Estimator):
         >>> density, (x, y) = KernelDensity().fit(X).density_on_grid([(-3, 3, 121), (-8, 8, 161)])
         >>> density.shape
         (121, 161)
-        >>> round(float(density.sum()) * (x[1] - x[0]) * (y[1] - y[0]), 2)
+        >>> round(float(density.sum() * (x[1] - x[0]) * (y[1] - y[0])), 2)
         1.0
         """
         self._check_fitted()
         axes, log = self._axes(axes), check_flag(log, "log")
-        log_density = self._sum.log_density_on_axes(axes, rtol=self._rtol(), n_threads=self.n_threads)
+        log_density = log_density_on_axes(self._sum, axes, self._rtol(), self.n_threads)
         return OnGrid(log_density if log else np.exp(log_density, out=log_density), axes)
 
     def explain_on_grid(self, axes=None):
         """How `density_on_grid` would find the density: a plan as of `explain`, or "product", of one table an axis."""
         self._check_fitted()
-        return self._sum.plan_on_axes(self._axes(axes), self._rtol(), n_threads=self.n_threads)
+        return plan_on_axes(self._sum, self._axes(axes), self._rtol(), self.n_threads)
 
     def _axes(self, axes):
         def bounds():
-            sources = self._sum.sources()
-            return sources.min(axis=0), sources.max(axis=0), np.broadcast_to(self.bandwidth_, sources.shape[1])
+            sources, h = self._sum.sources(), np.asarray(self.bandwidth_)
+            h = np.sqrt(np.diagonal(h)) if h.ndim == 2 else np.broadcast_to(h, sources.shape[1])
+            return sources.min(axis=0), sources.max(axis=0), h
 
         return check_axes(axes, self.n_features_in_, bounds)
 
