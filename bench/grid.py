@@ -1,4 +1,4 @@
-"""Kernel densities on a grid of points: gaussum, KDEpy's FFT on the same points, and seaborn's plots on gaussian_kde."""
+"""Kernel densities on grids: gaussum, KDEpy's FFT at the same points, and seaborn's plots on gaussian_kde."""
 
 import functools
 import importlib.util
@@ -20,8 +20,8 @@ BINNING = 0.02
 class GridCase:
     """Seconds of fitting n samples and of the densities at `size` points on each of d axes.
 
-    Tolerances: `RTOL` in the log density for gaussum, at a hundred points, against the direct sum; for KDEpy, which bins,
-    a share of the highest density, and its own error is reported.
+    Tolerances: `RTOL` in the log density for gaussum, at a hundred points, against the direct sum; for KDEpy, which
+    bins, a share of the highest density, and its own error is reported.
     """
 
     n: int
@@ -99,7 +99,7 @@ class GridCase:
 class PlotCase:
     """Seconds of seaborn's kernel density of n samples, in one or two dimensions, as its plots take it.
 
-    With SciPy's gaussian_kde and with gaussum's. Tolerance: 1e-8 of the highest density, against SciPy's, at all points.
+    With SciPy's gaussian_kde and with gaussum's. Tolerance: 1e-8 of the highest density, against SciPy's.
     """
 
     n: int

@@ -44,7 +44,7 @@ def small(bench, monkeypatch):
         bench.mixtures.FitCase(500, 1, 2),
         bench.selection.SelectionCase(patient=False),
         bench.kernel_density.KDECase(300, 200, 1, 0.2),
-        bench.grid.GridCase(300, 2, 16),
+        bench.grid.GridCase(300, 2, 80),
         bench.kernel_density.KDECase(300, 200, 3, 0.4),
     ]
     monkeypatch.setattr(bench.main, "CASES", cases)

@@ -89,8 +89,8 @@ def test_the_same_random_numbers(d, seed):
 
 
 def test_bandwidths_change():
-    ours, theirs = both(dataset(2))
-    points = dataset(2, 20, seed=4)
+    ours, theirs = both(dataset(3))
+    points = dataset(3, 20, seed=4)
     before = ours(points)
     for method in (0.05, "silverman", None, ours.factor / 3.0):
         ours.set_bandwidth(method)
