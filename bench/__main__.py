@@ -16,6 +16,7 @@ MODULES = {
     "scikit-learn": "sklearn",
     "oneDAL": "daal4py",
     "SciPy": "scipy",
+    "KDEpy": "KDEpy",
     "NumPy": "numpy",
 }
 

@@ -3,6 +3,7 @@
 from bench.acceleration import AccelerationCase
 from bench.bayesian import BayesCase
 from bench.builds import BuildsCase
+from bench.grid import GridCase, PlotCase
 from bench.kernel_density import KDECase, PlannedCase
 from bench.limits import LimitsCase
 from bench.memory import MemoryCase
@@ -45,14 +46,17 @@ PLANNED = [PlannedCase(1_000_000, 1_000_000, d, factor) for d in (1, 2, 3) for f
 PLANNED += [PlannedCase(200_000, 200_000, d, 0.1) for d in (4, 6, 10)]
 RADIAL = [RadialCase(20_000, 20_000, d, kernel) for d in (1, 2)
           for kernel in ("tophat", "epanechnikov", "exponential")]
+ON_GRID = [GridCase(1_000_000, 1, 4096), GridCase(1_000_000, 2, 512), GridCase(1_000_000, 3, 64)]
+PLOTS = [PlotCase(100_000, 1), PlotCase(100_000, 2)]
 THREADS = [ThreadsCase(case) for case in EM[1:]]
 ACCELERATION = [AccelerationCase(data, structure) for data in ("notebook", "faithful", "galaxies")
                 for structure in ("full", "diag")]
 OTHERS = [BuildsCase([*EM, KDE[0], KDE[2]]), LimitsCase(EM), MemoryCase(1_000_000, 2, 8), OptimaCase()]
 CASES = [*EM, *SIMPLER, *SINGLE, *GRID, *BAYES, *PREDICTION, *FIT, *SELECTION, *KDE, *KDE_SINGLE]
-CASES += [*PLANNED, *RADIAL, *THREADS, *ACCELERATION, *OTHERS]
+CASES += [*PLANNED, *RADIAL, *ON_GRID, *PLOTS, *THREADS, *ACCELERATION, *OTHERS]
 QUICK = [EM[0], EM[2], EM[4], EM[6], SIMPLER[0], SINGLE[0], GRID[0], *BAYES[:3], *PREDICTION[:3]]
-QUICK += [*FIT, *SELECTION, *KDE[::2], PLANNED[0], RADIAL[1], THREADS[1], ACCELERATION[2], *OTHERS]
+QUICK += [*FIT, *SELECTION, *KDE[::2], PLANNED[0], RADIAL[1], ON_GRID[0], PLOTS[0], THREADS[1], ACCELERATION[2]]
+QUICK += OTHERS
 
 THIRDS = [10**exponent * digit for exponent in range(3, 7) for digit in (1, 3)]
 CURVES = [

@@ -6,13 +6,13 @@ import platform
 
 from bench.mixtures import REACHED
 
-PEERS = ("gaussum float64", "scikit-learn", "oneDAL", "SciPy", "NumPy")
+PEERS = ("gaussum float64", "scikit-learn", "oneDAL", "SciPy", "KDEpy", "NumPy")
 
 
 def machine(names):
     """Processor, cores, load, versions and gaussum's build, as a dict."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    packages = ["gaussum", "numpy", "scipy", "scikit-learn", "scikit-learn-intelex", "threadpoolctl"]
+    packages = ["gaussum", "numpy", "scipy", "scikit-learn", "scikit-learn-intelex", "KDEpy", "threadpoolctl"]
     facts = {
         "cpu": _cpu(),
         "cores": cores,
@@ -133,6 +133,15 @@ def losses_table(results):
         seen = {name: found[REACHED] for name, found in result.differences.items() if REACHED in found}
         rows += [[result.case, name, f"{value:.0e}"] for name, value in seen.items()]
     return table(rows) if len(rows) > 1 else ""
+
+
+def errors_table(results):
+    """One row a case and contender: what its densities are off by, each in its own measure."""
+    rows = [["case", "contender", "measure", "off by"]]
+    for result in results:
+        for name, found in result.differences.items():
+            rows += [[result.case, name, what, f"{value:.0e}"] for what, value in found.items()]
+    return table(rows)
 
 
 def builds_table(result):
@@ -265,6 +274,8 @@ def text(results):
             parts.append(times_table(members, differences=group not in ("whole fit", "selection")))
             if losses := losses_table(members):
                 parts.append(losses)
+            if group == "kernel density on a grid":
+                parts.append(errors_table(members))
             if group == "selection":
                 parts.append(notes_table(members, "chosen", "components chosen", "{}"))
             if group == "whole fit":

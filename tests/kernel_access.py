@@ -478,6 +478,38 @@ def nearest_pairs(build, S, T, own):
     return nearest.copy()
 
 
+def gauss_moments(build, x, w, subdivisions, spacing, n_cells, into=None):
+    """sum_s w_s u_s^k of the cells that sources, in units of the spacing, lie in, shape (n_cells, 8), added to `into`."""
+    guard = Guarded()
+    moments = guard.copy(np.zeros((n_cells, 8)) if into is None else into)
+    functions(build)["gauss_moments"](guard.read(x), len(x), guard.read(w), subdivisions, spacing, moments)
+    guard.check()
+    return moments.copy()
+
+
+def gauss_expand(build, moments, expansions, n_nodes):
+    """G_g = sum_c sum_k M_ck e_ck(g)."""
+    guard = Guarded()
+    grid = guard.array(n_nodes, 0.0)
+    subdivisions, _, width = expansions.shape
+    functions(build)["gauss_expand"](
+        guard.read(moments), len(moments), subdivisions, guard.read(expansions), width, grid
+    )
+    guard.check()
+    return grid.copy()
+
+
+def gauss_contract(build, grid, first, factors):
+    """f_tb = sum_k factors_tk G_first_t + k,b."""
+    guard, (m, width) = Guarded(), factors.shape
+    out = guard.array((m, grid.shape[1]))
+    functions(build)["gauss_contract"](
+        guard.read(grid), grid.shape[1], guard.read(first), guard.read(factors), m, width, out
+    )
+    guard.check()
+    return out.copy()
+
+
 def nearest_centers(build, X, centers, ld=None):
     """Labels and squared distances, each shape (n,)."""
     guard, (n, d), K = Guarded(), X.shape, len(centers)

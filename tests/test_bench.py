@@ -19,8 +19,8 @@ pytestmark = [
 def bench(monkeypatch):
     monkeypatch.syspath_prepend(ROOT)
     names = ("mixtures", "predictions", "kernel_density", "threads", "limits", "scaling", "picture", "cases", "builds")
-    names += ("radial_kernels",)
-    names += ("acceleration", "selection", "bayesian", "timing", "report", "solvers", "reference", "__main__")
+    names += ("radial_kernels", "grid", "acceleration", "selection", "bayesian", "timing", "report", "solvers")
+    names += ("reference", "__main__")
     modules = {name.strip("_"): importlib.import_module(f"bench.{name}") for name in names}
     return SimpleNamespace(**modules)
 
@@ -47,6 +47,7 @@ def small(bench, monkeypatch):
         bench.radial_kernels.RadialCase(300, 200, 1, "tophat"),
         bench.radial_kernels.RadialCase(300, 200, 2, "exponential"),
         bench.kernel_density.KDECase(300, 200, 1, 0.2),
+        bench.grid.GridCase(300, 2, 80),
         bench.kernel_density.KDECase(300, 200, 3, 0.4),
     ]
     monkeypatch.setattr(bench.main, "CASES", cases)

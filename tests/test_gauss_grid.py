@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from kernel_access import BUILDS, gauss_gather, gauss_gather_moments, gauss_spread
+from kernel_access import (
+    BUILDS, gauss_contract, gauss_expand, gauss_gather, gauss_gather_moments, gauss_moments, gauss_spread,
+)
 
 builds = pytest.mark.parametrize("build", BUILDS)
 axes = pytest.mark.parametrize("d", [1, 2, 3])
@@ -110,3 +112,47 @@ def test_no_points(build):
     empty, shape = np.empty((0, 2)), (20, 24)
     assert (gauss_spread(build, empty, np.empty(0), 16, SPACING, shape) == 0).all()
     assert gauss_gather(build, empty, 16, SPACING, np.ones(shape)).shape == (0,)
+
+
+@builds
+@widths
+@pytest.mark.parametrize("columns", [1, 2, 7, 8, 37, 513, 1100])
+def test_contracting(build, width, columns):
+    rng = np.random.default_rng(columns)
+    grid, rows = rng.exponential(size=(width + 9, columns)), rng.exponential(size=(6, width))
+    first = rng.integers(10, size=6)
+    expected = [f @ grid[g : g + width] for f, g in zip(rows, first)]
+    np.testing.assert_allclose(gauss_contract(build, grid, first, rows), expected, rtol=1e-13)
+    assert gauss_contract(build, grid, first[:0], rows[:0]).shape == (0, columns)
+
+
+@builds
+@pytest.mark.parametrize("subdivisions", [8, 32])
+def test_moments(build, subdivisions):
+    rng = np.random.default_rng(0)
+    x, w, n_cells = rng.uniform(2, 5, 200), rng.exponential(size=200), 6 * subdivisions
+    x[:3] = 2.0, 3.0, 4.5                       # on the edges of cells
+    cell = np.floor(x * subdivisions).astype(int)
+    u = (x * subdivisions - cell - 0.5) * (SPACING / subdivisions)
+    expected = rng.normal(size=(n_cells, 8))
+    begun = expected.copy()
+    np.add.at(expected, cell, w[:, np.newaxis] * u[:, np.newaxis] ** np.arange(8))
+    found = gauss_moments(build, x, w, subdivisions, SPACING, n_cells, begun)
+    np.testing.assert_allclose(found, expected, rtol=1e-13, atol=1e-15)
+    np.testing.assert_array_equal(gauss_moments(build, x[:0], w[:0], subdivisions, SPACING, n_cells, begun), begun)
+
+
+@builds
+@widths
+def test_expanding(build, width):
+    rng = np.random.default_rng(width)
+    subdivisions, n_nodes = 8, width + 12
+    moments, expansions = np.zeros((8 * n_nodes, 8)), rng.normal(size=(subdivisions, 8, width))
+    used = np.arange(8 * width // 2, 8 * (width // 2 + 8))
+    moments[used] = rng.normal(size=(len(used), 8))
+    moments[used[3]] = 0.0                      # an empty cell
+    expected = np.zeros(n_nodes)
+    for c in used:
+        first = c // subdivisions - (width // 2 - 1)
+        expected[first : first + width] += moments[c] @ expansions[c % subdivisions]
+    np.testing.assert_allclose(gauss_expand(build, moments, expansions, n_nodes), expected, rtol=1e-11, atol=1e-12)

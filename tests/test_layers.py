@@ -27,10 +27,10 @@ structures rescue spurious
 flat variational skipping information likelihood acceleration constrained moments prior
 initialize starts em
 spread binned univariate pairs multivariate bandwidth_matrix bandwidth radial
-gridding tree cells line distribution summation mean_shift images boundary support kernel_sum whitening selectors
-slices regions probabilities
+axes gridding tree on_grid cells line distribution summation mean_shift images boundary support kernel_sum
+whitening selectors slices regions probabilities
 mixture_base conventions
-mixture kde bayesian
+mixture kde scipy_kde bayesian
 selection bootstrap merging outliers
 gaussum
 drawing plot files

@@ -14,6 +14,7 @@ from gaussum.merging import ComponentMerging, MergedMixture, merge_components
 from gaussum.mixture import GaussianMixture
 from gaussum.outliers import OutlierDetector
 from gaussum.rescue import CollapsedComponentWarning, SpuriousOptimumWarning
+from gaussum.scipy_kde import gaussian_kde
 from gaussum.selection import SelectionResult, select_mixture
 
 __version__ = _version("gaussum")
@@ -36,6 +37,7 @@ __all__ = [
     "bootstrap_test",
     "build_info",
     "criteria",
+    "gaussian_kde",
     "kernels",
     "merge_components",
     "plot",

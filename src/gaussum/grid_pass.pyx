@@ -85,24 +85,63 @@ cdef class GridPass:
         place[0] = v + self.stretches[2, low]
         return v >= -margin
 
-    def tiles(self, Samples points, Py_ssize_t first, Py_ssize_t last, unsigned short[::1] out):
-        """The tile of every point from first to last - 1; those beyond the grid anywhere. For at most 2^16 tiles."""
-        cdef Py_ssize_t i, j, k, n, tile
-        cdef double x[BLOCK * AXES]
+    def tile_shape(self, Py_ssize_t nodes=TILE_NODES):
+        """How many tiles of so many nodes there are on each axis."""
+        return tuple([self.shape[j] // nodes + 1 for j in range(self.d)])
+
+    cdef inline Py_ssize_t _tile(self, const double *x, Py_ssize_t nodes) noexcept nogil:
+        """The tile of a point, whose features are BLOCK apart; one beyond the grid may get any."""
+        cdef Py_ssize_t tile = 0, j
         cdef double place
+        for j in range(self.d):
+            tile *= self.shape[j] // nodes + 1
+            if self._place(x + j * BLOCK, j, &place):
+                tile += <Py_ssize_t>place // nodes
+        return tile
+
+    def tiles(self, Samples points, Py_ssize_t first, Py_ssize_t last, unsigned short[::1] out):
+        """The tile of every point from first to last - 1, for at most 2^16 tiles."""
+        cdef Py_ssize_t i, k, n
+        cdef double x[BLOCK * AXES]
         with nogil:
             i = first
             while i < last:
                 n = min(<Py_ssize_t>BLOCK, last - i)
                 points.load(i, n, BLOCK, x)
                 for k in range(n):
-                    tile = 0
-                    for j in range(self.d):
-                        tile *= self.shape[j] // TILE_NODES + 1
-                        if self._place(x + j * BLOCK + k, j, &place):
-                            tile += <Py_ssize_t>place // TILE_NODES
-                    out[i + k] = <unsigned short>tile
+                    out[i + k] = <unsigned short>self._tile(x + k, TILE_NODES)
                 i += n
+
+    def weigh(self, Samples sources, Py_ssize_t first, Py_ssize_t last, const double[::1] weights, Py_ssize_t nodes,
+              double[::1] out):
+        """Add the weights of sources first to last - 1 to those of their tiles, of so many nodes an axis."""
+        cdef Py_ssize_t i, k, n
+        cdef double x[BLOCK * AXES]
+        with nogil:
+            i = first
+            while i < last:
+                n = min(<Py_ssize_t>BLOCK, last - i)
+                sources.load(i, n, BLOCK, x)
+                for k in range(n):
+                    out[self._tile(x + k, nodes)] += weights[i + k]
+                i += n
+
+    def select(self, Samples sources, Py_ssize_t first, Py_ssize_t last, const unsigned char[::1] wanted,
+               Py_ssize_t nodes, Py_ssize_t[::1] out):
+        """Which of the sources first to last - 1 are in wanted tiles: the first numbers of `out`; returns how many."""
+        cdef Py_ssize_t i, k, n, found = 0
+        cdef double x[BLOCK * AXES]
+        with nogil:
+            i = first
+            while i < last:
+                n = min(<Py_ssize_t>BLOCK, last - i)
+                sources.load(i, n, BLOCK, x)
+                for k in range(n):
+                    if wanted[self._tile(x + k, nodes)]:
+                        out[found] = i + k
+                        found += 1
+                i += n
+        return found
 
     def reach(self, Samples points, const Py_ssize_t[::1] order, Py_ssize_t first, Py_ssize_t last):
         """The first plane of the grid that the points reach, and the one after the last; all are in the grid."""
@@ -152,6 +191,38 @@ cdef class GridPass:
                     w[k] = weights[order[i + k] if order is not None else i + k]
                 gg.gauss_spread(x, BLOCK, n, w, self.d, self.width, self.spacing, self.strides, &planes[0])
                 i += n
+
+    def moments(self, Samples sources, const double[::1] weights, Py_ssize_t first, Py_ssize_t last,
+                Py_ssize_t subdivisions, double[:, ::1] out, double[::1] scratch):
+        """Add sources first to last - 1, of one feature, to the moments of the cells of a grid."""
+        cdef Py_ssize_t i, k, n, blocks = 0
+        cdef double *x = aligned(scratch)
+        if (
+            self.d != 1 or scratch.shape[0] < self.scratch_size or not 0 <= first <= last <= sources.n
+            or out.shape[0] != self.shape[0] * subdivisions
+        ):
+            raise ValueError("scratch, the cells or the range of sources have the wrong size")
+        with nogil:
+            i = first
+            while i < last:
+                if blocks % INTERRUPTIBLE == 0:
+                    with gil:
+                        PyErr_CheckSignals()
+                blocks += 1
+                n = min(<Py_ssize_t>BLOCK, last - i)
+                sources.load(i, n, BLOCK, x)
+                for k in range(n):
+                    self._place(x + k, 0, x + k)
+                gg.gauss_moments(x, n, &weights[i], subdivisions, self.spacing, &out[0, 0])
+                i += n
+
+    def expand(self, const double[:, ::1] moments, const double[:, :, ::1] expansions, double[::1] grid):
+        """Add the cells, of which `moments` says all, to the grid."""
+        if moments.shape[0] != grid.shape[0] * expansions.shape[0] or expansions.shape[2] != self.width:
+            raise ValueError("moments, expansions and grid do not fit together")
+        with nogil:
+            gg.gauss_expand(&moments[0, 0], moments.shape[0], expansions.shape[0], &expansions[0, 0, 0], self.width,
+                            &grid[0])
 
     def gather(self, Samples targets, const Py_ssize_t[::1] order, Py_ssize_t first, Py_ssize_t last,
                const double[::1] grid, const double[::1] own, double threshold, double log_factor, double[::1] out,
@@ -208,3 +279,28 @@ cdef class GridPass:
                 for k in range(m):
                     out[which[k]] = sums[k]
                 i += n
+
+
+def contract(const double[:, :, ::1] grid, const Py_ssize_t[::1] nodes, const double[:, ::1] factors,
+             Py_ssize_t first, Py_ssize_t last, double[:, :, ::1] out):
+    """Gather a grid along its middle axis at targets there: rows first to last - 1 of all n_leading * n_targets.
+
+    `nodes`, shape (n_targets,), are the first ones that the targets reach, `factors`, shape (n_targets, width), what
+    those and the next count; `grid` has the shape (n_leading, n_nodes, n_columns), `out` targets in place of nodes.
+    """
+    cdef Py_ssize_t n_targets = factors.shape[0], row = first, a, n, t
+    if (
+        out.shape[0] != grid.shape[0] or out.shape[1] != n_targets or out.shape[2] != grid.shape[2]
+        or nodes.shape[0] != n_targets or not 0 <= first <= last <= grid.shape[0] * n_targets
+    ):
+        raise ValueError("grid, targets and out do not fit together")
+    for t in range(n_targets):
+        if not 0 <= nodes[t] <= grid.shape[1] - factors.shape[1]:
+            raise ValueError(f"target {t} reaches beyond the grid")
+    with nogil:
+        while row < last:
+            a, t = row // n_targets, row % n_targets
+            n = min(last - row, n_targets - t)
+            gg.gauss_contract(&grid[a, 0, 0], grid.shape[2], &nodes[t], &factors[t, 0], n, factors.shape[1],
+                              &out[a, t, 0])
+            row += n

@@ -7,6 +7,10 @@ are positive, so that errors are relative to the density but for what the finite
 
 Gaussian gridding is that of non-uniform Fourier transforms (Greengard and Lee, SIAM Review 46, 2004, 443), here
 without a transform: the grid is the sum itself.
+
+Two short cuts. On one axis, sources are first gathered in cells much smaller than the spacing, of which a few moments
+(Taylor's series) say all, as in the fast Gauss transform (Greengard and Strain, SIAM J. Sci. Stat. Comput. 12, 1991,
+79). And at the targets of a tensor grid, the nodes are gathered along one axis after the other.
 """
 
 import math
@@ -14,7 +18,7 @@ import math
 import numpy as np
 
 from gaussum import parallel
-from gaussum.grid_pass import GridPass
+from gaussum.grid_pass import GridPass, contract
 from gaussum.samples import Samples
 
 WIDTHS = (16, 24, 32)
@@ -32,6 +36,17 @@ _POINT_SECONDS = 10e-9
 _AXIS_SECONDS = 9e-9
 _ROW_SECONDS = {16: 2.2e-9, 24: 3.2e-9, 32: 4.2e-9}
 _NODE_SECONDS = 3e-9
+# By way of cells: of a source; of a cell; and the sources a cell from which on it pays.
+_MOMENTS = 8
+SUBDIVISIONS = (8, 16, 32)
+_MOMENT_SECONDS = 5e-9
+_CELL_SECONDS = 60e-9
+_FILLED = 16
+_PLACE_SECONDS = 3e-9           # of finding a source's tile
+# Cells so fine, in bandwidths, that a source may take itself out: its own term is right to 1e-13.
+_FINE_CELL = 0.1
+# Of contracting an axis: of a node and a column.
+_FUSED_SECONDS = 0.15e-9
 
 
 class Layout:
@@ -53,11 +68,13 @@ class Layout:
     shape : tuple of int
     stretches : list of ndarray
         See GridPass.
+    subdivisions : int
+        Cells a spacing, where sources go to the nodes by way of cells; 0 where they go there themselves.
     """
 
     def __init__(self, sources, inv_bandwidth, rtol):
         d, n = sources.shape
-        self.reason, self.shape, self.stretches = None, (), []
+        self.reason, self.shape, self.stretches, self.subdivisions = None, (), [], 0
         if d > MOST_AXES:
             self.reason = f"a grid serves up to {MOST_AXES} features"
             return
@@ -81,6 +98,8 @@ class Layout:
             self.reason = f"a grid would need {self.n_nodes:.3g} nodes"
         elif rtol < 4.0 * d * 4.0 * self.width * self.spacing**2 * _EPS * max(self.shape):
             self.reason = f"the bound {rtol:g} is too close to rounding for a grid of this length"
+        elif d == 1:
+            self.subdivisions = self._subdivisions(n, rtol)
 
     def _stretches(self, x, scale):
         """The stretches of an axis, shape (3, n_stretches), or None where there are too many nodes."""
@@ -96,6 +115,85 @@ class Layout:
             if not lengths.sum() < MOST_NODES:
                 return None
             return np.stack([first, last, self.width + np.append(0.0, np.cumsum(lengths)[:-1])])
+
+    def _subdivisions(self, n, rtol):
+        """Cells a spacing, so that an eighth of rtol is enough for the rest of the series; 0 where cells do not pay."""
+        for subdivisions in SUBDIVISIONS:
+            cell = self.spacing / subdivisions
+            pays = n >= _FILLED * subdivisions * self.n_nodes and rtol >= 8.0 * _EPS * (n + 1000.0)
+            if pays and cell <= _FINE_CELL and rest(0.5 * self.width * self.spacing, 0.5 * cell) <= 0.125 * rtol:
+                return subdivisions
+        return 0
+
+    def expansions(self):
+        """The coefficients of u^k in exp(-(v + u)^2) at the nodes of a cell, shape (subdivisions, moments, width)."""
+        phases = (np.arange(self.subdivisions) + 0.5) / self.subdivisions + (self.width // 2 - 1)
+        v = (phases[:, np.newaxis] - np.arange(self.width)) * self.spacing
+        out = np.zeros((self.subdivisions, _MOMENTS, self.width))
+        out[:, 0] = np.exp(-v * v)
+        for k in range(1, _MOMENTS):
+            before = out[:, k - 2] if k > 1 else 0.0
+            out[:, k] = (-2.0 / k) * (v * out[:, k - 1] + before)
+        return out
+
+    def band(self, j, points):
+        """The nodes of axis j that points on it reach.
+
+        Parameters
+        ----------
+        j : int
+        points : ndarray of float64, shape (n_points,)
+
+        Returns
+        -------
+        nodes : ndarray of intp, shape (n_points,)
+            The first of them.
+        factors : ndarray, shape (n_points, width)
+            exp(-(t - g)^2) in the measure of the nodes; 0 for points that reach beyond the grid.
+        """
+        first, last, begin = self.stretches[j]
+        scale, margin = self.scale[j], self.width // 2
+        low = np.clip(np.searchsorted(first, points, side="right") - 1, 0, None)
+        with np.errstate(over="ignore", invalid="ignore"):
+            beyond = (points - first[low]) * scale > (last[low] - first[low]) * scale + margin
+            low += beyond & (low + 1 < len(first))
+            v = (points - first[low]) * scale
+            inside = (v >= -margin) & (v <= (last[low] - first[low]) * scale + margin)
+        place = np.where(inside, v, 0.0) + begin[low]
+        nodes = np.floor(place).astype(np.intp) - (self.width // 2 - 1)
+        r = ((place - nodes)[:, np.newaxis] - np.arange(self.width)) * self.spacing
+        return nodes, np.exp(-r * r) * inside[:, np.newaxis]
+
+    def tile_bounds(self, j, nodes, n_tiles):
+        """The ranges that hold the sources of an axis's tiles of so many nodes, shape (2, n_tiles); NaN for none."""
+        out = np.full((2, n_tiles), np.nan)
+        for first, last, begin in self.stretches[j].T:
+            slack = 1e-6 * nodes + 4.0 * _EPS * begin           # a place is rounded
+            low, high = int(begin - slack) // nodes, int(begin + (last - first) * self.scale[j] + slack) // nodes
+            tiles = np.arange(low, min(high + 1, n_tiles))
+            out[0, tiles] = np.fmin(out[0, tiles], np.maximum(
+                first, first + (tiles * nodes - begin - slack) / self.scale[j]))
+            out[1, tiles] = np.fmax(out[1, tiles], np.minimum(
+                last, first + ((tiles + 1) * nodes - begin + slack) / self.scale[j]))
+        return out
+
+    def spread_seconds(self, n_points):
+        """Of bringing so many sources to the nodes, on one thread."""
+        if self.subdivisions:
+            return n_points * _MOMENT_SECONDS + self.subdivisions * self.n_nodes * _CELL_SECONDS
+        return self.seconds(n_points)
+
+    def contraction_seconds(self, sizes):
+        """Of gathering the nodes at a tensor grid of so many targets an axis, on one thread."""
+        shape, seconds = list(self.shape), 0.0
+        for j in self.contraction_order(sizes):
+            shape[j] = sizes[j]
+            seconds += math.prod(shape) * self.width * _FUSED_SECONDS
+        return seconds
+
+    def contraction_order(self, sizes):
+        """The axes, those first that make the grid smallest."""
+        return sorted(range(len(sizes)), key=lambda j: sizes[j] / self.shape[j])
 
     def seconds(self, n_points):
         """Of spreading, or gathering, so many points on one thread."""
@@ -123,6 +221,19 @@ def left_out(d, width, spacing):
     return 1.1 * d * 2.0 ** (d / 2) * (of_target + of_source)
 
 
+def rest(distance, u):
+    """What the moments beyond those that are kept may come to, relative to exp(-v^2), |v| <= distance, |u| <= u.
+
+    exp(-(v + u)^2) = exp(-v^2) exp(-2 v u - u^2), whose series in u has coefficients no larger than that of
+    exp(2 v u + u^2), all of which are positive.
+    """
+    before, term, total = 0.0, 1.0, 0.0
+    for k in range(1, 8 * _MOMENTS):
+        before, term = term, (2.0 * distance * u * term + 2.0 * u * u * before) / k
+        total += term if k >= _MOMENTS else 0.0
+    return total
+
+
 class GridSum:
     """The sums of given sources at any targets, where they are large enough.
 
@@ -141,6 +252,7 @@ class GridSum:
         self._layout, self._weights = layout, weights
         self._pass = GridPass(layout.width, layout.spacing, layout.scale, layout.stretches, layout.shape)
         self._sources = Samples(sources.T)
+        self._cell_weights = None       # where there are cells
         self._grid = self._spread(n_threads)
         # the trapezoidal sums, and back from sums of weights that are at most 1
         factor = (layout.spacing * math.sqrt(2.0 / math.pi)) ** d
@@ -185,6 +297,63 @@ class GridSum:
 
         parallel.run(n_parts, n_threads, gather)
 
+    def log_density_on_axes(self, axes, n_threads=None):
+        """The log sums at all points of a tensor grid; minus infinity where they are too small to be right to rtol.
+
+        Parameters
+        ----------
+        axes : sequence of ndarrays of float64, shape (n_j,)
+        n_threads : int or None
+
+        Returns
+        -------
+        ndarray, shape (n_1, ..., n_d)
+        """
+        layout, grid = self._layout, self._grid.reshape(self._layout.shape)
+        for j in layout.contraction_order([len(axis) for axis in axes]):
+            grid = _contracted(grid, j, *layout.band(j, axes[j]), n_threads)
+        large = grid >= self._threshold
+        np.log(grid, where=large, out=grid)
+        grid += self._log_factor
+        grid[~large] = -np.inf
+        return grid
+
+    def tile_weights(self, nodes, n_threads=None):
+        """What the sources weigh in each tile of so many nodes an axis, shape (n_tiles_1, ..., n_tiles_d)."""
+        shape = self._pass.tile_shape(nodes)
+        weights = np.zeros(math.prod(shape))
+        if self._cell_weights is not None:
+            tiles = np.arange(len(self._cell_weights)) // (self._layout.subdivisions * nodes)
+            return np.bincount(tiles, self._cell_weights, len(weights))
+
+        def weigh(first, last):
+            sums = np.zeros(weights.size)
+            self._pass.weigh(self._sources, first, last, self._weights, nodes, sums)
+            return sums
+
+        def add(sums):
+            weights[:] += sums
+
+        self._by_parts(weigh, add, n_threads)
+        return weights.reshape(shape)
+
+    def in_tiles(self, wanted, nodes, n_threads=None):
+        """The sources in wanted tiles, ndarray of intp; `wanted` is of bool, of the shape of `tile_weights`."""
+        wanted, found = wanted.ravel().view(np.uint8), []
+
+        def select(first, last):
+            index = np.empty(last - first, dtype=np.intp)
+            return index[: self._pass.select(self._sources, first, last, wanted, nodes, index)].copy()
+
+        self._by_parts(select, found.append, n_threads)
+        return np.concatenate(found)
+
+    def _by_parts(self, work, merge, n_threads):
+        n = self._sources.n
+        n_parts = min(_MOST_PARTS, parallel.n_parts(n, n * _PLACE_SECONDS))
+        parallel.run(n_parts, parallel.resolve_threads(n_threads, n * _PLACE_SECONDS), lambda part, slot: work(
+            part * n // n_parts, (part + 1) * n // n_parts), merge)
+
     def _order(self, points, n_threads):
         """An order in which neighbours in the grid follow each other, or None for the points' own."""
         if self._layout.n_nodes <= _ORDERED_NODES or self._pass.n_tiles > _MOST_TILES:
@@ -197,11 +366,13 @@ class GridSum:
 
     def _spread(self, n_threads):
         layout, n = self._layout, len(self._weights)
-        seconds = layout.seconds(n)
+        seconds = layout.spread_seconds(n)
         n_parts = min(_MOST_PARTS, parallel.n_parts(n, seconds))
         n_threads = min(parallel.resolve_threads(n_threads, seconds), n_parts)
-        order = self._order(self._sources, n_threads)
         scratch = [np.empty(self._pass.scratch_size) for _ in range(n_threads)]
+        if layout.subdivisions:
+            return self._spread_by_cells(n_parts, n_threads, scratch)
+        order = self._order(self._sources, n_threads)
         grid, plane = np.zeros(layout.n_nodes), math.prod(layout.shape[1:])
 
         def spread(part, slot):
@@ -217,3 +388,34 @@ class GridSum:
 
         parallel.run(n_parts, n_threads, spread, add)
         return grid
+
+    def _spread_by_cells(self, n_parts, n_threads, scratch):
+        layout, n = self._layout, len(self._weights)
+        grid, cells = np.zeros(layout.n_nodes), np.zeros((layout.subdivisions * layout.n_nodes, _MOMENTS))
+
+        def moments(part, slot):
+            mine = np.zeros_like(cells)
+            self._pass.moments(self._sources, self._weights, part * n // n_parts, (part + 1) * n // n_parts,
+                               layout.subdivisions, mine, scratch[slot])
+            return mine
+
+        def add(moments):
+            cells[:] += moments
+
+        parallel.run(n_parts, n_threads, moments, add)
+        self._pass.expand(cells, layout.expansions(), grid)
+        self._cell_weights = cells[:, 0].copy()
+        return grid
+
+
+def _contracted(grid, j, nodes, factors, n_threads):
+    """A grid gathered along axis j at targets there."""
+    shape = (*grid.shape[:j], len(nodes), *grid.shape[j + 1:])
+    grid = grid.reshape(math.prod(grid.shape[:j]), grid.shape[j], -1)
+    out = np.empty((grid.shape[0], len(nodes), grid.shape[2]))
+    rows, seconds = grid.shape[0] * len(nodes), out.size * factors.shape[1] * _FUSED_SECONDS
+    n_parts = parallel.n_parts(rows, seconds, smallest=1)
+    parallel.run(n_parts, parallel.resolve_threads(n_threads, seconds), lambda part, slot: contract(
+        grid, nodes, factors, part * rows // n_parts, (part + 1) * rows // n_parts, out
+    ))
+    return out.reshape(shape)

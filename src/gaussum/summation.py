@@ -8,15 +8,20 @@ and far. Three plans keep it:
   error is relative to the sum except for a small absolute part; targets whose sum is not far above that go on.
 - tree, in any dimension and for what the grid leaves: only those leaves of a tree that count (gaussum.tree).
 
+At the points of a tensor grid the nodes are gathered axis by axis, and the direct sum is a product of matrices
+(gaussum.on_grid).
+
 A choice depends neither on the number of threads nor on what earlier calls have built, so no bit of a result does.
 """
 
+import copy
 import math
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from gaussum import parallel
+from gaussum import on_grid, parallel
+from gaussum.axes import points, some_points
 from gaussum.distribution import Distribution
 from gaussum.gridding import GridSum, Layout
 from gaussum.samples import Samples
@@ -43,6 +48,8 @@ _FEW_SOURCES = 1024
 ALGORITHMS = {
     "auto": None, "direct": "direct", "grid": "grid", "tree": "tree", "kd_tree": "tree", "ball_tree": "tree",
 }
+# Points of a tensor grid that are summed one by one are listed so many at a time.
+_LISTED = 1 << 18
 # Another plan than direct has to promise this much.
 _WORTH = 1.2
 # The rounding of float32, a feature: exponents of up to 70, each term off by 2^-24.
@@ -59,7 +66,7 @@ class Plan:
 
     Attributes
     ----------
-    name : {"direct", "grid", "tree"}
+    name : {"direct", "grid", "tree", "product"}
     reason : str
     seconds : float
         Expected on one thread, what has to be built for it included.
@@ -111,16 +118,18 @@ class GaussianSum:
     bandwidths : ndarray of float64, shape (n_features,)
     algorithm : str
         The plan, one of ALGORITHMS; "auto" is the cheapest one.
+    weights : ndarray of float64, shape (n_sources,), optional
+        The weights themselves, where they are at hand.
     """
 
-    def __init__(self, X, log_weights, bandwidths, algorithm="auto"):
+    def __init__(self, X, log_weights, bandwidths, algorithm="auto", weights=None):
         # a copy: what happens to the caller's array later changes nothing here
         self._sources = np.array(X.T, dtype=np.float64, order="C")
         self._single = None
         if X.dtype == np.float32 and _SINGLE_RANGE[0] < bandwidths.min() <= bandwidths.max() < _SINGLE_RANGE[1]:
             self._single = np.array(X.T, order="C")
         self._log_weights = log_weights
-        self._weights = np.exp(log_weights)
+        self._weights = np.exp(log_weights) if weights is None else weights
         self._inv_bandwidth = 1.0 / bandwidths
         self._log_norm = -np.log(bandwidths).sum() - 0.5 * len(bandwidths) * math.log(2.0 * math.pi)
         self._algorithm = algorithm
@@ -155,6 +164,15 @@ class GaussianSum:
             self._distribution = Distribution(self._sources, self._log_weights, self._bandwidths)
         return self._distribution
 
+    def part(self, index):
+        """The sum over some of the sources alone; their weights stay as they are."""
+        other = copy.copy(self)
+        other.__dict__ |= self.__getstate__()
+        other._sources = np.ascontiguousarray(self._sources[:, index])
+        other._single = None if self._single is None else np.ascontiguousarray(self._single[:, index])
+        other._log_weights, other._weights = self._log_weights[index], self._weights[index]
+        return other
+
     def plan(self, X, rtol=0.0, *, n_threads=None):
         """The plan for targets.
 
@@ -180,7 +198,7 @@ class GaussianSum:
             layout = self._layout_for(rtol)
             why_not = layout.reason
             if why_not is None:
-                costs["grid"] = _GRID_SECONDS + layout.seconds(n) + layout.node_seconds() + layout.seconds(m)
+                costs["grid"] = _GRID_SECONDS + layout.spread_seconds(n) + layout.node_seconds() + layout.seconds(m)
             elif only == "grid":
                 raise ValueError(f"algorithm is 'grid', but {why_not}; expected 'auto', 'tree' or 'direct'")
         if only == "tree" or only is None and self._tree_may_pay(X, rtol, min(costs.values())):
@@ -195,9 +213,13 @@ class GaussianSum:
         }[name]
         return Plan(name, reason, costs[name], costs)
 
-    def _tree_may_pay(self, X, rtol, least):
-        """Whether a tree could cost less than that; a tree tells more, but has to be built for it."""
+    def _tree_may_pay(self, X, rtol, least, n_targets=None):
+        """Whether a tree could cost less than that; a tree tells more, but has to be built for it.
+
+        `X` are the targets, or some of so many.
+        """
         (m, d), n = X.shape, len(self._weights)
+        m = n_targets or m
         build = _TREE_SECONDS + build_seconds(n, d)
         if _TREE_SHARE * least <= build or _WORTH * (build + least_seconds(n, m, d, 0.0)) >= least:
             return False
@@ -273,6 +295,83 @@ class GaussianSum:
         nearest = cKDTree(points[0]).query(points[1])[1]
         away = (0.5 * self._sources[:, nearest] - 0.5 * X.T) * g * (2.0 * g)
         return np.nan_to_num(away.T)
+
+    def plan_on_axes(self, axes, rtol=0.0, *, n_threads=None):
+        """The plan for the points of a tensor grid.
+
+        Parameters
+        ----------
+        axes : sequence of ndarrays of float64, shape (n_j,)
+        rtol : float
+        n_threads : int or None
+
+        Returns
+        -------
+        Plan
+            "product" is the direct sum, as a product of matrices.
+        """
+        d, n = self._sources.shape
+        if d == 1:
+            return self.plan(axes[0][:, np.newaxis], rtol, n_threads=n_threads)
+        sizes = [len(axis) for axis in axes]
+        m = math.prod(sizes)
+        costs = {"product": on_grid.product_seconds(n, sizes)}
+        if rtol > 0.0 and costs["product"] > _GRID_SECONDS:
+            layout = self._layout_for(rtol)
+            if layout.reason is None:
+                costs["grid"] = (_GRID_SECONDS + layout.spread_seconds(n) + layout.node_seconds()
+                                 + layout.contraction_seconds(sizes))
+            some = some_points(axes)
+            if self._tree_may_pay(some, rtol, min(costs.values()), m):
+                tree = self._tree_for(n_threads).seconds(some, rtol, len(some))
+                costs["tree"] = _TREE_SECONDS + build_seconds(n, d) + m / len(some) * tree
+        name = min(costs, key=lambda name: costs[name] * (1.0 if name == "product" else _WORTH))
+        reason = {
+            "product": f"{n:,} sources x {m:,} points cost least as a product of tables, one an axis",
+            "grid": "the sources lie densely enough in the nodes of a grid, which is gathered axis by axis",
+            "tree": "most sources are too far from a point to count",
+        }[name]
+        return Plan(name, reason, costs[name], costs)
+
+    def log_density_on_axes(self, axes, *, rtol=0.0, n_threads=None):
+        """log sum_s w_s N(x; s, h^2) at every point of a tensor grid.
+
+        Parameters
+        ----------
+        axes : sequence of ndarrays of float64, shape (n_j,)
+        rtol : float
+            Bound on the relative error of every density; 0 is the direct sum.
+        n_threads : int or None
+
+        Returns
+        -------
+        ndarray, shape (n_1, ..., n_d)
+        """
+        name = self.plan_on_axes(axes, rtol, n_threads=n_threads).name
+        if name == "grid":
+            out = self._grid_for(rtol, n_threads).log_density_on_axes(axes, n_threads)
+        elif name == "product":
+            out = on_grid.product_log_density(self._sources, self._weights, self._inv_bandwidth, axes, n_threads)
+        else:
+            out = np.full([len(axis) for axis in axes], -np.inf)
+        late = np.flatnonzero(out == -np.inf)
+        if late.size:
+            rest, bound = self._sum_for_late(name, axes, out == -np.inf, rtol, n_threads)
+            for first in range(0, late.size, _LISTED):
+                index = late[first : first + _LISTED]
+                X = points(axes, index)
+                sums = rest._late if name == "grid" else rest._log_sums
+                out.flat[index] = sums(X, bound, None, n_threads)
+        out += self._log_norm
+        return out
+
+    def _sum_for_late(self, name, axes, late, rtol, n_threads):
+        """A sum for what the plan leaves on a tensor grid, and the bound that it has to keep."""
+        if name != "grid":
+            return self, rtol
+        index = on_grid.counting(self._layout_for(rtol), self._grid_for(rtol, n_threads), axes, late, 0.1 * rtol,
+                                 n_threads)
+        return (self, rtol) if index is None else (self.part(index), 0.9 * rtol)
 
     def leave_one_out(self, *, rtol=0.0, n_threads=None):
         """log sum_{s != i} w_s N(x_i; s, h^2) at every source i; the weights stay as they are.

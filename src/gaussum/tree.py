@@ -74,12 +74,12 @@ class TreeSum:
         _by_parts(n_leaves, self._n * self._d * 2e-9, n_threads, self._pass.enclose)
         self._pass.enclose_all()
 
-    def seconds(self, X, rtol):
-        """Of the sums at targets, on one thread, from those of a few groups of them."""
+    def seconds(self, X, rtol, n_tried=None):
+        """Of the sums at targets, on one thread, from those of so many groups of them (by default, of a small part)."""
         n = X.shape[0]
         order = _divided(np.array(X.T, dtype=np.float64, order="C"), self._inv_bandwidth, _GROUP, 1)
         groups = -(-n // _GROUP)
-        n_tried = min(max(groups // 32, 1), _TRIED)             # a small part of what is to come
+        n_tried = min(max(groups // 32, 1), _TRIED) if n_tried is None else min(groups, n_tried)
         tried = np.arange(n_tried) * groups // n_tried
         tried = (tried[:, np.newaxis] * _GROUP + np.arange(_GROUP)).ravel()
         tried = order[tried[tried < n]]

@@ -1,9 +1,11 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
 """Gaussian sums in two halves, from the sources to the nodes g of a regular grid and from there to the targets.
 
-    gauss_spread:  G_g <- G_g + sum_s w_s exp(-|g - s|^2)
-    gauss_gather:  f_t = sum_g exp(-|t - g|^2) G_g
+    gauss_spread:    G_g <- G_g + sum_s w_s exp(-|g - s|^2)
+    gauss_gather:    f_t = sum_g exp(-|t - g|^2) G_g
     gauss_gather_moments:  the same, and M_jt = 2 sum_g exp(-|t - g|^2) (g_j - t_j) G_g
+    gauss_contract:  the same along one axis, for all targets of a tensor grid
+    gauss_moments, gauss_expand:  gauss_spread on one axis, by way of the moments of small cells
 
 with distances in bandwidths, over the `width` nodes nearest to a point on every axis.  Along an axis
 
@@ -17,7 +19,9 @@ nodes between t and s have their mean in the middle, so that M_jt is the sum ove
 """
 from libc.math cimport floor
 
-from gaussum.kernels.vec cimport VEC_REALS, real_exp_nonpositive, vec, vec_all, vec_fused, vec_load, vec_store, vec_sum
+from gaussum.kernels.vec cimport (
+    VEC_REALS, real_exp_nonpositive, real_fused, vec, vec_all, vec_fused, vec_load, vec_store, vec_sum
+)
 
 cdef enum:
     AXES = 3
@@ -25,6 +29,8 @@ cdef enum:
     FACTORS = AXES * WIDEST
     ROWS = 4                # summed side by side, to hide the latency of an addition
     PARTIAL = ROWS * WIDEST
+    MOMENTS = 8             # of a cell
+    COLUMNS = 512           # of a contraction that stay in L1
 
 
 cdef inline double _dot(const double *a, const double *b, Py_ssize_t width) noexcept nogil:
@@ -319,3 +325,77 @@ cdef api void gauss_gather_moments(
         _gather_moments_wide(targets, ldt, n_targets, d, 24, spacing, strides, grid, sums, moments)
     else:
         _gather_moments_wide(targets, ldt, n_targets, d, 32, spacing, strides, grid, sums, moments)
+
+
+cdef api void gauss_moments(
+    const double *sources,              # IN (n_sources,) in units of the spacing, from the grid's first node
+    Py_ssize_t n_sources,               # IN
+    const double *weights,              # IN (n_sources,)
+    Py_ssize_t subdivisions,            # IN cells a spacing
+    double spacing,                     # IN in bandwidths
+    double *moments,                    # INOUT (cells, MOMENTS)
+) noexcept nogil:
+    """M_ck <- M_ck + sum_s w_s u_s^k over the sources s of cell c, u_s from its centre, in bandwidths"""
+    cdef Py_ssize_t k, s
+    cdef double *cell
+    cdef double place, u, power
+    for s in range(n_sources):
+        place = floor(sources[s] * subdivisions)
+        u = (sources[s] * subdivisions - place - 0.5) * (spacing / subdivisions)
+        cell = moments + <Py_ssize_t>place * MOMENTS
+        power = weights[s]
+        for k in range(MOMENTS):
+            cell[k] += power
+            power *= u
+
+
+cdef api void gauss_expand(
+    const double *moments,              # IN (n_cells, MOMENTS)
+    Py_ssize_t n_cells,                 # IN a multiple of the subdivisions
+    Py_ssize_t subdivisions,            # IN cells a spacing
+    const double *expansions,           # IN (subdivisions, MOMENTS, width): e_ck(g), the same for each node
+    Py_ssize_t width,                   # IN 16, 24 or 32: nodes that a cell reaches
+    double *grid,                       # INOUT (n_cells / subdivisions,)
+) noexcept nogil:
+    """G_g <- G_g + sum_c sum_k M_ck e_ck(g), where exp(-(g - c - u)^2) = sum_k e_ck(g) u^k"""
+    cdef Py_ssize_t c, k
+    cdef double *first
+    for c in range(n_cells):
+        if moments[c * MOMENTS] == 0.0:
+            continue
+        first = grid + c // subdivisions - (width // 2 - 1)
+        for k in range(MOMENTS):
+            _add_row(expansions + (c % subdivisions * MOMENTS + k) * width, moments[c * MOMENTS + k], width, first)
+
+
+cdef api void gauss_contract(
+    const double *grid,                 # IN (nodes, n_columns)
+    Py_ssize_t n_columns,               # IN
+    const Py_ssize_t *first,            # IN (n_targets,) the first node that a target reaches
+    const double *factors,              # IN (n_targets, width): exp(-(t - g)^2)
+    Py_ssize_t n_targets,               # IN
+    Py_ssize_t width,                   # IN 16, 24 or 32: nodes that a target reaches
+    double *out,                        # OUT (n_targets, n_columns)
+) noexcept nogil:
+    """f_tb = sum_g exp(-(t - g)^2) G_gb"""
+    cdef Py_ssize_t b, i, k, n, t, whole
+    cdef const double *row
+    cdef double w
+    if n_columns == 1:
+        for t in range(n_targets):
+            out[t] = _dot(grid + first[t], factors + t * width, width)
+        return
+    for t in range(n_targets):
+        b = 0
+        while b < n_columns:
+            n = min(<Py_ssize_t>COLUMNS, n_columns - b)
+            whole = n - n % VEC_REALS
+            for i in range(n):
+                out[t * n_columns + b + i] = 0.0
+            for k in range(width):
+                row = grid + (first[t] + k) * n_columns + b
+                w = factors[t * width + k]
+                _add_row(row, w, whole, out + t * n_columns + b)
+                for i in range(whole, n):
+                    out[t * n_columns + b + i] = real_fused(w, row[i], out[t * n_columns + b + i])
+            b += n
