@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gaussum import KernelDensity
+from gaussum import KernelDensity, gridding
 from gaussum.axes import points
 from gaussum.bandwidth import scott
 from gaussum.gridding import GridSum, Layout, rest
 from gaussum.on_grid import counting, product_log_density
+from gaussum.samples import Samples
 from test_summation import KINDS, assert_within, by_definition, data, gaussian_sum
 
 PLANS = ["product", "grid", "tree"]
@@ -294,3 +295,19 @@ def test_float32_and_memory_maps(tmp_path, faithful):
     assert found.axes[0].dtype == np.float64 and found.density.dtype == np.float64
     expected = kde.score_samples(all_points(found.axes))
     np.testing.assert_allclose(np.log(found.density.ravel()), expected, rtol=1e-6, atol=2e-6)
+
+
+@pytest.mark.parametrize("d", [1, 2, 3])
+def test_grids_visited_in_order(d, monkeypatch):
+    """As large grids are, point by point and on tensor grids: the same sums within their bound."""
+    rng = np.random.default_rng(d)
+    S = rng.normal(size=(5000, d))
+    axes = [np.linspace(-4, 4, 12)] * d
+    T = all_points(axes)
+    before, w = gaussian_sum(S, 0.4)
+    unordered = by_plan(before, "grid", axes, 1e-9)
+    monkeypatch.setattr(gridding, "_ORDERED_NODES", 0)
+    total, w = gaussian_sum(S, 0.4)
+    assert total._grid_for(1e-9, 1)._order(Samples(T), 1) is not None
+    np.testing.assert_allclose(by_plan(total, "grid", axes, 1e-9), unordered, rtol=0, atol=2e-9)
+    assert_within(total._by("grid", T, 1e-9, None, 2), by_definition(S, w, 0.4, T), 1e-9)

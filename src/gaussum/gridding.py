@@ -25,7 +25,7 @@ WIDTHS = (16, 24, 32)
 MOST_AXES = 3
 MOST_NODES = 1 << 24                # 128 MB
 _MOST_TILES = 1 << 16
-_ORDERED_NODES = 1 << 15            # a grid beyond the caches is visited in order
+_ORDERED_NODES = 1 << 19            # a grid beyond the caches (4 MB) is visited in order
 _MOST_PARTS = 16                    # each with planes of its own
 # A grid is of use where the density is down to this fraction of its largest value.
 _DEPTH = 1e-5

@@ -11,6 +11,7 @@ import numpy as np
 from scipy import linalg, special
 
 from gaussum import parallel
+from gaussum.summation import GaussianSum
 from gaussum.validation import check_number, check_weights
 from gaussum.whitening import sum_with_matrix
 
@@ -371,7 +372,7 @@ class gaussian_kde:
         X, weights = self._data().T, self.weights
         if not weights.all():
             X, weights = X[weights > 0], weights[weights > 0]
-        return sum_with_matrix(X, np.log(weights), np.asarray(covariance, dtype=np.float64))
+        return sum_with_matrix(GaussianSum, X, np.log(weights), np.asarray(covariance, dtype=np.float64))
 
     def _log_density(self, total, points):
         rtol = max(_RTOL, _ROUNDING * (self.n + 1000.0)) if self.rtol is None else self.rtol
