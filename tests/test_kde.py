@@ -238,7 +238,9 @@ def test_copies(duplicate):
 
 def test_scikit_learns_conventions():
     kde = KernelDensity(0.3, n_threads=2)
-    assert kde.get_params() == {"bandwidth": 0.3, "kernel": "gaussian", "rtol": 1e-6, "n_threads": 2}
+    assert kde.get_params() == {
+        "bandwidth": 0.3, "kernel": "gaussian", "adaptive": None, "rtol": 1e-6, "n_threads": 2
+    }
     assert repr(kde) == "KernelDensity(bandwidth=0.3, n_threads=2)"
     clone = sklearn.base.clone(kde.fit(samples()))
     assert clone.get_params() == kde.get_params() and not hasattr(clone, "bandwidth_")

@@ -14,15 +14,15 @@ ROOT = Path(__file__).parent.parent / "src" / "gaussum"
 LAYERS = """
 kernels.lapack kernels.real kernels.lanes kernels.coordinates kernels._cpu kernels.dispatch
 kernels.vec kernels.tiles kernels.moments
-kernels.estep kernels.mstep kernels.separation kernels.gauss_sum kernels.gauss_grid kernels.kmeans kernels
+kernels.estep kernels.mstep kernels.separation kernels.gauss_sum kernels.gauss_varying kernels.gauss_grid kernels.kmeans kernels
 base validation criteria progress
 samples covariance initial_pass mixture_pass short_em single_pass skipping_pass information_pass quasi_newton sum_pass
-grid_pass tree_pass rotations variational_step parallel
+grid_pass tree_pass varying_pass rotations variational_step parallel
 statistics parameters orientation
 structures rescue spurious
 flat variational skipping information likelihood acceleration constrained moments prior
 initialize starts em
-bandwidth gridding tree summation
+bandwidth gridding tree neighbors summation varying adaptive
 mixture_base
 mixture kde bayesian
 selection bootstrap merging outliers
@@ -175,7 +175,7 @@ def test_only_lapack_pxd_cimports_scipy():
 
 def test_kernels_hold_no_python_objects():
     # every function of a kernel may run without the GIL and cannot raise
-    for kernel in ("estep", "mstep", "separation", "gauss_sum", "gauss_grid", "kmeans"):
+    for kernel in ("estep", "mstep", "separation", "gauss_sum", "gauss_varying", "gauss_grid", "kmeans"):
         text = (ROOT / "kernels" / f"{kernel}.pyx").read_text()
         assert not re.search(r"^\s*(cp?)?def\s+(?!api|inline|enum)\w+\(", text, flags=re.M)
         ends = re.findall(r"^\) ?(\w.*?):?$", text, flags=re.M)

@@ -4,8 +4,8 @@ import numpy as np
 
 from gaussum import bandwidth as selectors
 from gaussum import parallel
+from gaussum.adaptive import sum_maker
 from gaussum.base import Estimator, shape_name
-from gaussum.summation import GaussianSum
 from gaussum.validation import (
     check_array, check_choice, check_integer, check_number, check_random_state, check_samples, check_weights,
 )
@@ -28,6 +28,11 @@ class KernelDensity(Estimator):
         feature, or a rule that gives one number a feature (see gaussum.bandwidth; both rules take the scale of
         the data and the weights into account, where scikit-learn's rules take neither).
     kernel : {"gaussian"}
+    adaptive : {"abramson", "breiman", "balloon"}, float or object, optional
+        A bandwidth that follows the data, narrow where samples lie densely and wide in the tails: `bandwidth_` times a
+        factor for each source, from a pilot density ("abramson"; a number is its sensitivity, by default 0.5) or from
+        its k-th nearest neighbour ("breiman"); or a factor for each query ("balloon", which does not integrate to 1).
+        Objects of `gaussum.adaptive` say more. None is the fixed bandwidth.
     rtol : float
         Bound on the relative error of the density at every query, near or far. Within it the cheapest plan is taken:
         the direct sum, a grid (up to three features), or a tree; see `explain`. 0 is the direct sum: in float32 where
@@ -43,6 +48,8 @@ class KernelDensity(Estimator):
         The samples of positive weight.
     source_weights_ : ndarray, shape (n_sources,)
         Their weights, adding up to 1.
+    local_factors_ : ndarray, shape (n_sources,)
+        Of the bandwidth at each source, with a geometric mean of 1; if the sources have factors.
     n_features_in_ : int
 
     Examples
@@ -57,9 +64,10 @@ class KernelDensity(Estimator):
     True
     """
 
-    def __init__(self, bandwidth="scott", *, kernel="gaussian", rtol=1e-6, n_threads=None):
+    def __init__(self, bandwidth="scott", *, kernel="gaussian", adaptive=None, rtol=1e-6, n_threads=None):
         self.bandwidth = bandwidth
         self.kernel = kernel
+        self.adaptive = adaptive
         self.rtol = rtol
         self.n_threads = n_threads
 
@@ -104,13 +112,22 @@ class KernelDensity(Estimator):
 
     def _make_sum(self, X, log_weights, h):
         """The sum that is the density."""
-        return GaussianSum(X, log_weights, h)
+        return sum_maker(self.adaptive, self.rtol, self.n_threads)(X, log_weights, h)
 
     @property
     def sources_(self):
         """The samples of positive weight, shape (n_sources, n_features)."""
         self._check_fitted()
         return self._sum.sources()
+
+    @property
+    def local_factors_(self):
+        """The factors of the bandwidth at the sources, shape (n_sources,); AttributeError where there are none."""
+        self._check_fitted()
+        factors = getattr(self._sum, "factors", None)
+        if factors is None:
+            raise AttributeError(f"with adaptive={self.adaptive!r} no source has a factor of its own")
+        return factors
 
     def _bandwidths(self, X, weight):
         d = X.shape[1]
