@@ -22,7 +22,7 @@ statistics parameters orientation
 structures rescue spurious
 flat variational skipping information likelihood acceleration constrained moments prior
 initialize starts em
-bandwidth gridding tree neighbors summation varying adaptive
+bandwidth gridding tree neighbors summation varying_grid varying adaptive
 mixture_base
 mixture kde bayesian
 selection bootstrap merging outliers

@@ -82,7 +82,7 @@ class Breiman:
     """A factor for each source in proportion to its distance to the k-th nearest other source, in bandwidths.
 
     Neighbours are counted, whatever their weights. A distance of 0, among duplicates, is taken as the smallest that is
-    not 0.
+    not 0; where all are 0, so that nothing tells one place from another, factors are 1.
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ class Balloon:
     out of the sum and of its neighbours.
 
     Neighbours are counted, whatever their weights. Distances are no smaller than the smallest between a source and its
-    k-th neighbour that is not 0.
+    k-th neighbour that is not 0; where all of those are 0, factors are 1.
 
     Parameters
     ----------
@@ -240,7 +240,7 @@ class Neighborhoods:
             raise ValueError(f"n_neighbors is {n_neighbors}; expected an integer below the {n} sources")
         self._k, self._n, self._h, self._bounds = n_neighbors, n, h, (low, high)
         # differences before scales: an offset costs no digits
-        self._origin = np.median(X, axis=0).astype(np.float64)
+        self._origin = np.median(X.astype(np.float64, copy=False), axis=0)
         self._neighbors = NearestNeighbors(self._scaled(X))
         self._smallest = self._unit = None
         distances = self._distances(X, True, n_threads)

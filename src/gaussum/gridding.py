@@ -69,7 +69,7 @@ class Layout:
             return
         self.scale = inv_bandwidth / self.spacing
         for j in range(d):
-            stretches = self._stretches(sources[j], self.scale[j])
+            stretches = stretches_of(sources[j], self.scale[j], self.width, 3 * self.width)
             if stretches is None:
                 self.reason = "the sources spread over too many bandwidths for a grid"
                 return
@@ -82,21 +82,6 @@ class Layout:
         elif rtol < 4.0 * d * 4.0 * self.width * self.spacing**2 * _EPS * max(self.shape):
             self.reason = f"the bound {rtol:g} is too close to rounding for a grid of this length"
 
-    def _stretches(self, x, scale):
-        """The stretches of an axis, shape (3, n_stretches), or None where there are too many nodes."""
-        low, high = x.min(), x.max()
-        with np.errstate(over="ignore", invalid="ignore"):
-            if (high - low) * scale <= 4096:
-                return np.array([[low], [high], [float(self.width)]])
-            x = np.sort(x)
-            # beyond three widths neither side reaches the other: the way between them is left out
-            gaps = np.flatnonzero((x[1:] - x[:-1]) * scale > 3 * self.width)
-            first, last = x[np.append(0, gaps + 1)], x[np.append(gaps, len(x) - 1)]
-            lengths = np.floor((last - first) * scale) + 2 * self.width + 1
-            if not lengths.sum() < MOST_NODES:
-                return None
-            return np.stack([first, last, self.width + np.append(0.0, np.cumsum(lengths)[:-1])])
-
     def seconds(self, n_points):
         """Of spreading, or gathering, so many points on one thread."""
         d = len(self.shape)
@@ -106,6 +91,32 @@ class Layout:
     def node_seconds(self):
         """Of making the nodes."""
         return self.n_nodes * _NODE_SECONDS
+
+
+def stretches_of(x, scale, pad, apart):
+    """The stretches of an axis, shape (3, n_stretches), or None where there are too many nodes.
+
+    Parameters
+    ----------
+    x : ndarray of float64, shape (n_sources,)
+    scale : float
+        Nodes a unit.
+    pad : int
+        Nodes before and after each stretch.
+    apart : int
+        Nodes beyond which neither side of a gap reaches the other: the way between them is left out.
+    """
+    low, high = x.min(), x.max()
+    with np.errstate(over="ignore", invalid="ignore"):
+        if (high - low) * scale <= 4096:
+            return np.array([[low], [high], [float(pad)]])
+        x = np.sort(x)
+        gaps = np.flatnonzero((x[1:] - x[:-1]) * scale > apart)
+        first, last = x[np.append(0, gaps + 1)], x[np.append(gaps, len(x) - 1)]
+        lengths = np.floor((last - first) * scale) + 2 * pad + 1
+        if not lengths.sum() < MOST_NODES:
+            return None
+        return np.stack([first, last, pad + np.append(0.0, np.cumsum(lengths)[:-1])])
 
 
 def left_out(d, width, spacing):

@@ -3,8 +3,9 @@
     f(x) = sum_s w_s N(x; s, (lambda_s h)^2)        or        f(x) = sum_s w_s N(x; s, (lambda(x) h)^2)
 
 with factors lambda of the bandwidths h. The contract and the plans are those of `gaussum.summation`: the relative error
-at every target is at most rtol, by the direct sum or by a tree. The tree leaves out a box when all weight in it, at the
-place of the box that is nearest to the target and with the widest of its Gaussians, would come to too little.
+at every target is at most rtol, by the direct sum, by grids (of sources that have factors; see gaussum.varying_grid) or
+by a tree. The tree leaves out a box when all weight in it, at the place of the box that is nearest to the target and
+with the widest of its Gaussians, would come to too little.
 """
 
 import math
@@ -15,6 +16,7 @@ from gaussum import parallel
 from gaussum.samples import Samples
 from gaussum.summation import Plan
 from gaussum.tree import TreeSum, build_seconds, least_seconds
+from gaussum.varying_grid import ClassGrids, Classes
 from gaussum.varying_pass import VaryingSumPass, VaryingTreePass
 
 # A pair costs about this many seconds on one thread, and this many more a feature.
@@ -23,9 +25,11 @@ _FEATURE_SECONDS = 0.05e-9
 # Targets a block: with their sums and a block of sources they stay in L1 in low dimensions, in L2 above.
 _BLOCK = 256
 _SMALLEST_BLOCK = 32
+# What a plan costs before its first point.
+_GRID_SECONDS = 1e-3
 _TREE_SECONDS = 500e-6
-# A tree is built, to learn what it costs, where that takes no more than this share of the direct sum; and it has to
-# promise this much.
+# A tree is built, to learn what it costs, where that takes no more than this share of another plan. Another plan than
+# direct has to promise this much.
 _TREE_SHARE = 0.1
 _WORTH = 1.2
 
@@ -60,11 +64,11 @@ class VaryingSum:
         self._log_peak = d * math.log(self._sharpness.max())
         self._log_weights = log_weights + d * np.log(self._sharpness) - self._log_peak
         self._log_norm = self._log_peak - np.log(bandwidths).sum() - 0.5 * d * math.log(2.0 * math.pi)
-        self._tree = None
+        self._classes = self._grids = self._tree = None
 
     def __getstate__(self):
         # what can be made again is not kept
-        return self.__dict__ | {"_tree": None}
+        return self.__dict__ | {"_classes": None, "_grids": None, "_tree": None}
 
     def sources(self, index=slice(None)):
         """The sources themselves, shape (n_sources, n_features), or those at an index."""
@@ -126,22 +130,65 @@ class VaryingSum:
 
     def _plan(self, targets, rtol, n_threads):
         m, (d, n) = targets.shape[0], self._sources.shape
-        direct = n * m * (_PAIR_SECONDS + _FEATURE_SECONDS * d)
+        direct = n * m * self._pair_seconds()
         costs = {"direct": direct}
         if rtol == 0.0:
             return Plan("direct", "rtol = 0 asks for every pair", direct, costs)
+        if direct > _GRID_SECONDS and self._target_factors is None:
+            classes = self._classes_for(rtol)
+            if classes.reason is None:
+                costs["grid"] = _GRID_SECONDS + classes.seconds(m, d, self._pair_seconds())
+        if self._tree_may_pay(m, min(costs.values())):
+            costs["tree"] = _TREE_SECONDS + build_seconds(n, d) + self._tree_for(n_threads).seconds(targets, rtol)
+        name = min(costs, key=lambda name: costs[name] * (1.0 if name == "direct" else _WORTH))
+        reason = {
+            "direct": f"{n:,} sources x {m:,} targets cost least pair by pair",
+            "grid": "sources of like bandwidths lie densely enough in the nodes of grids",
+            "tree": "most sources are too far from a target to count",
+        }[name]
+        return Plan(name, reason, costs[name], costs)
+
+    def _tree_may_pay(self, m, least):
+        d, n = self._sources.shape
         build = _TREE_SECONDS + build_seconds(n, d)
-        if _TREE_SHARE * direct > build and _WORTH * (build + least_seconds(n, m, d, 0.0)) < direct:
-            costs["tree"] = build + self._tree_for(n_threads).seconds(targets, rtol)
-        if _WORTH * costs.get("tree", math.inf) < direct:
-            return Plan("tree", "most sources are too far from a target to count", costs["tree"], costs)
-        return Plan("direct", f"{n:,} sources x {m:,} targets cost least pair by pair", direct, costs)
+        return _TREE_SHARE * least > build and _WORTH * (build + least_seconds(n, m, d, 0.0)) < least
 
     def _by(self, name, targets, rtol, own, n_threads):
         """The log sums by a plan."""
+        if name == "direct":
+            return self._direct(targets, own, n_threads)
         if name == "tree":
             return self._tree_for(n_threads).log_density(targets, rtol, own=own, n_threads=n_threads)
-        return self._direct(targets, own, n_threads)
+        out = self._grids_for(rtol, n_threads).log_density(targets, own=own, n_threads=n_threads)
+        late = np.flatnonzero(out == -np.inf)
+        if late.size:
+            out[late] = self._late(targets[late], rtol, None if own is None else own[late], n_threads)
+        return out
+
+    def _late(self, targets, rtol, own, n_threads):
+        """What the grids leave: by the tree unless there is too little of it to build one."""
+        direct = targets.shape[0] * self._sources.shape[1] * self._pair_seconds()
+        if own is None and not self._tree_may_pay(targets.shape[0], direct):
+            return self._direct(targets, None, n_threads)
+        return self._tree_for(n_threads).log_density(targets, rtol, own=own, n_threads=n_threads)
+
+    def _pair_seconds(self):
+        return _PAIR_SECONDS + _FEATURE_SECONDS * self._sources.shape[0]
+
+    def _classes_for(self, rtol):
+        if self._classes is None or self._classes[0] != rtol:
+            self._classes = rtol, Classes(
+                self._sources, self._sharpness, self._inv_bandwidth, rtol, self._pair_seconds()
+            )
+        return self._classes[1]
+
+    def _grids_for(self, rtol, n_threads):
+        if self._grids is None or self._grids[0] != rtol:
+            self._grids = rtol, ClassGrids(
+                self._classes_for(rtol), self._sources, self._log_weights, self._sharpness, rtol, self._direct_of,
+                n_threads
+            )
+        return self._grids[1]
 
     def _tree_for(self, n_threads):
         if self._tree is None:
@@ -152,14 +199,24 @@ class VaryingSum:
         return self._tree
 
     def _direct(self, targets, own, n_threads):
-        n_targets, (d, n) = targets.shape[0], self._sources.shape
-        work = n_targets * n * (_PAIR_SECONDS + _FEATURE_SECONDS * d)
+        return self._sum_of(self._sources, self._log_weights, self._sharpness, targets, own, n_threads)
+
+    def _direct_of(self, index, targets, n_threads):
+        """The log sums of some of the sources."""
+        return self._sum_of(
+            np.ascontiguousarray(self._sources[:, index]), self._log_weights[index], self._sharpness[index], targets,
+            None, n_threads
+        )
+
+    def _sum_of(self, sources, log_weights, sharpness, targets, own, n_threads):
+        n_targets = targets.shape[0]
+        work = n_targets * sources.shape[1] * self._pair_seconds()
         # few targets are divided finely, so that all threads have some; the parts do not depend on how many there are
         block = _BLOCK
         while block > _SMALLEST_BLOCK and n_targets < 16 * block:
             block //= 2
         sums = VaryingSumPass(
-            self._sources, self._log_weights, self._sharpness, self._inv_bandwidth, Samples(targets), block,
+            sources, log_weights, sharpness, self._inv_bandwidth, Samples(targets), block,
             parallel.n_parts(n_targets, work, smallest=block), own is not None
         )
         n_threads = min(parallel.resolve_threads(n_threads, work), sums.n_parts)

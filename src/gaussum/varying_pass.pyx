@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
-"""Sums of Gaussians that differ in width, direct or over a tree: without the GIL.
+"""Sums of Gaussians that differ in width, direct, over a tree or by way of grids: without the GIL.
 
 Each source has a sharpness, one over the factor by which its Gaussian is wider than the bandwidth.  A target that has
 one too brings it along, as one feature more.
@@ -7,6 +7,8 @@ one too brings it along, as one feature more.
 from cpython.exc cimport PyErr_CheckSignals
 from libc.math cimport log, sqrt
 
+from gaussum.grid_pass cimport BLOCK, GridPass
+from gaussum.kernels cimport gauss_grid as gg
 from gaussum.kernels cimport gauss_sum as gs
 from gaussum.kernels cimport gauss_varying as gv
 from gaussum.kernels.lanes cimport LOWEST, simd_exp, simd_log
@@ -17,6 +19,8 @@ cdef enum:
     SOURCE_BLOCK = 256
     # sources after which Ctrl-C is looked for
     INTERRUPTIBLE = 65536
+    # blocks of points after which it is, with a grid
+    BLOCKS = 256
 
 cdef double INFINITY = float("inf")
 cdef double ROUNDING = 1e-14
@@ -268,3 +272,94 @@ cdef class VaryingTreePass(TreePass):
                     sums.scaled + i, scratch
                 )
         return m * near * (GROUP // FEW)
+
+
+cdef class VaryingGridPass(GridPass):
+    """Sources of similar sharpness over the nodes of a grid, and the grid gathered at targets.
+
+    A target gathers with the Gaussian exp(-v^2) of half the variance of the sharpest source, and each source spreads with
+    one of the variance that is left, exp(-(b_s v)^2): together they make its kernel.
+
+    Parameters
+    ----------
+    width, spacing, scale, stretches, shape, margin
+        As those of a GridPass.
+    reach : int
+        16, 24 or 32: nodes of an axis over which a source spreads.
+    """
+
+    cdef Py_ssize_t reach_width
+
+    def __init__(self, Py_ssize_t width, double spacing, const double[::1] scale, stretches, shape, margin,
+                 Py_ssize_t reach):
+        super().__init__(width, spacing, scale, stretches, shape, margin)
+        self.reach_width = reach
+
+    def spread_each(self, Samples sources, const Py_ssize_t[::1] order, const double[::1] weights,
+                    const double[::1] narrowness, Py_ssize_t first, Py_ssize_t last, Py_ssize_t plane,
+                    double[::1] planes, double[::1] scratch):
+        """Add sources first to last - 1, of the order given, to planes of the grid that begin with number `plane`.
+
+        `narrowness`, shape (n_sources,), are the b_s.
+        """
+        cdef Py_ssize_t i, j, k, n, s, blocks = 0
+        cdef double *x = aligned(scratch)
+        if scratch.shape[0] < self.scratch_size or not 0 <= first <= last <= sources.n:
+            raise ValueError("scratch or the range of sources have the wrong size")
+        with nogil:
+            i = first
+            while i < last:
+                if blocks % BLOCKS == 0:
+                    with gil:
+                        PyErr_CheckSignals()
+                blocks += 1
+                n = min(<Py_ssize_t>BLOCK, last - i)
+                self._load(sources, order, i, n, x)
+                for k in range(n):
+                    s = order[i + k] if order is not None else i + k
+                    for j in range(self.d):
+                        self._place(x + j * BLOCK + k, j, x + j * BLOCK + k)
+                    x[k] -= plane
+                    gg.gauss_spread(x + k, BLOCK, 1, &weights[s], self.d, self.reach_width,
+                                    self.spacing * narrowness[s], self.strides, &planes[0])
+                i += n
+
+    def add(self, Samples targets, const Py_ssize_t[::1] order, Py_ssize_t first, Py_ssize_t last,
+            const double[::1] grid, double factor, double error, double[::1] sums, double[::1] errors,
+            double[::1] scratch):
+        """Add the grid, times a factor, to the sums at targets first to last - 1 of the order given, and the error that
+        this may have to `errors`; nothing to those beyond the grid."""
+        cdef Py_ssize_t i, j, k, n, m, blocks = 0
+        cdef Py_ssize_t which[BLOCK]
+        cdef double *x = aligned(scratch)
+        cdef double *gathered = x + self.d * BLOCK
+        cdef double place
+        cdef bint inside
+        if (
+            scratch.shape[0] < self.scratch_size or not 0 <= first <= last <= targets.n
+            or sums.shape[0] != targets.n or errors.shape[0] != targets.n
+        ):
+            raise ValueError("scratch, sums or the range of targets have the wrong size")
+        with nogil:
+            i = first
+            while i < last:
+                if blocks % BLOCKS == 0:
+                    with gil:
+                        PyErr_CheckSignals()
+                blocks += 1
+                n = min(<Py_ssize_t>BLOCK, last - i)
+                self._load(targets, order, i, n, x)
+                m = 0
+                for k in range(n):
+                    inside = True
+                    for j in range(self.d):
+                        inside = inside and self._place(x + j * BLOCK + k, j, &place)
+                        x[j * BLOCK + m] = place
+                    if inside:
+                        which[m] = order[i + k] if order is not None else i + k
+                        m += 1
+                gg.gauss_gather(x, BLOCK, m, self.d, self.width, self.spacing, self.strides, &grid[0], NULL, gathered)
+                for k in range(m):
+                    sums[which[k]] += factor * gathered[k]
+                    errors[which[k]] += error
+                i += n
