@@ -20,8 +20,8 @@ import numpy as np
 
 from gaussum import parallel
 from gaussum.gridding import (
-    _AXIS_SECONDS, _DEPTH, _EPS, _MOST_PARTS, _MOST_TILES, _NODE_SECONDS, _ORDERED_NODES, _POINT_SECONDS, _ROW_SECONDS,
-    MOST_AXES, MOST_NODES, WIDTHS, left_out, stretches_of
+    MOST_AXES, MOST_NODES, NODE_SECONDS, WIDTHS, left_out, lost_places, lost_terms, point_seconds, spacing_for,
+    spread_in_parts, stretches_of, visiting_order, width_for
 )
 from gaussum.samples import Samples
 from gaussum.varying_pass import VaryingGridPass
@@ -65,20 +65,20 @@ class Classes:
         if d > MOST_AXES:
             self.reason = f"a grid serves up to {MOST_AXES} features"
             return
-        self.spacing = math.pi / math.sqrt(2.0 * math.log(8.1 * d / min(rtol, 0.1)))
-        self.width = next((w for w in WIDTHS if left_out(d, w, self.spacing) <= 0.5 * rtol * _DEPTH), _REACH)
-        if self.width == _REACH or rtol < 4.0 * _EPS * (n + 1000.0):
+        self.spacing = spacing_for(d, rtol)
+        self.width = width_for(d, rtol, self.spacing)
+        if self.width in (None, _REACH) or rtol < lost_terms(n):
             self.reason = f"the bound {rtol:g} is too close to rounding for a grid"
             return
         # so much wider that spreading reaches as many of its own widths as gathering does
         ratio = math.sqrt(0.5 * (1.0 + (_REACH / self.width) ** 2)) * (1.0 - 1e-9)
-        least = 2.0 * self.target_seconds(d) / pair_seconds
+        least = 2.0 * point_seconds(d, self.width) / pair_seconds
         rest = []
         for index in _alike(sharpness, ratio):
             layout = None
             if len(index) > least:
                 layout = ClassLayout(sources[:, index], index, sharpness[index].max(), inv_bandwidth, self.spacing)
-            if layout is not None and layout.shape and rtol > _lost_places(d, self.spacing, layout.shape):
+            if layout is not None and layout.shape and rtol > lost_places(_REACH, self.spacing, layout.shape):
                 self.layouts.append(layout)
             else:
                 rest.append(index)
@@ -87,16 +87,11 @@ class Classes:
         if self.n_nodes > MOST_NODES:
             self.reason = f"grids would need {self.n_nodes:.3g} nodes"
 
-    def target_seconds(self, d):
-        """Of gathering one class at a target, on one thread."""
-        return _POINT_SECONDS + d * _AXIS_SECONDS + self.width ** (d - 1) * _ROW_SECONDS[self.width]
-
     def seconds(self, n_targets, d, pair_seconds):
         """Of the grids and the sums at targets, on one thread."""
         n = sum(len(layout.index) for layout in self.layouts)
-        source = _POINT_SECONDS + d * _AXIS_SECONDS + _REACH ** (d - 1) * _ROW_SECONDS[_REACH]
-        target = len(self.layouts) * self.target_seconds(d) + len(self.rest) * pair_seconds
-        return n * source + self.n_nodes * _NODE_SECONDS + n_targets * target
+        target = len(self.layouts) * point_seconds(d, self.width) + len(self.rest) * pair_seconds
+        return n * point_seconds(d, _REACH) + self.n_nodes * NODE_SECONDS + n_targets * target
 
 
 def _alike(sharpness, ratio):
@@ -108,11 +103,6 @@ def _alike(sharpness, ratio):
         last = np.searchsorted(falling, falling[first] / ratio, side="right")
         yield np.sort(order[first:last])
         first = last
-
-
-def _lost_places(d, spacing, shape):
-    """What the rounding of places among so many nodes comes to in a sum."""
-    return 4.0 * d * 4.0 * _REACH * spacing**2 * _EPS * max(shape)
 
 
 class ClassLayout:
@@ -176,33 +166,19 @@ class ClassGrids:
 
     def _grid(self, layout, sources, ratio, n_threads):
         """The pass, the nodes, and the error of one class at targets within its grid."""
-        classes, n = self._classes, len(layout.index)
+        classes = self._classes
         grid_pass = VaryingGridPass(classes.width, classes.spacing, layout.scale, layout.stretches, layout.shape,
                                     _MARGIN, _REACH)
         narrowness = 1.0 / np.sqrt(2.0 * ratio**2 - 1.0)
         weights = self._weights[layout.index] * (0.5 * (1.0 + narrowness**2)) ** (0.5 * self._d)
         points = Samples(sources.T)
-        seconds = classes.seconds(0, self._d, 0.0) * n / max(1, sum(len(other.index) for other in classes.layouts))
-        n_parts = min(_MOST_PARTS, parallel.n_parts(n, seconds))
-        n_threads = min(parallel.resolve_threads(n_threads, seconds), n_parts)
-        order = _order(layout, grid_pass, points, n_threads)
-        scratch = [np.empty(grid_pass.scratch_size) for _ in range(n_threads)]
-        nodes, plane = np.zeros(layout.n_nodes), math.prod(layout.shape[1:])
+
+        def spread(order, first, last, begin, planes, scratch):
+            grid_pass.spread_each(points, order, weights, narrowness, first, last, begin, planes, scratch)
+
+        seconds = len(weights) * point_seconds(self._d, _REACH)
         more = (_REACH - classes.width) // 2
-
-        def spread(part, slot):
-            first, last = part * n // n_parts, (part + 1) * n // n_parts
-            begin, end = grid_pass.reach(points, order, first, last)
-            begin, end = begin - more, end + more
-            planes = np.zeros((end - begin) * plane)
-            grid_pass.spread_each(points, order, weights, narrowness, first, last, begin, planes, scratch[slot])
-            return begin * plane, planes
-
-        def add(part):
-            begin, planes = part
-            nodes[begin : begin + planes.size] += planes
-
-        parallel.run(n_parts, n_threads, spread, add)
+        nodes = spread_in_parts(spread, layout, grid_pass, points, seconds, n_threads, more)
         c = 0.5 * classes.width * classes.spacing
         # the largest node may lie between two, and some of it beyond the reach of its sources
         largest = 1.5 * nodes.max() + math.exp(-c * c) * weights.sum()
@@ -222,12 +198,12 @@ class ClassGrids:
         sums, errors = np.zeros(n), np.full(n, self._apart)
         if self._classes.rest.size:
             sums += np.exp(self._direct(self._classes.rest, X, n_threads))
-        seconds = n * self._classes.target_seconds(self._d) * max(1, len(self._grids))
+        seconds = n * point_seconds(self._d, self._classes.width) * max(1, len(self._grids))
         n_parts = parallel.n_parts(n, seconds, smallest=256)
         n_threads = min(parallel.resolve_threads(n_threads, seconds), n_parts)
         # one order for all: that of the grid with the most nodes
         largest = max(self._grids, key=lambda grid: grid[0].n_nodes, default=None)
-        order = None if largest is None else _order(largest[0], largest[1], targets, n_threads)
+        order = None if largest is None else visiting_order(largest[0], largest[1], targets, n_threads)
         size = max((grid_pass.scratch_size for _, grid_pass, _, _ in self._grids), default=1)
         scratch = [np.empty(size) for _ in range(n_threads)]
 
@@ -245,14 +221,3 @@ class ClassGrids:
             least = np.maximum(least, 2.0 * own)
         with np.errstate(divide="ignore"):
             return np.log(np.where(sums >= least, sums, 0.0))
-
-
-def _order(layout, grid_pass, points, n_threads):
-    """An order in which neighbours in the grid follow each other, or None for the points' own."""
-    if layout.n_nodes <= _ORDERED_NODES or grid_pass.n_tiles > _MOST_TILES:
-        return None
-    tiles, n_parts = np.empty(points.n, dtype=np.uint16), min(_MOST_PARTS, points.n)
-    parallel.run(n_parts, n_threads, lambda part, slot: grid_pass.tiles(
-        points, part * points.n // n_parts, (part + 1) * points.n // n_parts, tiles
-    ))
-    return np.argsort(tiles, kind="stable")         # of 16 bits: by digits, in linear time
