@@ -11,6 +11,7 @@ WRONG, shows no time, and makes the exit status 1. Peers that are not installed 
     bayesian.py        iterations of variational Bayes
     predictions.py     log densities, labels and responsibilities under a mixture
     kernel_density.py  direct Gaussian sums
+    adaptive_bandwidths.py  sums of Gaussians of different widths
     threads.py         EM iterations on one thread and on more
     builds.py          the same cases once for every instruction-set build, in processes of their own
     limits.py          EM iterations beside what the machine's arithmetic and memory allow

@@ -28,8 +28,9 @@ from gaussum.varying import VaryingSum
 # What the pilot density is right to: enough for logarithms of densities of some -1000. What a grid leaves of rounding.
 _PILOT_RTOL = 1e-12
 _ROUNDING = 2.0**-50
-# No narrower and no wider than this, and no farther: one over a width stays a number, and so do distances.
+# Factors, widths and distances within these: one over a width stays a number.
 _NARROWEST, _WIDEST = 1e-300, 1e300
+_NARROWEST_WIDTH = 1e-307
 
 
 @dataclass(frozen=True)
@@ -215,7 +216,7 @@ def factors_of(log_factors, weights, h, low, high):
 
 def within(factors, h, low, high):
     """Factors within bounds, and within those of floating-point numbers."""
-    narrowest = max(_NARROWEST, _NARROWEST / h.min())
+    narrowest = max(_NARROWEST, _NARROWEST_WIDTH / h.min())
     return factors.clip(max(low, narrowest), min(max(high, narrowest), _WIDEST))
 
 

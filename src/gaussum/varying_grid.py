@@ -3,8 +3,8 @@
 Sources are put into classes, in each of which factors lambda differ little, and each class has a grid of its own, whose
 spacing follows its smallest factor lambda_0. A target gathers the grid with a Gaussian of variance (lambda_0 h)^2 / 2,
 and a source is spread over it with the rest of its own, (lambda^2 - lambda_0^2 / 2) h^2: together they make its kernel,
-with no rounding of its width (see kernels/gauss_grid.pyx for equal widths). With b^2 = 1 / (2 lambda^2 / lambda_0^2 - 1)
-and distances in units of lambda_0 h,
+with no rounding of its width (see kernels/gauss_grid.pyx for equal widths). In units of lambda_0 h, and with
+b^2 = 1 / (2 lambda^2 / lambda_0^2 - 1),
 
     (t - g)^2 + b^2 (g - s)^2 = lambda_0^2 / lambda^2 (t - s)^2 / 2 + (1 + b^2) (g - ...)^2,
 
@@ -209,8 +209,8 @@ class ClassGrids:
 
         def gather(part, slot):
             for _, grid_pass, nodes, error in self._grids:
-                grid_pass.add(targets, order, part * n // n_parts, (part + 1) * n // n_parts, nodes, self._factor, error,
-                              sums, errors, scratch[slot])
+                grid_pass.add(targets, order, part * n // n_parts, (part + 1) * n // n_parts, nodes, self._factor,
+                              error, sums, errors, scratch[slot])
 
         parallel.run(n_parts, n_threads, gather)
         least = np.maximum(2.0 / self._rtol * errors, 1e-280)

@@ -277,8 +277,8 @@ cdef class VaryingTreePass(TreePass):
 cdef class VaryingGridPass(GridPass):
     """Sources of similar sharpness over the nodes of a grid, and the grid gathered at targets.
 
-    A target gathers with the Gaussian exp(-v^2) of half the variance of the sharpest source, and each source spreads with
-    one of the variance that is left, exp(-(b_s v)^2): together they make its kernel.
+    A target gathers with the Gaussian exp(-v^2) of half the variance of the sharpest source, and each source spreads
+    with one of the variance that is left, exp(-(b_s v)^2): together they make its kernel.
 
     Parameters
     ----------

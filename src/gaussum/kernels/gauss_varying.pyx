@@ -7,9 +7,9 @@
 
 with the sharpness a_s of a source and b_t of a target: one over the factor by which a Gaussian is wider than h.
 
-Both blocks lie feature by feature, x[j * ld + i].  The first runs over targets, with a tile of targets and a few sources
-in registers: each sum is taken over the sources in their order, at every vector width.  The second runs over sources,
-in a fixed number of lanes.  Differences are formed before they are scaled, so that neither an offset nor a wide range
+Both blocks lie feature by feature, x[j * ld + i].  The first runs over targets, with a tile of targets and a few
+sources in registers: each sum is taken over the sources in their order, at every vector width.  The second runs over
+sources, in a fixed number of lanes.  Differences are formed before they are scaled, so that neither an offset nor a wide range
 of the data costs digits, and scaled before they are squared, so that a wide Gaussian far away does not overflow.
 """
 from gaussum.kernels.real cimport real
