@@ -33,7 +33,7 @@ _name.restype, _name.argtypes = ctypes.c_char_p, [ctypes.py_object]
 _pointer = ctypes.pythonapi.PyCapsule_GetPointer
 _pointer.restype, _pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
 
-_C_TYPES = {"void": None, "double": ctypes.c_double, "gaussum_real": ctypes.c_double, "Py_ssize_t": ctypes.c_ssize_t}
+_C_TYPES = {"void": None, "double": ctypes.c_double, "Py_ssize_t": ctypes.c_ssize_t}
 
 
 def signatures(kernel, build):
@@ -325,7 +325,7 @@ def varying_log_sum_at(build, S, log_w, sharpness, left_out, target, target_shar
     largest, total = guard.array(1, LOWEST), guard.array(1, 0.0)
     functions(build)["varying_log_sum_at"](
         guard.freeze(guard.block(S, n + 3)), n + 3, n, guard.read(log_w), guard.read(sharpness), left_out,
-        guard.read(target), target_sharpness, d, guard.read(inv_bandwidth), largest, total, guard.array(n),
+        guard.read(target), None if target_sharpness is None else guard.read(target_sharpness), d, guard.read(inv_bandwidth), largest, total, guard.array(n),
     )
     guard.check()
     return largest[0], total[0]

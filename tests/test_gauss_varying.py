@@ -49,7 +49,7 @@ def test_twins(build, d, by_target, n, m):
     exact = twin(S, log_w, a, T, b, g)
     assert_close(logs(varying_log_sum(build, S, log_w, a, T, b, g)), exact)
     for i in range(0, m, 9):
-        at = varying_log_sum_at(build, S, log_w, a, -1, T[i], 1.0 if b is None else b[i], g)
+        at = varying_log_sum_at(build, S, log_w, a, -1, T[i], None if b is None else b[i : i + 1], g)
         assert_close(at[0] + np.log(at[1]), exact[i])
 
 
@@ -80,7 +80,7 @@ def test_leaving_out(build, d, by_target):
     S, log_w, a, _, b, g = problem(70, 70, d, by_target)
     exact = twin(S, log_w, a, S, b, g, own=True)
     assert_close(logs(varying_log_sum(build, S, log_w, a, S, b, g, left_out=np.arange(70))), exact)
-    at = [varying_log_sum_at(build, S, log_w, a, i, S[i], 1.0 if b is None else b[i], g) for i in range(70)]
+    at = [varying_log_sum_at(build, S, log_w, a, i, S[i], None if b is None else b[i : i + 1], g) for i in range(70)]
     assert_close(logs(np.array(at).T), exact)
 
 

@@ -268,7 +268,7 @@ cdef class VaryingTreePass(TreePass):
                     target[j] = t[j * GROUP + i]
                 gv.varying_log_sum_at(
                     sources, m, m, &self.log_weights[start], &self.sharpness[start], left_out[i], target,
-                    sharpness[i] if sharpness is not NULL else 1.0, self.d, &self.inv_bandwidth[0], sums.largest + i,
+                    sharpness + i if sharpness is not NULL else NULL, self.d, &self.inv_bandwidth[0], sums.largest + i,
                     sums.scaled + i, scratch
                 )
         return m * near * (GROUP // FEW)

@@ -30,7 +30,7 @@ cdef void varying_log_sum_at(
     const real *sharpness,              # IN (n_sources,)
     Py_ssize_t left_out,                # IN a source that does not count, or -1
     const real *target,                 # IN (d,)
-    real target_sharpness,              # IN
+    const real *target_sharpness,       # IN (1,); or NULL: 1
     Py_ssize_t d,                       # IN
     const real *inv_bandwidth,          # IN (d,)
     real *largest,                      # INOUT (1,): m, at first the lowest real

@@ -9,8 +9,9 @@ with the sharpness a_s of a source and b_t of a target: one over the factor by w
 
 Both blocks lie feature by feature, x[j * ld + i].  The first runs over targets, with a tile of targets and a few
 sources in registers: each sum is taken over the sources in their order, at every vector width.  The second runs over
-sources, in a fixed number of lanes.  Differences are formed before they are scaled, so that neither an offset nor a wide range
-of the data costs digits, and scaled before they are squared, so that a wide Gaussian far away does not overflow.
+sources, in a fixed number of lanes.  Differences are formed before they are scaled, so that neither an offset nor a
+wide range of the data costs digits, and scaled before they are squared, so that a wide Gaussian far away does not
+overflow.
 """
 from gaussum.kernels.real cimport real
 from gaussum.kernels.vec cimport (
@@ -177,7 +178,7 @@ cdef api void varying_log_sum_at(
     const real *sharpness,              # IN (n_sources,)
     Py_ssize_t left_out,                # IN a source that does not count, or -1
     const real *target,                 # IN (d,)
-    real target_sharpness,              # IN
+    const real *target_sharpness,       # IN (1,); or NULL: 1
     Py_ssize_t d,                       # IN
     const real *inv_bandwidth,          # IN (d,)
     real *largest,                      # INOUT (1,): m, at first the lowest real
@@ -188,14 +189,15 @@ cdef api void varying_log_sum_at(
     cdef real lanes[LANES]
     cdef Py_ssize_t j, l, s, half, whole = n_sources - n_sources % LANES
     cdef real t = target[0], g = inv_bandwidth[0], m = largest[0], z
+    cdef real own = target_sharpness[0] if target_sharpness is not NULL else <real>1.0
     for s in range(n_sources):
-        z = (t - sources[s]) * target_sharpness * (sharpness[s] * g)
+        z = (t - sources[s]) * own * (sharpness[s] * g)
         scratch[s] = z * z
     for j in range(1, d):
         t = target[j]
         g = inv_bandwidth[j]
         for s in range(n_sources):
-            z = (t - sources[j * lds + s]) * target_sharpness * (sharpness[s] * g)
+            z = (t - sources[j * lds + s]) * own * (sharpness[s] * g)
             scratch[s] = real_fused(z, z, scratch[s])
     for s in range(n_sources):
         scratch[s] = real_fused(-0.5, scratch[s], log_weights[s])
