@@ -14,6 +14,7 @@ WRONG, shows no time, and makes the exit status 1. Peers that are not installed 
     bandwidth_matrix.py    errors of bandwidth selectors in several dimensions (python -m bench.bandwidth_matrix)
     radial_kernels.py  sums of kernels other than the Gaussian
     marron_wand.py     bandwidth selectors on fifteen densities: a command of its own
+    adaptive_bandwidths.py  sums of Gaussians of different widths
     threads.py         EM iterations on one thread and on more
     builds.py          the same cases once for every instruction-set build, in processes of their own
     limits.py          EM iterations beside what the machine's arithmetic and memory allow

@@ -319,6 +319,33 @@ def gauss_log_sum_at(build, S, log_w, left_out, target, inv_bandwidth):
     return largest[0], total[0]
 
 
+def varying_log_sum(build, S, log_w, sharpness, T, target_sharpness, inv_bandwidth, state=None, left_out=None):
+    """(m_t, sum_s exp(log w_s - r_ts^2 / 2 - m_t)) of sources, and targets or None, of that sharpness."""
+    guard, (n, d), m = Guarded(), S.shape, len(T)
+    state = (np.full(m, LOWEST), np.zeros(m)) if state is None else state
+    largest, sums = map(guard.copy, state)
+    functions(build)["varying_log_sum"](
+        guard.freeze(guard.block(S, n + 3)), n + 3, n, guard.read(log_w), guard.read(sharpness), left_out,
+        guard.freeze(guard.block(T, m + 7)), m + 7, m,
+        None if target_sharpness is None else guard.read(target_sharpness), d, guard.read(inv_bandwidth),
+        largest, sums, guard.array(64 * (d + 1)),
+    )
+    guard.check()
+    return largest.copy(), sums.copy()
+
+
+def varying_log_sum_at(build, S, log_w, sharpness, left_out, target, target_sharpness, inv_bandwidth):
+    """(m, sum_s exp(log w_s - r_s^2 / 2 - m)) at one target."""
+    guard, (n, d) = Guarded(), S.shape
+    largest, total = guard.array(1, LOWEST), guard.array(1, 0.0)
+    functions(build)["varying_log_sum_at"](
+        guard.freeze(guard.block(S, n + 3)), n + 3, n, guard.read(log_w), guard.read(sharpness), left_out,
+        guard.read(target), None if target_sharpness is None else guard.read(target_sharpness), d, guard.read(inv_bandwidth), largest, total, guard.array(n),
+    )
+    guard.check()
+    return largest[0], total[0]
+
+
 def box_distances(build, low, high, T, inv_bandwidth):
     """sum_j (max(low_j - t_j, t_j - high_j, 0) h_j^-1)^2."""
     guard, (m, d) = Guarded(), T.shape

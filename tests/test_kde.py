@@ -241,7 +241,7 @@ def test_scikit_learns_conventions():
     assert kde.get_params() == {
         "bandwidth": 0.3, "algorithm": "auto", "kernel": "gaussian", "metric": "euclidean", "atol": 0.0, "rtol": 1e-6,
         "breadth_first": True, "leaf_size": 40, "metric_params": None, "bounds": None, "boundary": "reflect",
-        "n_threads": 2,
+        "adaptive": None, "n_threads": 2,
     }
     assert repr(kde) == "KernelDensity(bandwidth=0.3, n_threads=2)"
     clone = sklearn.base.clone(kde.fit(samples()))

@@ -13,8 +13,6 @@ from gaussum.samples cimport ALIGNMENT, Samples, aligned
 import numpy as np
 
 cdef enum:
-    BLOCK = 64              # points placed together
-    AXES = 3
     TILE_NODES = 8          # nodes of an axis in a tile, by which points are ordered
     # blocks after which Ctrl-C is looked for
     INTERRUPTIBLE = 256
@@ -37,23 +35,17 @@ cdef class GridPass:
         The first and the last source of each stretch, and where in the grid the first lies.
     shape : tuple of int
         Nodes of each axis.
+    margin : int, optional
+        How many nodes beyond a stretch points may lie; by default half the width.
     """
 
-    cdef const double[::1] scale
-    cdef const double[:, ::1] stretches             # of all axes
-    cdef Py_ssize_t begin[AXES + 1]                 # of each axis there
-    cdef Py_ssize_t strides[AXES]
-    cdef Py_ssize_t shape[AXES]
-    cdef Py_ssize_t d, width
-    cdef double spacing
-    cdef readonly Py_ssize_t scratch_size, n_tiles
-
-    def __init__(self, Py_ssize_t width, double spacing, const double[::1] scale, stretches, shape):
+    def __init__(self, Py_ssize_t width, double spacing, const double[::1] scale, stretches, shape, margin=None):
         cdef Py_ssize_t j
         self.d = len(shape)
         if width not in (16, 24, 32) or not 1 <= self.d <= AXES or scale.shape[0] != self.d or len(stretches) != self.d:
             raise ValueError("the grid has a width of 16, 24 or 32 and one to three axes, each with a scale")
         self.width, self.spacing, self.scale = width, spacing, scale
+        self.margin = width // 2 if margin is None else margin
         self.n_tiles = 1
         self.begin[0] = 0
         for j in range(self.d):
@@ -66,10 +58,10 @@ cdef class GridPass:
         self.stretches = np.concatenate(stretches, axis=1)
         self.scratch_size = ALIGNMENT // sizeof(double) + BLOCK * (2 * self.d + 2)
 
-    cdef inline bint _place(self, const double *x, Py_ssize_t j, double *place) noexcept nogil:
+    cdef bint _place(self, const double *x, Py_ssize_t j, double *place) noexcept nogil:
         """The place of a point on an axis, if the nodes that it reaches belong to one stretch."""
         cdef Py_ssize_t low = self.begin[j], high = self.begin[j + 1], middle
-        cdef double margin = self.width // 2, v
+        cdef double margin = self.margin, v
         while high - low > 1:
             middle = (low + high) // 2
             if self.stretches[0, middle] <= x[0]:
@@ -160,8 +152,8 @@ cdef class GridPass:
                 i += n
         return <Py_ssize_t>low - (self.width // 2 - 1), <Py_ssize_t>high + self.width // 2 + 1
 
-    cdef inline void _load(self, Samples points, const Py_ssize_t[::1] order, Py_ssize_t first, Py_ssize_t n,
-                           double *x) noexcept nogil:
+    cdef void _load(self, Samples points, const Py_ssize_t[::1] order, Py_ssize_t first, Py_ssize_t n,
+                    double *x) noexcept nogil:
         if order is None:
             points.load(first, n, BLOCK, x)
         else:

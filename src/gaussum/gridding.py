@@ -35,7 +35,7 @@ _EPS = 2.0**-53
 _POINT_SECONDS = 10e-9
 _AXIS_SECONDS = 9e-9
 _ROW_SECONDS = {16: 2.2e-9, 24: 3.2e-9, 32: 4.2e-9}
-_NODE_SECONDS = 3e-9
+NODE_SECONDS = 3e-9
 # By way of cells: of a source; of a cell; and the sources a cell from which on it pays.
 _MOMENTS = 8
 SUBDIVISIONS = (8, 16, 32)
@@ -79,14 +79,14 @@ class Layout:
             self.reason = f"a grid serves up to {MOST_AXES} features"
             return
         # half of rtol is for the nodes that the width leaves out, a quarter for the spacing, a quarter for rounding
-        self.spacing = math.pi / math.sqrt(2.0 * math.log(8.1 * d / min(rtol, 0.1)))
-        self.width = next((w for w in WIDTHS if left_out(d, w, self.spacing) <= 0.5 * rtol * _DEPTH), None)
-        if self.width is None or rtol < 4.0 * _EPS * (n + 1000.0):
+        self.spacing = spacing_for(d, rtol)
+        self.width = width_for(d, rtol, self.spacing)
+        if self.width is None or rtol < lost_terms(n):
             self.reason = f"the bound {rtol:g} is too close to rounding for a grid"
             return
         self.scale = inv_bandwidth / self.spacing
         for j in range(d):
-            stretches = self._stretches(sources[j], self.scale[j])
+            stretches = stretches_of(sources[j], self.scale[j], self.width, 3 * self.width)
             if stretches is None:
                 self.reason = "the sources spread over too many bandwidths for a grid"
                 return
@@ -96,25 +96,10 @@ class Layout:
         self.n_nodes = math.prod(self.shape)
         if self.n_nodes > MOST_NODES:
             self.reason = f"a grid would need {self.n_nodes:.3g} nodes"
-        elif rtol < 4.0 * d * 4.0 * self.width * self.spacing**2 * _EPS * max(self.shape):
+        elif rtol < lost_places(self.width, self.spacing, self.shape):
             self.reason = f"the bound {rtol:g} is too close to rounding for a grid of this length"
         elif d == 1:
             self.subdivisions = self._subdivisions(n, rtol)
-
-    def _stretches(self, x, scale):
-        """The stretches of an axis, shape (3, n_stretches), or None where there are too many nodes."""
-        low, high = x.min(), x.max()
-        with np.errstate(over="ignore", invalid="ignore"):
-            if (high - low) * scale <= 4096:
-                return np.array([[low], [high], [float(self.width)]])
-            x = np.sort(x)
-            # beyond three widths neither side reaches the other: the way between them is left out
-            gaps = np.flatnonzero((x[1:] - x[:-1]) * scale > 3 * self.width)
-            first, last = x[np.append(0, gaps + 1)], x[np.append(gaps, len(x) - 1)]
-            lengths = np.floor((last - first) * scale) + 2 * self.width + 1
-            if not lengths.sum() < MOST_NODES:
-                return None
-            return np.stack([first, last, self.width + np.append(0.0, np.cumsum(lengths)[:-1])])
 
     def _subdivisions(self, n, rtol):
         """Cells a spacing, so that an eighth of rtol is enough for the rest of the series; 0 where cells do not pay."""
@@ -197,13 +182,62 @@ class Layout:
 
     def seconds(self, n_points):
         """Of spreading, or gathering, so many points on one thread."""
-        d = len(self.shape)
-        rows = self.width ** (d - 1)
-        return n_points * (_POINT_SECONDS + d * _AXIS_SECONDS + rows * _ROW_SECONDS[self.width])
+        return n_points * point_seconds(len(self.shape), self.width)
 
     def node_seconds(self):
         """Of making the nodes."""
-        return self.n_nodes * _NODE_SECONDS
+        return self.n_nodes * NODE_SECONDS
+
+
+def point_seconds(d, width):
+    """Of spreading, or gathering, a point on one thread."""
+    return _POINT_SECONDS + d * _AXIS_SECONDS + width ** (d - 1) * _ROW_SECONDS[width]
+
+
+def spacing_for(d, rtol):
+    """The spacing of nodes, in bandwidths, whose error is a quarter of rtol."""
+    return math.pi / math.sqrt(2.0 * math.log(8.1 * d / min(rtol, 0.1)))
+
+
+def width_for(d, rtol, spacing):
+    """The least width that leaves out half of rtol at most, down to some depth; None if there is none."""
+    return next((w for w in WIDTHS if left_out(d, w, spacing) <= 0.5 * rtol * _DEPTH), None)
+
+
+def lost_terms(n_sources):
+    """What the rounding of so many terms may come to in a sum."""
+    return 4.0 * _EPS * (n_sources + 1000.0)
+
+
+def lost_places(width, spacing, shape):
+    """What the rounding of places among so many nodes may come to in a sum."""
+    return 4.0 * len(shape) * 4.0 * width * spacing**2 * _EPS * max(shape)
+
+
+def stretches_of(x, scale, pad, apart):
+    """The stretches of an axis, shape (3, n_stretches), or None where there are too many nodes.
+
+    Parameters
+    ----------
+    x : ndarray of float64, shape (n_sources,)
+    scale : float
+        Nodes a unit.
+    pad : int
+        Nodes before and after each stretch.
+    apart : int
+        Nodes beyond which neither side of a gap reaches the other: the way between them is left out.
+    """
+    low, high = x.min(), x.max()
+    with np.errstate(over="ignore", invalid="ignore"):
+        if (high - low) * scale <= 4096:
+            return np.array([[low], [high], [float(pad)]])
+        x = np.sort(x)
+        gaps = np.flatnonzero((x[1:] - x[:-1]) * scale > apart)
+        first, last = x[np.append(0, gaps + 1)], x[np.append(gaps, len(x) - 1)]
+        lengths = np.floor((last - first) * scale) + 2 * pad + 1
+        if not lengths.sum() < MOST_NODES:
+            return None
+        return np.stack([first, last, pad + np.append(0.0, np.cumsum(lengths)[:-1])])
 
 
 def left_out(d, width, spacing):
@@ -284,7 +318,7 @@ class GridSum:
         seconds = self._layout.seconds(n)
         n_parts = parallel.n_parts(n, seconds, smallest=256)
         n_threads = min(parallel.resolve_threads(n_threads, seconds), n_parts)
-        order = self._order(targets, n_threads)
+        order = visiting_order(self._layout, self._pass, targets, n_threads)
         scratch = [np.empty(self._pass.scratch_size) for _ in range(n_threads)]
         threshold = self._threshold if gradient is None else self._moment_threshold
         if own is not None:
@@ -354,43 +388,22 @@ class GridSum:
         parallel.run(n_parts, parallel.resolve_threads(n_threads, n * _PLACE_SECONDS), lambda part, slot: work(
             part * n // n_parts, (part + 1) * n // n_parts), merge)
 
-    def _order(self, points, n_threads):
-        """An order in which neighbours in the grid follow each other, or None for the points' own."""
-        if self._layout.n_nodes <= _ORDERED_NODES or self._pass.n_tiles > _MOST_TILES:
-            return None
-        tiles, n_parts = np.empty(points.n, dtype=np.uint16), min(_MOST_PARTS, points.n)
-        parallel.run(n_parts, n_threads, lambda part, slot: self._pass.tiles(
-            points, part * points.n // n_parts, (part + 1) * points.n // n_parts, tiles
-        ))
-        return np.argsort(tiles, kind="stable")         # of 16 bits: by digits, in linear time
-
     def _spread(self, n_threads):
+        layout, weights = self._layout, self._weights
+        if layout.subdivisions:
+            return self._spread_by_cells(n_threads)
+
+        def spread(order, first, last, begin, planes, scratch):
+            self._pass.spread(self._sources, order, weights, first, last, begin, planes, scratch)
+
+        return spread_in_parts(spread, layout, self._pass, self._sources, layout.seconds(len(weights)), n_threads)
+
+    def _spread_by_cells(self, n_threads):
         layout, n = self._layout, len(self._weights)
         seconds = layout.spread_seconds(n)
         n_parts = min(_MOST_PARTS, parallel.n_parts(n, seconds))
         n_threads = min(parallel.resolve_threads(n_threads, seconds), n_parts)
         scratch = [np.empty(self._pass.scratch_size) for _ in range(n_threads)]
-        if layout.subdivisions:
-            return self._spread_by_cells(n_parts, n_threads, scratch)
-        order = self._order(self._sources, n_threads)
-        grid, plane = np.zeros(layout.n_nodes), math.prod(layout.shape[1:])
-
-        def spread(part, slot):
-            first, last = part * n // n_parts, (part + 1) * n // n_parts
-            begin, end = self._pass.reach(self._sources, order, first, last)
-            planes = np.zeros((end - begin) * plane)
-            self._pass.spread(self._sources, order, self._weights, first, last, begin, planes, scratch[slot])
-            return begin * plane, planes
-
-        def add(part):
-            begin, planes = part
-            grid[begin : begin + planes.size] += planes
-
-        parallel.run(n_parts, n_threads, spread, add)
-        return grid
-
-    def _spread_by_cells(self, n_parts, n_threads, scratch):
-        layout, n = self._layout, len(self._weights)
         grid, cells = np.zeros(layout.n_nodes), np.zeros((layout.subdivisions * layout.n_nodes, _MOMENTS))
 
         def moments(part, slot):
@@ -419,3 +432,52 @@ def _contracted(grid, j, nodes, factors, n_threads):
         grid, nodes, factors, part * rows // n_parts, (part + 1) * rows // n_parts, out
     ))
     return out.reshape(shape)
+
+def spread_in_parts(spread, layout, grid_pass, points, seconds, n_threads, more=0):
+    """The nodes of a grid, shape (n_nodes,), when points are spread over it part by part.
+
+    Parameters
+    ----------
+    spread : callable
+        ``spread(order, first, last, begin, planes, scratch)`` adds points to planes that begin with number `begin`.
+    layout : object with `shape` and `n_nodes`
+    grid_pass : GridPass
+    points : Samples
+    seconds : float
+        What that takes on one thread.
+    n_threads : int or None
+    more : int
+        Nodes on either side that a point reaches beyond the pass's width.
+    """
+    n, plane = points.n, math.prod(layout.shape[1:])
+    n_parts = min(_MOST_PARTS, parallel.n_parts(n, seconds))
+    n_threads = min(parallel.resolve_threads(n_threads, seconds), n_parts)
+    order = visiting_order(layout, grid_pass, points, n_threads)
+    scratch = [np.empty(grid_pass.scratch_size) for _ in range(n_threads)]
+    grid = np.zeros(layout.n_nodes)
+
+    def some(part, slot):
+        first, last = part * n // n_parts, (part + 1) * n // n_parts
+        begin, end = grid_pass.reach(points, order, first, last)
+        begin, end = begin - more, end + more
+        planes = np.zeros((end - begin) * plane)
+        spread(order, first, last, begin, planes, scratch[slot])
+        return begin * plane, planes
+
+    def add(part):
+        begin, planes = part
+        grid[begin : begin + planes.size] += planes
+
+    parallel.run(n_parts, n_threads, some, add)
+    return grid
+
+
+def visiting_order(layout, grid_pass, points, n_threads):
+    """An order in which neighbours in the grid follow each other, or None for the points' own."""
+    if layout.n_nodes <= _ORDERED_NODES or grid_pass.n_tiles > _MOST_TILES:
+        return None
+    tiles, n_parts = np.empty(points.n, dtype=np.uint16), min(_MOST_PARTS, points.n)
+    parallel.run(n_parts, n_threads, lambda part, slot: grid_pass.tiles(
+        points, part * points.n // n_parts, (part + 1) * points.n // n_parts, tiles
+    ))
+    return np.argsort(tiles, kind="stable")         # of 16 bits: by digits, in linear time

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gaussum import parallel, radial
+from gaussum.adaptive import sum_maker
 from gaussum.axes import check_axes, log_density_on_axes, plan_on_axes
 from gaussum.base import Estimator
 from gaussum.conventions import LEAF_SIZE, check_conventions
@@ -80,6 +81,11 @@ class KernelDensity(Probabilities, Estimator):
         of bounds the density is 0, and samples there are refused; periodic coordinates are wrapped. Rules for the
         bandwidth see the samples as they are, a periodic axis cut open in its widest gap. The density adds up to 1: to
         1e-9, but for "linear" in several features to some 1e-3. See `gaussum.support`.
+    adaptive : {"abramson", "breiman", "balloon"}, float or object, optional
+        A bandwidth that follows the data, narrow where samples lie densely and wide in the tails: `bandwidth_` times a
+        factor for each source, from a pilot density ("abramson"; a number is its sensitivity, by default 0.5) or from
+        its k-th nearest neighbour ("breiman"); or a factor for each query ("balloon", which does not integrate to 1).
+        Objects of `gaussum.adaptive` say more. None is the fixed bandwidth.
     rtol : float
         Bound on the relative error of the density at every query, near or far. Within it the cheapest plan is taken:
         the direct sum, a grid (up to three features), or a tree; see `explain`. 0 is the direct sum: in float32 where
@@ -101,6 +107,8 @@ class KernelDensity(Probabilities, Estimator):
         The samples of positive weight.
     source_weights_ : ndarray, shape (n_sources,)
         Their weights, adding up to 1.
+    local_factors_ : ndarray, shape (n_sources,)
+        Of the bandwidth at each source, with a geometric mean of 1; if the sources have factors.
     n_features_in_ : int
 
     Examples
@@ -129,7 +137,8 @@ class KernelDensity(Probabilities, Estimator):
 
     def __init__(
         self, bandwidth="auto", *, algorithm="auto", kernel="gaussian", metric="euclidean", atol=0.0, rtol=1e-6,
-        breadth_first=True, leaf_size=LEAF_SIZE, metric_params=None, bounds=None, boundary="reflect", n_threads=None,
+        breadth_first=True, leaf_size=LEAF_SIZE, metric_params=None, bounds=None, boundary="reflect", adaptive=None,
+        n_threads=None,
     ):
         self.bandwidth = bandwidth
         self.algorithm = algorithm
@@ -138,6 +147,7 @@ class KernelDensity(Probabilities, Estimator):
         self.atol = atol
         self.bounds = bounds
         self.boundary = boundary
+        self.adaptive = adaptive
         self.rtol = rtol
         self.breadth_first = breadth_first
         self.leaf_size = leaf_size
@@ -167,6 +177,7 @@ class KernelDensity(Probabilities, Estimator):
         check_choice(self.kernel, "kernel", radial.KERNELS)
         check_algorithm(self.algorithm, self._rtol())
         check_conventions(self)
+        self._check_combination()
         self._support = Support.of(self.bounds, self.boundary, X.shape[1])
         spread = X
         if self._support is not None:
@@ -189,6 +200,17 @@ class KernelDensity(Probabilities, Estimator):
         self._sum = self._make_sum(X, log_weights, h)
         return self
 
+    def _check_combination(self):
+        """Refuse what cannot be had together."""
+        if self.adaptive is not None and self.algorithm != "auto":
+            raise ValueError(f"algorithm is {self.algorithm!r}; expected 'auto' with adaptive bandwidths")
+        if self.kernel != "gaussian":
+            for name in ("adaptive", "bounds"):
+                if getattr(self, name) is not None:
+                    raise ValueError(f"kernel is {self.kernel!r}; expected 'gaussian', as {name} is given")
+        if self.adaptive is not None and self.bounds is not None:
+            raise ValueError("adaptive and bounds are both given; expected one of them, the other None")
+
     def _make_sum(self, X, log_weights, h):
         """The sum that is the density."""
         if self._support is not None:
@@ -197,7 +219,9 @@ class KernelDensity(Probabilities, Estimator):
 
     def _kernel_sum(self, X, log_weights, h):
         """The sum of the kernels as they are, whatever the support."""
-        if self.kernel == "gaussian":
+        if self.adaptive is not None:
+            make = sum_maker(self.adaptive, self.rtol, self.n_threads)
+        elif self.kernel == "gaussian":
             make = partial(GaussianSum, algorithm=self.algorithm, weights=self.source_weights_)
         else:
             make = partial(KernelSum, kernel=self.kernel, algorithm=self.algorithm)
@@ -208,6 +232,15 @@ class KernelDensity(Probabilities, Estimator):
         """The samples of positive weight, shape (n_sources, n_features)."""
         self._check_fitted()
         return self._sum.sources()
+
+    @property
+    def local_factors_(self):
+        """The factors of the bandwidth at the sources, shape (n_sources,); AttributeError where there are none."""
+        self._check_fitted()
+        factors = getattr(self._sum, "factors", None)
+        if factors is None:
+            raise AttributeError(f"with adaptive={self.adaptive!r} no source has a factor of its own")
+        return factors
 
     def score_samples(self, X):
         """The log density at every query, shape (n_samples,), in nats, accurate in the farthest tails.

@@ -161,11 +161,11 @@ class KernelSum:
     def draw(self, index, rng):
         """A sample of the kernel of each source of an index, shape (n_samples, n_features)."""
         centres = self.sources(index)
-        return centres + self.steps(len(centres), rng) * self._bandwidths
+        return centres + self.steps(index, rng) * self._bandwidths
 
-    def steps(self, n_samples, rng):
-        """Samples of the kernel at the origin, in bandwidths, shape (n_samples, n_features)."""
-        return radial.draw(self._kernel, n_samples, len(self._bandwidths), rng)
+    def steps(self, index, rng):
+        """How far such a sample is from its source, in bandwidths, shape (n_samples, n_features)."""
+        return radial.draw(self._kernel, len(index), len(self._bandwidths), rng)
 
     def plan(self, X, rtol=0.0, *, n_threads=None):
         """The plan for targets, "direct" or "tree".

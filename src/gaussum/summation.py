@@ -147,11 +147,11 @@ class GaussianSum:
     def draw(self, index, rng):
         """A sample of the kernel of each source of an index, shape (n_samples, n_features)."""
         centres = self.sources(index)
-        return centres + self.steps(len(centres), rng) / self._inv_bandwidth
+        return centres + self.steps(index, rng) / self._inv_bandwidth
 
-    def steps(self, n_samples, rng):
-        """Samples of the kernel at the origin, in bandwidths, shape (n_samples, n_features)."""
-        return rng.standard_normal((n_samples, len(self._inv_bandwidth)))
+    def steps(self, index, rng):
+        """How far such a sample is from its source, in bandwidths, shape (n_samples, n_features)."""
+        return rng.standard_normal((len(index), len(self._inv_bandwidth)))
 
     @property
     def log_weights(self):

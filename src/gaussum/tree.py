@@ -67,17 +67,21 @@ class TreeSum:
         self._order = _divided(sources, inv_bandwidth, _LEAF, n_threads)
         n_leaves = 1 << _levels(self._n)
         self._boxes, self._leaves = np.zeros((2 * n_leaves, 2, self._d)), np.empty(sources.size)
-        self._pass = TreePass(
-            sources, np.exp(log_weights[self._order]), log_weights[self._order], self._order, inv_bandwidth,
-            self._boxes, self._leaves, np.zeros((2, 2 * n_leaves)),
+        self._pass = self._pass_over(
+            sources, log_weights[self._order], self._order, self._boxes, self._leaves, np.zeros((2, 2 * n_leaves))
         )
         _by_parts(n_leaves, self._n * self._d * 2e-9, n_threads, self._pass.enclose)
         self._pass.enclose_all()
 
+    def _pass_over(self, sources, log_weights, order, boxes, leaves, nodes):
+        return TreePass(
+            sources, np.exp(log_weights), log_weights, order, self._inv_bandwidth, boxes, leaves, nodes
+        )
+
     def seconds(self, X, rtol, n_tried=None):
         """Of the sums at targets, on one thread, from those of so many groups of them (by default, of a small part)."""
         n = X.shape[0]
-        order = _divided(np.array(X.T, dtype=np.float64, order="C"), self._inv_bandwidth, _GROUP, 1)
+        order = _divided(self._places(X), self._inv_bandwidth, _GROUP, 1)
         groups = -(-n // _GROUP)
         n_tried = min(max(groups // 32, 1), _TRIED) if n_tried is None else min(groups, n_tried)
         tried = np.arange(n_tried) * groups // n_tried
@@ -104,8 +108,12 @@ class TreeSum:
             places = np.empty(self._n, dtype=np.intp)
             places[self._order] = np.arange(self._n)
             own = np.where(own >= 0, places[own], -1)
-        order = _divided(np.array(X.T, dtype=np.float64, order="C"), self._inv_bandwidth, _GROUP, n_threads)
+        order = _divided(self._places(X), self._inv_bandwidth, _GROUP, n_threads)
         return self._sums(Samples(X), order, rtol, own, n_threads, gradient)[0]
+
+    def _places(self, X):
+        """Where targets are, feature by feature; what else they have to say is in further columns."""
+        return np.array(X.T[: self._d], dtype=np.float64, order="C")
 
     def _sums(self, targets, order, rtol, own, n_threads, gradient=None):
         """The log sums, and how many pairs they took."""

@@ -12,11 +12,6 @@ from gaussum.kernels.lanes cimport LOWEST, simd_exp, simd_log
 from gaussum.samples cimport ALIGNMENT, Samples, aligned
 
 cdef enum:
-    UNIT = 32               # points; a leaf has a few whole units
-    LEAF_UNITS = 4
-    LEAF = UNIT * LEAF_UNITS
-    GROUP = UNIT            # targets that go through the tree together
-    FEW = 6                 # of them, that are summed one by one
     OFTEN = 4               # nodes after which limits are taken anew, when the first few are done
     DEPTH = 64
     LOOKED_AT = 512         # points that tell along which feature a node is divided
@@ -25,16 +20,6 @@ cdef enum:
 cdef double ORDINARY = -500.0
 cdef double INFINITY = float("inf")
 cdef double ROUNDING = 1e-14
-
-
-cdef struct GroupSums:
-    # of every target: plain_t + exp(largest_t) scaled_t, and the squared distance from which on nothing counts
-    double plain[GROUP]
-    double largest[GROUP]
-    double scaled[GROUP]
-    double limits[GROUP]
-    double *moments                 # (d, GROUP), with the largest and scaled; or NULL
-    bint ordinary                   # further terms go to the plain sums, which is faster
 
 
 cdef class Division:
@@ -50,11 +35,6 @@ cdef class Division:
         The most points of a leaf, a multiple of 32.
     """
 
-    cdef const double[:, ::1] points
-    cdef const double[::1] inv_bandwidth
-    cdef Py_ssize_t[::1] order
-    cdef readonly Py_ssize_t d, n, n_leaves, depth
-
     def __init__(self, const double[:, ::1] points, Py_ssize_t[::1] order, const double[::1] inv_bandwidth,
                  Py_ssize_t leaf):
         self.d, self.n = points.shape[0], points.shape[1]
@@ -66,7 +46,7 @@ cdef class Division:
         if order.shape[0] != self.n or inv_bandwidth.shape[0] != self.d or leaf % UNIT != 0 or leaf < UNIT:
             raise ValueError("points, order and bandwidths do not fit together")
 
-    cdef inline Py_ssize_t bound(self, Py_ssize_t level, Py_ssize_t i) noexcept nogil:
+    cdef Py_ssize_t bound(self, Py_ssize_t level, Py_ssize_t i) noexcept nogil:
         cdef Py_ssize_t units = (self.n + UNIT - 1) // UNIT
         return min(self.n, ((i * units) >> level) * UNIT)
 
@@ -154,12 +134,6 @@ cdef class TreePass(Division):
         To be filled by `enclose` and `enclose_all`: the weight of every node, and its box's diameter in bandwidths.
     """
 
-    cdef const double[::1] weights, log_weights
-    cdef double[:, :, ::1] boxes
-    cdef double[::1] leaves
-    cdef double[:, ::1] nodes
-    cdef readonly Py_ssize_t scratch_size
-
     def __init__(self, const double[:, ::1] sources, const double[::1] weights, const double[::1] log_weights,
                  Py_ssize_t[::1] order, const double[::1] inv_bandwidth, double[:, :, ::1] boxes,
                  double[::1] leaves, double[:, ::1] nodes):
@@ -233,7 +207,7 @@ cdef class TreePass(Division):
         cdef double logs[GROUP]
         cdef GroupSums sums
         cdef double *x = aligned(scratch)
-        cdef double *moments = x + GROUP * self.d
+        cdef double *moments = x + GROUP * targets.d
         if scratch.shape[0] < self.scratch_size or out.shape[0] != targets.n or order.shape[0] > targets.n:
             raise ValueError("scratch, out or the order of targets have the wrong size")
         if not 0 <= first <= last <= (order.shape[0] + GROUP - 1) // GROUP:
@@ -307,8 +281,8 @@ cdef class TreePass(Division):
         log_sums(sums, n, logs)
         return pairs
 
-    cdef inline Py_ssize_t _near(self, Py_ssize_t node, const double *t, Py_ssize_t n, const double *limits,
-                                 double *r2, double *total) noexcept nogil:
+    cdef Py_ssize_t _near(self, Py_ssize_t node, const double *t, Py_ssize_t n, const double *limits, double *r2,
+                          double *total) noexcept nogil:
         """How many targets have a box within their limits; squared distances, rounded down, and their sum."""
         cdef Py_ssize_t i, near = 0
         gs.box_distances(&self.boxes[node, 0, 0], &self.boxes[node, 1, 0], t, GROUP, n, self.d,
@@ -320,19 +294,26 @@ cdef class TreePass(Division):
             near += r2[i] <= limits[i]
         return near
 
-    cdef bint _is_one(self, Py_ssize_t node, const double *t, Py_ssize_t n, const Py_ssize_t *own, double same,
-                      GroupSums *sums, double *r2) noexcept nogil:
-        """Whether a node may be taken as one source by all targets of a group that it counts for."""
-        cdef double diameter = self.nodes[1, node], farthest = 0.0, total
+    cdef bint _holds(self, Py_ssize_t node, const Py_ssize_t *own, Py_ssize_t n) noexcept nogil:
+        """Whether one of those sources is in a node."""
         cdef Py_ssize_t i, level = 0
-        # the shortest of the ways to a no; and weights that are numbers of full precision
-        if not diameter * diameter <= same or self.nodes[0, node] < 1e-290:
-            return False
         while node >> (level + 1) > 0:
             level += 1
         for i in range(n):
             if own[i] >= self.bound(level, node - (1 << level)) and own[i] < self.bound(level, node + 1 - (1 << level)):
-                return False
+                return True
+        return False
+
+    cdef bint _is_one(self, Py_ssize_t node, const double *t, Py_ssize_t n, const Py_ssize_t *own, double same,
+                      GroupSums *sums, double *r2) noexcept nogil:
+        """Whether a node may be taken as one source by all targets of a group that it counts for."""
+        cdef double diameter = self.nodes[1, node], farthest = 0.0, total
+        cdef Py_ssize_t i
+        # the shortest of the ways to a no; and weights that are numbers of full precision
+        if not diameter * diameter <= same or self.nodes[0, node] < 1e-290:
+            return False
+        if self._holds(node, own, n):
+            return False
         self._near(node, t, n, sums.limits, r2, &total)
         for i in range(n):
             if r2[i] <= sums.limits[i]:
@@ -345,15 +326,18 @@ cdef class TreePass(Division):
         """Add a node, as one source in the middle of its box."""
         cdef double *middle = scratch + LEAF
         cdef double log_weight = log(self.nodes[0, node])
-        cdef Py_ssize_t j
-        for j in range(self.d):
-            middle[j] = self.boxes[node, 0, j] + 0.5 * (self.boxes[node, 1, j] - self.boxes[node, 0, j])
+        self._middle(node, middle)
         if sums.moments is not NULL:
             gs.gauss_log_moments(middle, 1, 1, &log_weight, t, GROUP, n, self.d, &self.inv_bandwidth[0], sums.largest,
                                  sums.scaled, sums.moments, GROUP, middle + self.d)
             return
         gs.gauss_log_sum(middle, 1, 1, &log_weight, NULL, t, GROUP, n, self.d, &self.inv_bandwidth[0], sums.largest,
                          sums.scaled, middle + self.d)
+
+    cdef void _middle(self, Py_ssize_t node, double *middle) noexcept nogil:
+        cdef Py_ssize_t j
+        for j in range(self.d):
+            middle[j] = self.boxes[node, 0, j] + 0.5 * (self.boxes[node, 1, j] - self.boxes[node, 0, j])
 
     cdef Py_ssize_t _leaf(self, Py_ssize_t node, const double *t, Py_ssize_t n, const Py_ssize_t *own,
                           GroupSums *sums, double *r2, double *scratch) noexcept nogil:

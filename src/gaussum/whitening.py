@@ -187,7 +187,7 @@ class Whitened:
     def draw(self, index, rng):
         """A sample of the kernel of each source of an index, shape (n_samples, n_features)."""
         centres = self.sources(index)
-        return centres + self._sum.steps(len(centres), rng) @ self._colour.T
+        return centres + self._sum.steps(index, rng) @ self._colour.T
 
     def plan(self, X, rtol=0.0, *, n_threads=None):
         """The plan for targets, as of GaussianSum, in whitened coordinates."""
@@ -196,6 +196,32 @@ class Whitened:
     def log_density(self, X, *, rtol=0.0, n_threads=None):
         """log sum_s w_s N(x; s, H) for every row of `X`, shape (n_targets,)."""
         return self._sum.log_density(self.whiten(X, n_threads), rtol=rtol, n_threads=n_threads) - self._log_det
+
+    @property
+    def factors(self):
+        """Of the bandwidths at the sources, where they have some."""
+        return getattr(self._sum, "factors", None)
+
+    @property
+    def inner(self):
+        """The sum in whitened coordinates."""
+        return self._sum
+
+    @property
+    def log_det(self):
+        """The logarithm of the determinant of L: what the log density is less than that in whitened coordinates."""
+        return self._log_det
+
+    def unwhiten(self, Y):
+        """The points whose whitened coordinates these are, shape (n, n_features)."""
+        return self._centre + Y @ self._colour.T
+
+    def log_density_and_gradient(self, X, *, rtol=0.0, n_threads=None):
+        """log f and its gradient for every row of `X`, as of GaussianSum."""
+        logs, gradient = self._sum.log_density_and_gradient(self.whiten(X, n_threads), rtol=rtol, n_threads=n_threads)
+        with np.errstate(over="ignore"):
+            gradient = np.nan_to_num(gradient @ self._factors[2] / self._scale)
+        return logs - self._log_det, gradient
 
     def leave_one_out(self, *, rtol=0.0, n_threads=None):
         """log sum_{s != i} w_s N(x_i; s, H) at every source i; the weights stay as they are."""

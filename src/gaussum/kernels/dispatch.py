@@ -8,8 +8,8 @@ import sys
 from gaussum.kernels import _cpu
 
 KERNELS = (
-    "estep", "mstep", "separation", "gauss_sum", "gauss_grid", "gauss_box", "radial_sum", "kmeans", "pair_moments",
-    "line",
+    "estep", "mstep", "separation", "gauss_sum", "gauss_varying", "gauss_grid", "gauss_box", "radial_sum", "kmeans",
+    "pair_moments", "line",
 )
 VARIABLE = "GAUSSUM_BUILD"
 

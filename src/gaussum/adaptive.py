@@ -1,0 +1,271 @@
+"""Kernel densities whose bandwidth follows the data: narrow where samples lie densely, wide in the tails.
+
+Sample-point estimates give each source s a factor lambda_s of the bandwidth h, and remain densities:
+
+    f(x) = sum_s w_s N(x; s, (lambda_s h)^2)
+
+- `Abramson`: lambda_s from a pilot density at s.
+- `Breiman`: lambda_s from the distance of s to its k-th nearest neighbour.
+
+The balloon estimate, `Balloon`, gives each query x a factor, from its distance to the k-th nearest source.
+
+Factors have a geometric mean of 1 over the sources, so that h keeps its meaning; they have no unit and follow the data
+through any shift and scale. They are settled by `fit`, with h, and `rtol` bounds the error of the sum that they define.
+"""
+
+import functools
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from gaussum.base import shape_name
+from gaussum.neighbors import NearestNeighbors
+from gaussum.summation import GaussianSum
+from gaussum.validation import check_integer, check_number
+from gaussum.varying import VaryingSum
+
+# What the pilot density is right to: enough for logarithms of densities of some -1000. What a grid leaves of rounding.
+_PILOT_RTOL = 1e-12
+_ROUNDING = 2.0**-50
+# Factors, widths and distances within these: one over a width stays a number.
+_NARROWEST, _WIDEST = 1e-300, 1e300
+_NARROWEST_WIDTH = 1e-307
+
+
+@dataclass(frozen=True)
+class Abramson:
+    """A factor for each source from a pilot density there: ``lambda_s = (pilot(s) / g) ** -sensitivity``.
+
+    The pilot is the estimate with the fixed bandwidth, the source's own term included, so that it is nowhere zero; g is
+    the geometric mean of the pilot at the sources, by their weights.
+
+    Parameters
+    ----------
+    sensitivity : float
+        From 0, a fixed bandwidth, to 1. 1/2 is Abramson's square-root law.
+    clip : (low, high) or float, optional
+        Factors are kept between these; either may be None; a number c is ``(1 / c, c)``. By default they are left as
+        they are.
+
+    References
+    ----------
+    I. S. Abramson, On bandwidth variation in kernel estimates -- a square root law, *Annals of Statistics* 10, 1982,
+    1217. B. W. Silverman, *Density Estimation*, Chapman and Hall 1986, section 5.3.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gaussum import KernelDensity
+    >>> x = np.random.default_rng(0).standard_t(2, size=1000)
+    >>> kde = KernelDensity(0.3, adaptive="abramson").fit(x)
+    >>> bool(kde.local_factors_[np.argmax(x)] > 3 * kde.local_factors_[np.argmin(np.abs(x))])
+    True
+    """
+
+    sensitivity: float = 0.5
+    clip: object = None
+
+    def make_sum(self, X, log_weights, h, rtol, n_threads):
+        """The sum for sources `X`; see GaussianSum for the arguments."""
+        sensitivity = check_number(self.sensitivity, "sensitivity", minimum=0.0, maximum=1.0)
+        low, high = check_clip(self.clip)
+        fixed = GaussianSum(X, log_weights, h)
+        pilot_rtol = 0.0 if rtol == 0.0 else max(min(rtol, _PILOT_RTOL), _ROUNDING * (len(X) + 1000.0))
+        # in float64, whatever the samples are
+        log_pilot = fixed.log_density(fixed.sources(), rtol=pilot_rtol, n_threads=n_threads)
+        factors = factors_of(-sensitivity * log_pilot, np.exp(log_weights), h, low, high)
+        return VaryingSum(X, log_weights, h, factors)
+
+
+@dataclass(frozen=True)
+class Breiman:
+    """A factor for each source in proportion to its distance to the k-th nearest other source, in bandwidths.
+
+    Neighbours are counted, whatever their weights. A distance of 0, among duplicates, is taken as the smallest that is
+    not 0; where all are 0, so that nothing tells one place from another, factors are 1.
+
+    Parameters
+    ----------
+    n_neighbors : int, optional
+        k. By default the square root of the number of sources, rounded up.
+    clip : (low, high) or float, optional
+        As for `Abramson`.
+
+    References
+    ----------
+    L. Breiman, W. Meisel and E. Purcell, Variable kernel estimates of multivariate densities, *Technometrics* 19, 1977,
+    135.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gaussum import KernelDensity
+    >>> from gaussum.adaptive import Breiman
+    >>> x = np.random.default_rng(0).standard_t(2, size=1000)
+    >>> kde = KernelDensity(0.3, adaptive=Breiman(n_neighbors=30, clip=(None, 20))).fit(x)
+    >>> float(kde.local_factors_.max())
+    20.0
+    """
+
+    n_neighbors: int | None = None
+    clip: object = None
+
+    def make_sum(self, X, log_weights, h, rtol, n_threads):
+        """The sum for sources `X`; see GaussianSum for the arguments."""
+        low, high = check_clip(self.clip)
+        neighbors = Neighborhoods(X, log_weights, h, self.n_neighbors, low, high, n_threads)
+        return VaryingSum(X, log_weights, h, neighbors(X, True, n_threads))
+
+
+@dataclass(frozen=True)
+class Balloon:
+    """A factor for each query in proportion to its distance to the k-th nearest source, in bandwidths.
+
+    The estimate follows the density of the sources around each query, and is not a density: it does not integrate to 1
+    (its tails may not be integrable at all), and there is no drawing of samples. `score_leave_one_out` leaves a source
+    out of the sum and of its neighbours.
+
+    Neighbours are counted, whatever their weights. Distances are no smaller than the smallest between a source and its
+    k-th neighbour that is not 0; where all of those are 0, factors are 1.
+
+    Parameters
+    ----------
+    n_neighbors : int, optional
+        k. By default the square root of the number of sources, rounded up.
+    clip : (low, high) or float, optional
+        As for `Abramson`.
+
+    References
+    ----------
+    D. O. Loftsgaarden and C. P. Quesenberry, A nonparametric estimate of a multivariate density function, *Annals of
+    Mathematical Statistics* 36, 1965, 1049. G. R. Terrell and D. W. Scott, Variable kernel density estimation, *Annals
+    of Statistics* 20, 1992, 1236.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gaussum import KernelDensity
+    >>> x = np.random.default_rng(0).standard_cauchy(size=1000)
+    >>> kde = KernelDensity(0.3, adaptive="balloon").fit(x)
+    >>> bool(kde.score_samples([1e6])[0] > -30)          # the bandwidth grows with the distance
+    True
+    """
+
+    n_neighbors: int | None = None
+    clip: object = None
+
+    def make_sum(self, X, log_weights, h, rtol, n_threads):
+        """The sum for sources `X`; see GaussianSum for the arguments."""
+        low, high = check_clip(self.clip)
+        neighbors = Neighborhoods(X, log_weights, h, self.n_neighbors, low, high, n_threads)
+        return VaryingSum(X, log_weights, h, target_factors=neighbors)
+
+
+NAMES = {"abramson": Abramson, "breiman": Breiman, "balloon": Balloon}
+
+
+def sum_maker(adaptive, rtol, n_threads):
+    """What makes the sum for an argument `adaptive`: ``make(X, log_weights, h)``, see GaussianSum for the arguments.
+
+    Parameters
+    ----------
+    adaptive : None, {"abramson", "breiman", "balloon"}, float, or an Abramson, Breiman or Balloon
+        None is the fixed bandwidth, a number the sensitivity of Abramson's factors.
+    rtol : float
+    n_threads : int or None
+
+    Raises
+    ------
+    TypeError, ValueError
+    """
+    if adaptive is None:
+        return GaussianSum
+    expected = "None, " + ", ".join(map(repr, NAMES)) + ", a number from 0 to 1, or an object of gaussum.adaptive"
+    if isinstance(adaptive, str):
+        if adaptive not in NAMES:
+            raise ValueError(f"adaptive is {adaptive!r}; expected {expected}")
+        adaptive = NAMES[adaptive]()
+    elif isinstance(adaptive, (int, float, np.number)):
+        adaptive = Abramson(check_number(adaptive, "adaptive", minimum=0.0, maximum=1.0))
+    if not isinstance(adaptive, tuple(NAMES.values())):
+        raise TypeError(f"adaptive is {shape_name(adaptive)}; expected {expected}")
+    return functools.partial(adaptive.make_sum, rtol=rtol, n_threads=n_threads)
+
+
+def check_clip(clip):
+    """Return the bounds of factors, (low, high); TypeError or ValueError otherwise."""
+    if clip is None:
+        return 0.0, math.inf
+    if isinstance(clip, (int, float, np.number)):
+        high = check_number(clip, "clip", minimum=1.0)
+        return 1.0 / high, high
+    try:
+        low, high = clip
+    except (TypeError, ValueError):
+        raise TypeError(f"clip is {clip!r}; expected a number >= 1 or a pair (low, high)") from None
+    low = 0.0 if low is None else check_number(low, "clip[0]", minimum=0.0)
+    high = math.inf if high is None else check_number(high, "clip[1]", minimum=low, open_minimum=low == 0.0)
+    return low, high
+
+
+def factors_of(log_factors, weights, h, low, high):
+    """Factors with a geometric mean of 1 by the weights, then kept within bounds."""
+    return within(np.exp(log_factors - weights @ log_factors / weights.sum()), h, low, high)
+
+
+def within(factors, h, low, high):
+    """Factors within bounds, and within those of floating-point numbers."""
+    narrowest = max(_NARROWEST, _NARROWEST_WIDTH / h.min())
+    return factors.clip(max(low, narrowest), min(max(high, narrowest), _WIDEST))
+
+
+class Neighborhoods:
+    """Factors in proportion to distances to the k-th nearest source, in bandwidths.
+
+    Parameters
+    ----------
+    X, log_weights, h : ndarray
+        As those of GaussianSum.
+    n_neighbors : int or None
+    low, high : float
+        Bounds of the factors.
+    n_threads : int or None
+    """
+
+    def __init__(self, X, log_weights, h, n_neighbors, low, high, n_threads):
+        n = X.shape[0]
+        if n_neighbors is None:
+            n_neighbors = max(1, min(math.isqrt(max(n - 1, 1)) + 1, n - 1))
+        elif check_integer(n_neighbors, "n_neighbors", minimum=1) >= n > 1:
+            raise ValueError(f"n_neighbors is {n_neighbors}; expected an integer below the {n} sources")
+        self._k, self._n, self._h, self._bounds = n_neighbors, n, h, (low, high)
+        # differences before scales: an offset costs no digits
+        self._origin = np.median(X.astype(np.float64, copy=False), axis=0)
+        self._neighbors = NearestNeighbors(self._scaled(X))
+        self._smallest = self._unit = None
+        distances = self._distances(X, True, n_threads)
+        if distances is not None and distances.any():
+            self._smallest = distances[distances > 0].min()
+            weights = np.exp(log_weights)
+            logs = np.log(np.maximum(distances, self._smallest))
+            self._unit = math.exp(weights @ logs / weights.sum())
+
+    def __call__(self, X, own, n_threads):
+        """The factors at points, shape (n,); with `own` these are the sources, which are no neighbours of theirs."""
+        if self._unit is None:
+            # nothing to tell one place from another
+            return within(np.ones(X.shape[0]), self._h, *self._bounds)
+        distances = np.maximum(self._distances(X, own, n_threads), self._smallest)
+        with np.errstate(over="ignore"):
+            return within(distances / self._unit, self._h, *self._bounds)
+
+    def _scaled(self, X):
+        with np.errstate(over="ignore"):
+            return ((X - self._origin) / self._h).clip(-_WIDEST, _WIDEST)
+
+    def _distances(self, X, own, n_threads):
+        """To the k-th nearest; None where a source is alone."""
+        if self._n == 1:
+            return None
+        return self._neighbors.distances(self._scaled(X), self._k + own, n_threads)

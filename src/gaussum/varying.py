@@ -1,0 +1,261 @@
+"""Sums of Gaussians that differ in width: each source has its own, or each target.
+
+    f(x) = sum_s w_s N(x; s, (lambda_s h)^2)        or        f(x) = sum_s w_s N(x; s, (lambda(x) h)^2)
+
+with factors lambda of the bandwidths h. The contract and the plans are those of `gaussum.summation`: the relative error
+at every target is at most rtol, by the direct sum, by grids (of sources that have factors; see gaussum.varying_grid) or
+by a tree. The tree leaves out a box when all weight in it, at the place of the box that is nearest to the target and
+with the widest of its Gaussians, would come to too little.
+"""
+
+import math
+
+import numpy as np
+
+from gaussum import parallel
+from gaussum.samples import Samples
+from gaussum.summation import Plan
+from gaussum.tree import TreeSum, build_seconds, least_seconds
+from gaussum.varying_grid import ClassGrids, Classes
+from gaussum.varying_pass import VaryingSumPass, VaryingTreePass
+
+# A pair costs about this many seconds on one thread, and this many more a feature.
+_PAIR_SECONDS = 0.5e-9
+_FEATURE_SECONDS = 0.05e-9
+# Targets a block: with their sums and a block of sources they stay in L1 in low dimensions, in L2 above.
+_BLOCK = 256
+_SMALLEST_BLOCK = 32
+# What a plan costs before its first point.
+_GRID_SECONDS = 1e-3
+_TREE_SECONDS = 500e-6
+# A tree is built, to learn what it costs, where that takes no more than this share of another plan. Another plan than
+# direct has to promise this much.
+_TREE_SHARE = 0.1
+_WORTH = 1.2
+
+
+class VaryingSum:
+    """A normalised weighted sum of Gaussians on given sources, with methods as of `gaussum.summation.GaussianSum`.
+
+    Parameters
+    ----------
+    X : ndarray, shape (n_sources, n_features)
+    log_weights : ndarray of float64, shape (n_sources,)
+        Logarithms of weights that add up to 1.
+    bandwidths : ndarray of float64, shape (n_features,)
+    factors : ndarray of float64, shape (n_sources,), optional
+        Of the bandwidths at each source; positive and finite.
+    target_factors : callable, optional
+        ``target_factors(X, own, n_threads)`` gives those at each target, shape (n_targets,); with `own` the targets are
+        the sources.
+
+    Attributes
+    ----------
+    factors : ndarray of float64, shape (n_sources,), or None
+    """
+
+    def __init__(self, X, log_weights, bandwidths, factors=None, target_factors=None):
+        # a copy: what happens to the caller's array later changes nothing here
+        self._sources = np.array(X.T, dtype=np.float64, order="C")
+        d, n = self._sources.shape
+        self.factors, self._target_factors = factors, target_factors
+        self._inv_bandwidth = 1.0 / bandwidths
+        self._sharpness = np.ones(n) if factors is None else 1.0 / factors
+        self._log_peak = d * math.log(self._sharpness.max())
+        self._log_weights = log_weights + d * np.log(self._sharpness) - self._log_peak
+        self._log_norm = self._log_peak - np.log(bandwidths).sum() - 0.5 * d * math.log(2.0 * math.pi)
+        self._classes = self._grids = self._tree = None
+
+    def __getstate__(self):
+        # what can be made again is not kept
+        return self.__dict__ | {"_classes": None, "_grids": None, "_tree": None}
+
+    def sources(self, index=slice(None)):
+        """The sources themselves, shape (n_sources, n_features), or those at an index."""
+        return self._sources[:, index].T
+
+    def draw(self, index, rng):
+        """A sample of the kernel of each source of an index, shape (n_samples, n_features).
+
+        Raises
+        ------
+        ValueError
+            The width depends on the target: then the sum is no density, and nothing can be drawn from it.
+        """
+        return self.sources(index) + self.steps(index, rng) / self._inv_bandwidth
+
+    def steps(self, index, rng):
+        """How far such a sample is from its source, in bandwidths, shape (n_samples, n_features)."""
+        if self._target_factors is not None:
+            raise ValueError("a balloon estimate does not integrate to 1, and cannot be sampled")
+        noise = rng.standard_normal((len(index), len(self._inv_bandwidth)))
+        return noise / self._sharpness[index, np.newaxis]
+
+    def plan(self, X, rtol=0.0, *, n_threads=None):
+        """The plan for targets, as of GaussianSum."""
+        return self._plan(self._targets(X, False, n_threads)[0], rtol, n_threads)
+
+    def log_density(self, X, *, rtol=0.0, n_threads=None):
+        """The log density at every row of `X`.
+
+        Parameters
+        ----------
+        X : ndarray of float32 or float64, shape (n_targets, n_features)
+        rtol : float
+            Bound on the relative error of every density, with the factors as they are; 0 is the direct sum.
+        n_threads : int or None
+
+        Returns
+        -------
+        ndarray, shape (n_targets,)
+        """
+        return self._log_density(X, rtol, None, n_threads)
+
+    def leave_one_out(self, *, rtol=0.0, n_threads=None):
+        """The log density at every source by the others; the weights, and factors of sources, stay as they are.
+
+        Returns
+        -------
+        ndarray, shape (n_sources,)
+        """
+        return self._log_density(self._sources.T, rtol, np.arange(self._sources.shape[1]), n_threads)
+
+    def _log_density(self, X, rtol, own, n_threads):
+        targets, log_factors = self._targets(X, own is not None, n_threads)
+        name = self._plan(targets, rtol, n_threads).name
+        return self._by(name, targets, rtol, own, n_threads) + self._log_norm - self._sources.shape[0] * log_factors
+
+    def _targets(self, X, own, n_threads):
+        """Targets with their sharpness as one feature more, if they have one; and the logarithms of their factors."""
+        if self._target_factors is None:
+            return X, 0.0
+        factors = self._target_factors(X, own, n_threads)
+        return np.column_stack([X, 1.0 / factors]), np.log(factors)
+
+    def _plan(self, targets, rtol, n_threads):
+        m, (d, n) = targets.shape[0], self._sources.shape
+        direct = n * m * self._pair_seconds()
+        costs = {"direct": direct}
+        if rtol == 0.0:
+            return Plan("direct", "rtol = 0 asks for every pair", direct, costs)
+        if direct > _GRID_SECONDS and self._target_factors is None:
+            classes = self._classes_for(rtol)
+            if classes.reason is None:
+                costs["grid"] = _GRID_SECONDS + classes.seconds(m, d, self._pair_seconds())
+        if self._tree_may_pay(m, min(costs.values())):
+            costs["tree"] = _TREE_SECONDS + build_seconds(n, d) + self._tree_for(n_threads).seconds(targets, rtol)
+        name = min(costs, key=lambda name: costs[name] * (1.0 if name == "direct" else _WORTH))
+        reason = {
+            "direct": f"{n:,} sources x {m:,} targets cost least pair by pair",
+            "grid": "sources of like bandwidths lie densely enough in the nodes of grids",
+            "tree": "most sources are too far from a target to count",
+        }[name]
+        return Plan(name, reason, costs[name], costs)
+
+    def _tree_may_pay(self, m, least):
+        d, n = self._sources.shape
+        build = _TREE_SECONDS + build_seconds(n, d)
+        return _TREE_SHARE * least > build and _WORTH * (build + least_seconds(n, m, d, 0.0)) < least
+
+    def _by(self, name, targets, rtol, own, n_threads):
+        """The log sums by a plan."""
+        if name == "direct":
+            return self._direct(targets, own, n_threads)
+        if name == "tree":
+            return self._tree_for(n_threads).log_density(targets, rtol, own=own, n_threads=n_threads)
+        out = self._grids_for(rtol, n_threads).log_density(targets, own=own, n_threads=n_threads)
+        late = np.flatnonzero(out == -np.inf)
+        if late.size:
+            out[late] = self._late(targets[late], rtol, None if own is None else own[late], n_threads)
+        return out
+
+    def _late(self, targets, rtol, own, n_threads):
+        """What the grids leave: by the tree unless there is too little of it to build one."""
+        direct = targets.shape[0] * self._sources.shape[1] * self._pair_seconds()
+        if own is None and not self._tree_may_pay(targets.shape[0], direct):
+            return self._direct(targets, None, n_threads)
+        return self._tree_for(n_threads).log_density(targets, rtol, own=own, n_threads=n_threads)
+
+    def _pair_seconds(self):
+        return _PAIR_SECONDS + _FEATURE_SECONDS * self._sources.shape[0]
+
+    def _classes_for(self, rtol):
+        if self._classes is None or self._classes[0] != rtol:
+            self._classes = rtol, Classes(
+                self._sources, self._sharpness, self._inv_bandwidth, rtol, self._pair_seconds()
+            )
+        return self._classes[1]
+
+    def _grids_for(self, rtol, n_threads):
+        if self._grids is None or self._grids[0] != rtol:
+            self._grids = rtol, ClassGrids(
+                self._classes_for(rtol), self._sources, self._log_weights, self._sharpness, rtol, self._direct_of,
+                n_threads
+            )
+        return self._grids[1]
+
+    def _tree_for(self, n_threads):
+        if self._tree is None:
+            self._tree = VaryingTree(
+                self._sources, self._log_weights, self._sharpness, self._log_peak, self._inv_bandwidth,
+                self._target_factors is not None, n_threads
+            )
+        return self._tree
+
+    def _direct(self, targets, own, n_threads):
+        return self._sum_of(self._sources, self._log_weights, self._sharpness, targets, own, n_threads)
+
+    def _direct_of(self, index, targets, n_threads):
+        """The log sums of some of the sources."""
+        return self._sum_of(
+            np.ascontiguousarray(self._sources[:, index]), self._log_weights[index], self._sharpness[index], targets,
+            None, n_threads
+        )
+
+    def _sum_of(self, sources, log_weights, sharpness, targets, own, n_threads):
+        n_targets = targets.shape[0]
+        work = n_targets * sources.shape[1] * self._pair_seconds()
+        # few targets are divided finely, so that all threads have some; the parts do not depend on how many there are
+        block = _BLOCK
+        while block > _SMALLEST_BLOCK and n_targets < 16 * block:
+            block //= 2
+        sums = VaryingSumPass(
+            sources, log_weights, sharpness, self._inv_bandwidth, Samples(targets), block,
+            parallel.n_parts(n_targets, work, smallest=block), own is not None
+        )
+        n_threads = min(parallel.resolve_threads(n_threads, work), sums.n_parts)
+        scratch = [np.empty(sums.scratch_size) for _ in range(n_threads)]
+        out = np.empty(n_targets)
+        parallel.run(
+            sums.n_parts, n_threads, lambda part, slot: sums.log_density(part, part + 1, out, scratch[slot])
+        )
+        return out
+
+
+class VaryingTree(TreeSum):
+    """The sums of given sources at any targets, over a tree.
+
+    Parameters
+    ----------
+    sources : ndarray of float64, shape (n_features, n_sources)
+    log_weights : ndarray of float64, shape (n_sources,)
+        log(w_s a_s^d) - `log_peak`, the w_s adding up to 1.
+    sharpness : ndarray of float64, shape (n_sources,)
+        a_s.
+    log_peak : float
+        The largest log a_s^d.
+    inv_bandwidth : ndarray of float64, shape (n_features,)
+    by_target : bool
+        Targets have a sharpness too, as one column more.
+    n_threads : int or None
+    """
+
+    def __init__(self, sources, log_weights, sharpness, log_peak, inv_bandwidth, by_target, n_threads):
+        self._sharpness, self._log_peak, self._by_target = sharpness, log_peak, by_target
+        super().__init__(sources, log_weights, inv_bandwidth, n_threads)
+
+    def _pass_over(self, sources, log_weights, order, boxes, leaves, nodes):
+        return VaryingTreePass(
+            sources, np.exp(log_weights), log_weights, self._sharpness[order], self._log_peak, order,
+            self._inv_bandwidth, boxes, leaves, nodes, np.zeros((3, nodes.shape[1])), self._by_target
+        )
