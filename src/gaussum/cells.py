@@ -1,4 +1,4 @@
-"""The distribution of a sum of Gaussians on a line by local polynomials, at a cost that does not grow with the bandwidth.
+"""The distribution of a sum of Gaussians on a line by local polynomials, at a cost free of the bandwidth.
 
 The line is divided into cells of a quarter to half a bandwidth. Sources give moments about the middle of their cell,
 and moments give Taylor coefficients about the middles of the cells around:

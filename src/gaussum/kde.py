@@ -11,9 +11,9 @@ from gaussum.axes import check_axes, log_density_on_axes, plan_on_axes
 from gaussum.base import Estimator
 from gaussum.conventions import LEAF_SIZE, check_conventions
 from gaussum.kernel_sum import KernelSum
-from gaussum.mean_shift import assign, find_modes
 from gaussum.probabilities import Probabilities
 from gaussum.selectors import settled
+from gaussum.slopes import Slopes
 from gaussum.summation import GaussianSum, check_algorithm
 from gaussum.support import Support
 from gaussum.validation import (
@@ -38,7 +38,7 @@ class OnGrid(NamedTuple):
     axes: list
 
 
-class KernelDensity(Probabilities, Estimator):
+class KernelDensity(Probabilities, Slopes, Estimator):
     """A kernel density estimate: one kernel on every sample, a Gaussian by default (Rosenblatt 1956; Parzen 1962).
 
         f(x) = sum_s w_s prod_j h_j^-1 K(r_s),   r_s^2 = sum_j ((x_j - s_j) / h_j)^2,   sum_s w_s = 1
@@ -251,103 +251,6 @@ class KernelDensity(Probabilities, Estimator):
         X = check_samples(X, n_features=self.n_features_in_)
         return self._sum.log_density(X, rtol=self._rtol(), n_threads=self.n_threads)
 
-    def score_and_gradient(self, X):
-        """The log density at every query and its gradient, for little more than the cost of the one.
-
-        Parameters
-        ----------
-        X : array_like, shape (n_samples, n_features)
-
-        Returns
-        -------
-        log_density : ndarray, shape (n_samples,)
-            In nats.
-        gradient : ndarray, shape (n_samples, n_features)
-            Of the log density, in nats per unit of each feature. Bandwidth times gradient, the way to the mean of the
-            sources around a query in bandwidths (Fukunaga and Hostetler 1975), is right within 2 rtol (1 + r), where r
-            is the root mean square distance, in bandwidths too, of the sources that make the density there. The
-            gradient is finite in the farthest tails, where it points to the nearest source.
-        """
-        self._check_fitted()
-        X = check_samples(X, n_features=self.n_features_in_)
-        return self._sum.log_density_and_gradient(X, rtol=self._rtol(), n_threads=self.n_threads)
-
-    def gradient(self, X, *, log=True):
-        """The gradient at every query, shape (n_samples, n_features).
-
-        Parameters
-        ----------
-        X : array_like, shape (n_samples, n_features)
-        log : bool
-            Of the log density, in nats per unit of each feature; else of the density itself, which is that times the
-            density, and 0 in the tails where the density is below the smallest number.
-
-        Examples
-        --------
-        >>> from gaussum import KernelDensity
-        >>> kde = KernelDensity(2.0).fit([[0.0]])
-        >>> float(kde.gradient([[3.0]])[0, 0])          # -x / h^2
-        -0.75
-        """
-        log_density, gradient = self.score_and_gradient(X)
-        if check_flag(log, "log"):
-            return gradient
-        with np.errstate(divide="ignore", over="ignore"):
-            return np.sign(gradient) * np.exp(log_density[:, np.newaxis] + np.log(np.abs(gradient)))
-
-    def modes(self, X=None, *, merge_tol=0.1, max_iter=500):
-        """The local maxima of the density, and the one to which each sample climbs: clustering by mean shift.
-
-        Points follow the gradient of the log density, in units of the bandwidth, as mean shift does in many small steps
-        (Fukunaga and Hostetler 1975; Comaniciu and Meer 2002). Modes are right to a gradient below 1e-8 in units of
-        1 / bandwidth, whatever `rtol` is.
-
-        Parameters
-        ----------
-        X : array_like, shape (n_samples, n_features), optional
-            Where to begin; the samples of positive weight (`sources_`) by default. A mode that no point climbs to is
-            not found.
-        merge_tol : float
-            Modes no farther apart than so many bandwidths are one, as are those with no valley between them.
-        max_iter : int
-            The most steps of a point; some tens are usual.
-
-        Returns
-        -------
-        gaussum.mean_shift.Modes
-            `modes`, the highest first, `log_density`, `labels`, `sizes`, `weights`, `converged`.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from gaussum import KernelDensity
-        >>> rng = np.random.default_rng(0)
-        >>> x = np.concatenate([rng.normal(-3, 1, 300), rng.normal(3, 1, 700)])
-        >>> found = KernelDensity(1.0).fit(x).modes()
-        >>> found.modes.round().tolist(), found.weights.round(1).tolist()
-        ([[3.0], [-3.0]], [0.7, 0.3])
-        """
-        self._check_fitted()
-        weights = self.source_weights_ if X is None else None
-        X = self.sources_ if X is None else check_samples(X, n_features=self.n_features_in_)
-        return find_modes(self._sum, X, weights, n_threads=self.n_threads, **_climbing(merge_tol, max_iter))
-
-    def predict_basin(self, X, modes, *, merge_tol=0.1, max_iter=500):
-        """The mode to which each query climbs, shape (n_samples,), as a row of `modes`; -1 where it is none of them.
-
-        Parameters
-        ----------
-        X : array_like, shape (n_samples, n_features)
-        modes : gaussum.mean_shift.Modes or array_like, shape (n_modes, n_features)
-            From `modes`.
-        merge_tol, max_iter : float, int
-            As of `modes`.
-        """
-        self._check_fitted()
-        X = check_samples(X, n_features=self.n_features_in_)
-        modes = check_samples(getattr(modes, "modes", modes), name="modes", n_features=self.n_features_in_)
-        return assign(self._sum, modes, X, n_threads=self.n_threads, **_climbing(merge_tol, max_iter))
-
     def density_on_grid(self, axes=None, *, log=False):
         """The density at all points of a tensor grid, to the same `rtol` at each of them, however small it is.
 
@@ -466,10 +369,3 @@ class KernelDensity(Probabilities, Estimator):
         cumulative = np.cumsum(self.source_weights_)
         drawn = np.searchsorted(cumulative, rng.random(n_samples) * cumulative[-1], side="right")
         return self._sum.draw(drawn.clip(0, len(cumulative) - 1), rng)
-
-
-def _climbing(merge_tol, max_iter):
-    return {
-        "merge_tol": check_number(merge_tol, "merge_tol", minimum=0.0, open_minimum=True),
-        "max_iter": check_integer(max_iter, "max_iter", minimum=1),
-    }

@@ -7,7 +7,7 @@ without loss.
 import math
 
 import numpy as np
-from scipy.special import log_ndtr
+from scipy.special import ndtri_exp
 
 from gaussum import parallel
 from gaussum.cells import Cells
@@ -203,7 +203,7 @@ class Line:
     def _enclosed(self, log_q, upper, sign, n_threads):
         """Points on both sides of quantiles."""
         # those of a Gaussian at either end of the sources, and a little more
-        z = -sign * _upper_quantile(log_q)
+        z = sign * ndtri_exp(log_q)
         with np.errstate(over="ignore"):
             low = self.x[0] + self.bandwidth * (z - 1e-6 * np.maximum(1.0, np.abs(z))) - _EPS * abs(self.x[0])
             high = self.x[-1] + self.bandwidth * (z + 1e-6 * np.maximum(1.0, np.abs(z))) + _EPS * abs(self.x[-1])
@@ -245,16 +245,6 @@ def _on_side(log_tail, upper, wanted):
     with np.errstate(divide="ignore"):
         out[other] = np.log1p(-np.exp(np.minimum(log_tail[other], 0.0)))
     return out
-
-
-def _upper_quantile(log_q):
-    """z with log Q(z) = log_q <= log(1/2), by Newton's method on the logarithm, from above the root."""
-    z = np.sqrt(np.maximum(-2.0 * (log_q + math.log(2.0)), 0.0))        # Q(z) <= exp(-z^2 / 2) / 2
-    for _ in range(12):
-        log_tail = log_ndtr(-z)
-        log_phi = -0.5 * z * z - 0.5 * math.log(2.0 * math.pi)
-        z = z - (log_q - log_tail) * np.exp(log_tail - log_phi)
-    return z
 
 
 def increasing_root(function, low, high, tolerance):

@@ -69,9 +69,11 @@ def settled(bandwidth, X, weight, *, kernel="gaussian", along_axes=False):
         bandwidth, name = bandwidth(X, weight), "what bandwidth returns"
     if np.ndim(bandwidth) == 2:
         H = check_bandwidth_matrix(bandwidth, d)
-        if along_axes and np.count_nonzero(H) > d:
+        if not along_axes:
+            return H, False
+        if np.count_nonzero(H) > d:
             raise ValueError(f"{name} is a matrix; expected one number a feature, as there are bounds")
-        return H, False
+        return np.sqrt(np.diagonal(H)), False
     if np.ndim(bandwidth) == 0:
         if isinstance(bandwidth, np.ndarray):
             bandwidth = bandwidth[()]
