@@ -17,5 +17,6 @@ cdef class GridPass:
     cdef double spacing
     cdef readonly Py_ssize_t scratch_size, n_tiles
     cdef bint _place(self, const double *x, Py_ssize_t j, double *place) noexcept nogil
+    cdef Py_ssize_t _tile(self, const double *x, Py_ssize_t nodes) noexcept nogil
     cdef void _load(self, Samples points, const Py_ssize_t[::1] order, Py_ssize_t first, Py_ssize_t n,
                     double *x) noexcept nogil

@@ -81,7 +81,7 @@ cdef class GridPass:
         """How many tiles of so many nodes there are on each axis."""
         return tuple([self.shape[j] // nodes + 1 for j in range(self.d)])
 
-    cdef inline Py_ssize_t _tile(self, const double *x, Py_ssize_t nodes) noexcept nogil:
+    cdef Py_ssize_t _tile(self, const double *x, Py_ssize_t nodes) noexcept nogil:
         """The tile of a point, whose features are BLOCK apart; one beyond the grid may get any."""
         cdef Py_ssize_t tile = 0, j
         cdef double place

@@ -256,15 +256,22 @@ class Probabilities:
     def _gaussians(self):
         """The sources, the logarithms of their weights, and the bandwidth, of a sum of one Gaussian a sample."""
         self._check_fitted()
-        if type(self._sum) is not GaussianSum:
+        total = getattr(self._sum, "inner", self._sum)
+        if type(total) is not GaussianSum:
+            given = [name for name in ("kernel", "adaptive", "bounds") if getattr(self, name) not in ("gaussian", None)]
             raise ValueError(
-                f"this density is a {type(self._sum).__name__}; expected a sum of Gaussians with one bandwidth a "
-                "feature for this method"
+                f"{' and '.join(f'{name} is {getattr(self, name)!r}' for name in given)}; expected Gaussian kernels of "
+                "one width without bounds for this method"
             )
-        return self.sources_, self._sum.log_weights, self.bandwidth_
+        return self.sources_, total.log_weights, self.bandwidth_
 
     def _distribution(self):
         self._gaussians()
+        if self.n_features_in_ > 2 and np.ndim(self.bandwidth_) == 2 and type(self._sum) is not GaussianSum:
+            raise ValueError(
+                f"bandwidth is a matrix of {self.n_features_in_} features, under which boxes have no simple "
+                "probabilities; expected one bandwidth a feature, as of 'scott', or at most two features (see marginal)"
+            )
         return self._sum.distribution()
 
     def _line(self):

@@ -19,6 +19,7 @@ import math
 import numpy as np
 
 from gaussum import parallel
+from gaussum.distribution import CorrelatedDistribution
 from gaussum.validation import check_array
 
 # Beyond so many bandwidths the squared distance overflows: a point is as good as at this distance.
@@ -129,6 +130,7 @@ class Whitened:
     """
 
     def __init__(self, make, X, log_weights, covariance):
+        self._covariance, self._distribution = covariance, None
         self._points = np.array(X, dtype=np.float64, order="C")
         self._centre = np.median(self._points, axis=0)
         self._scale, W, rest = _inverse_factor(covariance)
@@ -201,6 +203,18 @@ class Whitened:
     def factors(self):
         """Of the bandwidths at the sources, where they have some."""
         return getattr(self._sum, "factors", None)
+
+    def __getstate__(self):
+        # what can be made again is not kept
+        return self.__dict__ | {"_distribution": None}
+
+    def distribution(self):
+        """The distribution functions of a density of two features, a gaussum.distribution.CorrelatedDistribution."""
+        if self._distribution is None:
+            self._distribution = CorrelatedDistribution(
+                np.ascontiguousarray(self._points.T), self._sum.log_weights, self._covariance
+            )
+        return self._distribution
 
     @property
     def inner(self):
