@@ -58,25 +58,6 @@ cdef class GridPass:
         self.stretches = np.concatenate(stretches, axis=1)
         self.scratch_size = ALIGNMENT // sizeof(double) + BLOCK * (2 * self.d + 2)
 
-    cdef bint _place(self, const double *x, Py_ssize_t j, double *place) noexcept nogil:
-        """The place of a point on an axis, if the nodes that it reaches belong to one stretch."""
-        cdef Py_ssize_t low = self.begin[j], high = self.begin[j + 1], middle
-        cdef double margin = self.margin, v
-        while high - low > 1:
-            middle = (low + high) // 2
-            if self.stretches[0, middle] <= x[0]:
-                low = middle
-            else:
-                high = middle
-        v = (x[0] - self.stretches[0, low]) * self.scale[j]
-        if v > (self.stretches[1, low] - self.stretches[0, low]) * self.scale[j] + margin:
-            low += 1
-            if low == self.begin[j + 1]:
-                return False
-            v = (x[0] - self.stretches[0, low]) * self.scale[j]
-        place[0] = v + self.stretches[2, low]
-        return v >= -margin
-
     def tile_shape(self, Py_ssize_t nodes=TILE_NODES):
         """How many tiles of so many nodes there are on each axis."""
         return tuple([self.shape[j] // nodes + 1 for j in range(self.d)])
@@ -151,13 +132,6 @@ cdef class GridPass:
                     high = max(high, place)
                 i += n
         return <Py_ssize_t>low - (self.width // 2 - 1), <Py_ssize_t>high + self.width // 2 + 1
-
-    cdef void _load(self, Samples points, const Py_ssize_t[::1] order, Py_ssize_t first, Py_ssize_t n,
-                    double *x) noexcept nogil:
-        if order is None:
-            points.load(first, n, BLOCK, x)
-        else:
-            points.gather(&order[first], n, BLOCK, x)
 
     def spread(self, Samples sources, const Py_ssize_t[::1] order, const double[::1] weights, Py_ssize_t first,
                Py_ssize_t last, Py_ssize_t plane, double[::1] planes, double[::1] scratch):

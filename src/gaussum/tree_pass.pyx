@@ -46,10 +46,6 @@ cdef class Division:
         if order.shape[0] != self.n or inv_bandwidth.shape[0] != self.d or leaf % UNIT != 0 or leaf < UNIT:
             raise ValueError("points, order and bandwidths do not fit together")
 
-    cdef Py_ssize_t bound(self, Py_ssize_t level, Py_ssize_t i) noexcept nogil:
-        cdef Py_ssize_t units = (self.n + UNIT - 1) // UNIT
-        return min(self.n, ((i * units) >> level) * UNIT)
-
     def starts(self):
         """Where the leaves begin in the order, and at last the number of points."""
         return [self.bound(self.depth, i) for i in range(self.n_leaves + 1)]
@@ -250,13 +246,13 @@ cdef class TreePass(Division):
         while waiting > 0:
             waiting -= 1
             node = nodes[waiting]
-            if self._near(node, t, n, sums.limits, r2, &sum_left) == 0:
+            if near(self, node, t, n, sums.limits, r2, &sum_left) == 0:
                 continue
             whole = self._is_one(node, t, n, own, same, sums, r2)
             while not whole and 0 < node < self.n_leaves:
                 left, right = 2 * node, 2 * node + 1
-                to_left = self._near(left, t, n, sums.limits, r2, &sum_left)
-                to_right = self._near(right, t, n, sums.limits, r2, &sum_right)
+                to_left = near(self, left, t, n, sums.limits, r2, &sum_left)
+                to_right = near(self, right, t, n, sums.limits, r2, &sum_right)
                 if sum_right < sum_left:
                     left, right = right, left
                     to_left, to_right = to_right, to_left
@@ -281,18 +277,10 @@ cdef class TreePass(Division):
         log_sums(sums, n, logs)
         return pairs
 
-    cdef Py_ssize_t _near(self, Py_ssize_t node, const double *t, Py_ssize_t n, const double *limits, double *r2,
-                          double *total) noexcept nogil:
-        """How many targets have a box within their limits; squared distances, rounded down, and their sum."""
-        cdef Py_ssize_t i, near = 0
-        gs.box_distances(&self.boxes[node, 0, 0], &self.boxes[node, 1, 0], t, GROUP, n, self.d,
-                         &self.inv_bandwidth[0], r2)
-        total[0] = 0.0
-        for i in range(n):
-            total[0] += r2[i]
-            r2[i] *= 1.0 - ROUNDING
-            near += r2[i] <= limits[i]
-        return near
+    cdef Py_ssize_t _near_by_width(self, Py_ssize_t node, const double *t, Py_ssize_t n, const double *limits,
+                                   double *r2, double *total) noexcept nogil:
+        """What `near` finds where `by_width` is set: for those who derive from this."""
+        return n
 
     cdef bint _holds(self, Py_ssize_t node, const Py_ssize_t *own, Py_ssize_t n) noexcept nogil:
         """Whether one of those sources is in a node."""
@@ -314,7 +302,7 @@ cdef class TreePass(Division):
             return False
         if self._holds(node, own, n):
             return False
-        self._near(node, t, n, sums.limits, r2, &total)
+        near(self, node, t, n, sums.limits, r2, &total)
         for i in range(n):
             if r2[i] <= sums.limits[i]:
                 farthest = max(farthest, r2[i])
@@ -347,18 +335,18 @@ cdef class TreePass(Division):
         cdef const double *sources = &self.leaves[start * self.d]
         cdef Py_ssize_t left_out[GROUP]
         cdef double *target = scratch + LEAF
-        cdef Py_ssize_t i, j, near
+        cdef Py_ssize_t i, j, n_near
         cdef bint leaves_out = False
         cdef double total
         if sums.moments is not NULL:
             gs.gauss_log_moments(sources, m, m, &self.log_weights[start], t, GROUP, n, self.d, &self.inv_bandwidth[0],
                                  sums.largest, sums.scaled, sums.moments, GROUP, scratch)
             return m * GROUP
-        near = self._near(node, t, n, sums.limits, r2, &total)
+        n_near = near(self, node, t, n, sums.limits, r2, &total)
         for i in range(n):
             left_out[i] = own[i] - start
             leaves_out = leaves_out or 0 <= left_out[i] < m
-        if near <= FEW:
+        if n_near <= FEW:
             for i in range(n):
                 if r2[i] <= sums.limits[i]:
                     for j in range(self.d):
@@ -367,7 +355,7 @@ cdef class TreePass(Division):
                         sources, m, m, &self.log_weights[start], left_out[i], target, self.d,
                         &self.inv_bandwidth[0], sums.largest + i, sums.scaled + i, scratch
                     )
-            return m * near * (GROUP // FEW)
+            return m * n_near * (GROUP // FEW)
         if sums.ordinary and not leaves_out:
             gs.gauss_sum(sources, m, m, &self.weights[start], t, GROUP, n, self.d,
                          &self.inv_bandwidth[0], sums.plain, scratch)
@@ -382,6 +370,21 @@ cdef inline double moment_limit(double depth) noexcept nogil:
     depth = max(depth, 0.0)
     # r^2 / 2 = depth + log(3 depth + 4) / 2, and log r is no more than that logarithm
     return 2.0 * depth + log(3.0 * depth + 4.0)
+
+
+cdef inline Py_ssize_t near(TreePass tree, Py_ssize_t node, const double *t, Py_ssize_t n, const double *limits,
+                            double *r2, double *total) noexcept nogil:
+    """How many targets have a box within their limits; squared distances, rounded down, and their sum."""
+    cdef Py_ssize_t i, count = 0
+    if tree.by_width:
+        return tree._near_by_width(node, t, n, limits, r2, total)
+    gs.box_distances(&tree.boxes[node, 0, 0], &tree.boxes[node, 1, 0], t, GROUP, n, tree.d, &tree.inv_bandwidth[0], r2)
+    total[0] = 0.0
+    for i in range(n):
+        total[0] += r2[i]
+        r2[i] *= 1.0 - ROUNDING
+        count += r2[i] <= limits[i]
+    return count
 
 
 cdef void log_sums(GroupSums *sums, Py_ssize_t n, double *logs) noexcept nogil:

@@ -156,6 +156,7 @@ cdef class VaryingTreePass(TreePass):
         if sharpness.shape[0] != self.n or ranges.shape[0] != 3 or ranges.shape[1] != nodes.shape[1]:
             raise ValueError("sources, sharpness and ranges do not fit together")
         self.sharpness, self.log_peak, self.ranges, self.by_target = sharpness, log_peak, ranges, by_target
+        self.by_width = True
         self.scratch_size += GROUP + 64         # the targets' sharpness
 
     def enclose(self, Py_ssize_t first, Py_ssize_t last):
@@ -183,8 +184,8 @@ cdef class VaryingTreePass(TreePass):
         self.ranges[0, node], self.ranges[1, node] = smallest, largest
         self.ranges[2, node] = 2.0 * (self.log_peak - self.d * log(smallest))
 
-    cdef Py_ssize_t _near(self, Py_ssize_t node, const double *t, Py_ssize_t n, const double *limits, double *r2,
-                          double *total) noexcept nogil:
+    cdef Py_ssize_t _near_by_width(self, Py_ssize_t node, const double *t, Py_ssize_t n, const double *limits,
+                                   double *r2, double *total) noexcept nogil:
         """How many targets have a box within their limits; what the limits are for, rounded down, and its sum.
 
         A unit of weight in the node gives a^d exp(-a^2 r^2 / 2) at most, a being the smallest sharpness, if
@@ -222,7 +223,7 @@ cdef class VaryingTreePass(TreePass):
                 return False
         if self._holds(node, own, n):
             return False
-        self._near(node, t, n, sums.limits, r2, &total)
+        self._near_by_width(node, t, n, sums.limits, r2, &total)
         gs.box_distances(&self.boxes[node, 0, 0], &self.boxes[node, 1, 0], t, GROUP, n, self.d,
                          &self.inv_bandwidth[0], far2)
         for i in range(n):
@@ -255,7 +256,7 @@ cdef class VaryingTreePass(TreePass):
         cdef double *target = scratch + LEAF
         cdef Py_ssize_t i, j, near
         cdef double total
-        near = self._near(node, t, n, sums.limits, r2, &total)
+        near = self._near_by_width(node, t, n, sums.limits, r2, &total)
         for i in range(n):
             left_out[i] = own[i] - start
         if near > FEW:
