@@ -195,6 +195,23 @@ def test_leave_one_out_of_single_samples():
     np.testing.assert_allclose(found, exact, atol=1e-5)
 
 
+@pytest.mark.parametrize("h", [0.003, 0.3, 3.0])
+def test_without_a_source_anywhere(h):
+    """Targets need not be the sources that they leave out, which may be nearly all of the sum, or none of it."""
+    rng = np.random.default_rng(0)
+    S, w = rng.normal(size=(900, 2)), rng.exponential(size=900) ** 4
+    total, w = gaussian_sum(S, h, w)
+    own = rng.integers(900, size=300)
+    T = S[own] + h * np.geomspace(1e-3, 1e3, 300)[:, np.newaxis] * rng.normal(size=(300, 2))
+    a = np.log(w) - 0.5 * (((T[:, np.newaxis] - S) / h) ** 2).sum(axis=2)
+    a[np.arange(300), own] = -np.inf
+    exact = np.logaddexp.reduce(a, axis=1) + total._log_norm
+    for rtol in (0.0, 1e-6, 1e-2):
+        assert_within(total.log_density_without(own, T, rtol=rtol), exact, rtol)
+    alone, _ = gaussian_sum(S[:1], h)
+    assert (alone.log_density_without(np.array([0, 0]), T[:2]) == -np.inf).all()
+
+
 # --- bits -----------------------------------------------------------------------------------------
 
 

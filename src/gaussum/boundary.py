@@ -23,7 +23,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import ndtr, ndtri
-from scipy.stats import qmc
 
 from gaussum.images import ImageSum
 from gaussum.summation import Plan
@@ -223,6 +222,8 @@ class BoundarySum:
     def _log_ratios_at_points(self, n_threads):
         """These at points that are evenly drawn from the reflected density, those of a Sobol' sequence."""
         if self._log_ratios_ is None:
+            from scipy.stats import qmc             # takes long to import
+
             reflected, sources = self._reflected(), self._base.sources()
             u = qmc.Sobol(1 + len(self._h), scramble=False).random_base2(_LOG2_POINTS) + 0.5 ** (_LOG2_POINTS + 1)
             order = np.argsort(sources[:, self._axes[0].feature], kind="stable")

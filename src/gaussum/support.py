@@ -2,14 +2,14 @@
 
 What becomes of a kernel at a bound, on each axis by itself:
 
-- "reflect": it is reflected. Proper kernels and a proper density, of slope zero at the bound: the bias there is of order
-  h^2 where the true density is level, of order h times its slope where it is not (gaussum.images).
-- "linear": the density follows its slope. The bias at the bound is of order h^2, as it is inside; the price is some more
-  variance there (gaussum.boundary).
+- "reflect": it is reflected. Proper kernels and a proper density, of slope zero at the bound: the bias there is of
+  order h^2 where the true density is level, of order h times its slope where it is not (gaussum.images).
+- "linear": the density follows its slope. The bias at the bound is of order h^2, as it is inside; the price is some
+  more variance there (gaussum.boundary).
 - "periodic": what leaves at one end comes in at the other (gaussum.images).
 
-Without bounds a density of samples that end at a bound is half of what it should be there. Outside of bounds the density
-is 0; on a periodic axis coordinates are wrapped, those of samples and those of queries.
+Without bounds a density of samples that end at a bound is half of what it should be there. Outside of bounds the
+density is 0; on a periodic axis coordinates are wrapped, those of samples and those of queries.
 """
 
 import math
