@@ -22,7 +22,7 @@ statistics parameters orientation
 structures rescue spurious
 flat variational skipping information likelihood acceleration constrained moments prior
 initialize starts em
-axes gridding tree on_grid summation whitening bandwidth_matrix bandwidth
+axes cells gridding tree on_grid summation whitening bandwidth_matrix bandwidth
 mixture_base
 mixture kde scipy_kde bayesian
 selection bootstrap merging outliers
