@@ -15,7 +15,6 @@ from gaussum.bandwidth_matrix import (
     BandwidthWarning, auto_matrix, lcv_matrix, lscv_matrix, plug_in, scott_matrix, silverman_matrix,
 )
 from gaussum.pairs import Pairs
-from gaussum.spread import spread
 from kernel_access import BUILDS, nearest_pairs, pair_derivatives, pair_moments
 
 CHOSEN = [plug_in, lscv_matrix, lcv_matrix]

@@ -27,8 +27,8 @@ structures rescue spurious
 flat variational skipping information likelihood acceleration constrained moments prior
 initialize starts em
 spread binned univariate pairs multivariate bandwidth_matrix bandwidth radial
-axes gridding tree neighbors on_grid cells line distribution summation mean_shift images boundary support kernel_sum
-varying_grid varying adaptive whitening selectors slices regions probabilities slopes
+axes cell_moments gridding tree neighbors on_grid cells line distribution summation mean_shift images boundary support
+kernel_sum varying_grid varying adaptive whitening selectors slices regions probabilities slopes
 mixture_base conventions
 mixture kde scipy_kde bayesian
 selection bootstrap merging outliers

@@ -8,16 +8,15 @@ are positive, so that errors are relative to the density but for what the finite
 Gaussian gridding is that of non-uniform Fourier transforms (Greengard and Lee, SIAM Review 46, 2004, 443), here
 without a transform: the grid is the sum itself.
 
-Two short cuts. On one axis, sources are first gathered in cells much smaller than the spacing, of which a few moments
-(Taylor's series) say all, as in the fast Gauss transform (Greengard and Strain, SIAM J. Sci. Stat. Comput. 12, 1991,
-79). And at the targets of a tensor grid, the nodes are gathered along one axis after the other.
+Two short cuts. With one feature, sources go to the nodes by way of the moments of small cells (gaussum.cell_moments). And at
+the targets of a tensor grid, the nodes are gathered along one axis after the other.
 """
 
 import math
 
 import numpy as np
 
-from gaussum import parallel
+from gaussum import cell_moments, parallel
 from gaussum.grid_pass import GridPass, contract
 from gaussum.samples import Samples
 
@@ -36,15 +35,7 @@ _POINT_SECONDS = 10e-9
 _AXIS_SECONDS = 9e-9
 _ROW_SECONDS = {16: 2.2e-9, 24: 3.2e-9, 32: 4.2e-9}
 NODE_SECONDS = 3e-9
-# By way of cells: of a source; of a cell; and the sources a cell from which on it pays.
-_MOMENTS = 8
-SUBDIVISIONS = (8, 16, 32)
-_MOMENT_SECONDS = 5e-9
-_CELL_SECONDS = 60e-9
-_FILLED = 16
 _PLACE_SECONDS = 3e-9           # of finding a source's tile
-# Cells so fine, in bandwidths, that a source may take itself out: its own term is right to 1e-13.
-_FINE_CELL = 0.1
 # Of contracting an axis: of a node and a column.
 _FUSED_SECONDS = 0.15e-9
 
@@ -99,27 +90,9 @@ class Layout:
         elif rtol < lost_places(self.width, self.spacing, self.shape):
             self.reason = f"the bound {rtol:g} is too close to rounding for a grid of this length"
         elif d == 1:
-            self.subdivisions = self._subdivisions(n, rtol)
+            reach = 0.5 * self.width * self.spacing
+            self.subdivisions = cell_moments.subdivisions(n, self.n_nodes, self.spacing, reach, rtol)
 
-    def _subdivisions(self, n, rtol):
-        """Cells a spacing, so that an eighth of rtol is enough for the rest of the series; 0 where cells do not pay."""
-        for subdivisions in SUBDIVISIONS:
-            cell = self.spacing / subdivisions
-            pays = n >= _FILLED * subdivisions * self.n_nodes and rtol >= 8.0 * _EPS * (n + 1000.0)
-            if pays and cell <= _FINE_CELL and rest(0.5 * self.width * self.spacing, 0.5 * cell) <= 0.125 * rtol:
-                return subdivisions
-        return 0
-
-    def expansions(self):
-        """The coefficients of u^k in exp(-(v + u)^2) at the nodes of a cell, shape (subdivisions, moments, width)."""
-        phases = (np.arange(self.subdivisions) + 0.5) / self.subdivisions + (self.width // 2 - 1)
-        v = (phases[:, np.newaxis] - np.arange(self.width)) * self.spacing
-        out = np.zeros((self.subdivisions, _MOMENTS, self.width))
-        out[:, 0] = np.exp(-v * v)
-        for k in range(1, _MOMENTS):
-            before = out[:, k - 2] if k > 1 else 0.0
-            out[:, k] = (-2.0 / k) * (v * out[:, k - 1] + before)
-        return out
 
     def band(self, j, points):
         """The nodes of axis j that points on it reach.
@@ -165,7 +138,7 @@ class Layout:
     def spread_seconds(self, n_points):
         """Of bringing so many sources to the nodes, on one thread."""
         if self.subdivisions:
-            return n_points * _MOMENT_SECONDS + self.subdivisions * self.n_nodes * _CELL_SECONDS
+            return cell_moments.seconds(n_points, self.subdivisions * self.n_nodes)
         return self.seconds(n_points)
 
     def contraction_seconds(self, sizes):
@@ -253,19 +226,6 @@ def left_out(d, width, spacing):
     of_target = 2.0 * spacing / math.sqrt(math.pi) * math.exp(-c * c) / -math.expm1(-2.0 * c * spacing)
     of_source = math.exp(-(1.0 - k) * c * c) * math.sqrt(2.0 / (1.0 + k)) * wide
     return 1.1 * d * 2.0 ** (d / 2) * (of_target + of_source)
-
-
-def rest(distance, u):
-    """What the moments beyond those that are kept may come to, relative to exp(-v^2), |v| <= distance, |u| <= u.
-
-    exp(-(v + u)^2) = exp(-v^2) exp(-2 v u - u^2), whose series in u has coefficients no larger than that of
-    exp(2 v u + u^2), all of which are positive.
-    """
-    before, term, total = 0.0, 1.0, 0.0
-    for k in range(1, 8 * _MOMENTS):
-        before, term = term, (2.0 * distance * u * term + 2.0 * u * u * before) / k
-        total += term if k >= _MOMENTS else 0.0
-    return total
 
 
 class GridSum:
@@ -404,20 +364,20 @@ class GridSum:
         n_parts = min(_MOST_PARTS, parallel.n_parts(n, seconds))
         n_threads = min(parallel.resolve_threads(n_threads, seconds), n_parts)
         scratch = [np.empty(self._pass.scratch_size) for _ in range(n_threads)]
-        grid, cells = np.zeros(layout.n_nodes), np.zeros((layout.subdivisions * layout.n_nodes, _MOMENTS))
+        grid, total = np.zeros(layout.n_nodes), np.zeros((layout.subdivisions * layout.n_nodes, cell_moments.MOMENTS))
 
         def moments(part, slot):
-            mine = np.zeros_like(cells)
+            mine = np.zeros_like(total)
             self._pass.moments(self._sources, self._weights, part * n // n_parts, (part + 1) * n // n_parts,
                                layout.subdivisions, mine, scratch[slot])
             return mine
 
-        def add(moments):
-            cells[:] += moments
+        def add(mine):
+            total[:] += mine
 
         parallel.run(n_parts, n_threads, moments, add)
-        self._pass.expand(cells, layout.expansions(), grid)
-        self._cell_weights = cells[:, 0].copy()
+        self._pass.expand(total, cell_moments.expansions(layout.subdivisions, layout.width, layout.spacing), grid)
+        self._cell_weights = total[:, 0].copy()
         return grid
 
 

@@ -165,7 +165,7 @@ def assign(total, modes, X, *, merge_tol=0.1, max_iter=500, n_threads=None):
 
 def climb(field, X, max_iter, n_threads=None):
     """Where points arrive, shape (n, d), and the log density there; those that do not arrive stay where they are."""
-    (n, d), X, log_density = X.shape, X.copy(), np.empty(len(X))
+    n, X, log_density = len(X), X.copy(), np.empty(len(X))
     x, f, m = _come_near(field, X)
     H, radius, index = field.derivative(x, m), np.maximum(_FIRST, _norm(m)), np.arange(n)
     tol = field.tolerance(x)

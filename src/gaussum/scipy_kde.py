@@ -111,8 +111,6 @@ class gaussian_kde:
         parallel.resolve_threads(n_threads)
         self.set_bandwidth(bw_method)
 
-    # --- the bandwidth ---
-
     def scotts_factor(self):
         """Scott's factor, neff^(-1 / (d + 4))."""
         return self.neff ** (-1.0 / (self.d + 4))
@@ -180,8 +178,6 @@ class gaussian_kde:
         if not hasattr(self, "_neff"):
             self._neff = 1.0 / (self.weights @ self.weights)
         return self._neff
-
-    # --- values ---
 
     def evaluate(self, points):
         """The density at points.
@@ -253,13 +249,7 @@ class gaussian_kde:
         return self.weights @ np.exp(-0.5 * (z * z).sum(axis=0) - log_norm)
 
     def integrate_box_1d(self, low, high):
-        """The integral of a density of one dimension between two bounds.
-
-        Raises
-        ------
-        ValueError
-            There are more dimensions.
-        """
+        """The integral between two bounds, of a density of one dimension; ValueError where there are more."""
         if self.d != 1:
             raise ValueError(f"the density has {self.d} dimensions; integrate_box_1d is for one")
         z = (np.array([low, high], dtype=np.float64)[:, np.newaxis] - self._data()) / math.sqrt(self.covariance[0, 0])
@@ -275,10 +265,6 @@ class gaussian_kde:
             Points of the integration.
         rng : numpy.random.Generator, optional
             Of its random numbers, where SciPy takes one.
-
-        Returns
-        -------
-        float
         """
         from scipy.stats import multivariate_normal             # it loads half of SciPy
 
@@ -354,8 +340,6 @@ class gaussian_kde:
             raise ValueError(f"dimensions is {dims}; all have to be different")
         return gaussian_kde(self.dataset[dims % self.d], self.covariance_factor(), self.weights, rtol=self.rtol,
                             n_threads=self.n_threads)
-
-    # --- the sum behind it ---
 
     def _data(self):
         return np.asarray(self.dataset, dtype=np.float64)
