@@ -13,12 +13,11 @@ import numpy as np
 from scipy.stats import multivariate_normal
 
 from gaussum import KernelDensity
-from gaussum.bandwidth import SELECTORS
-from gaussum.bandwidth_matrix import lcv_matrix, lscv_matrix, plug_in
+from gaussum.bandwidth import lcv_matrix, lscv_matrix, plug_in, scott, scott_matrix
 
 CONTENDERS = {
-    "scott": SELECTORS["scott"],
-    "scott_matrix": SELECTORS["scott_matrix"],
+    "scott": scott,
+    "scott_matrix": scott_matrix,
     "plug_in": plug_in,
     "plug_in, diagonal": lambda X: plug_in(X, diagonal=True),
     "lscv": lscv_matrix,

@@ -340,7 +340,8 @@ def varying_log_sum_at(build, S, log_w, sharpness, left_out, target, target_shar
     largest, total = guard.array(1, LOWEST), guard.array(1, 0.0)
     functions(build)["varying_log_sum_at"](
         guard.freeze(guard.block(S, n + 3)), n + 3, n, guard.read(log_w), guard.read(sharpness), left_out,
-        guard.read(target), None if target_sharpness is None else guard.read(target_sharpness), d, guard.read(inv_bandwidth), largest, total, guard.array(n),
+        guard.read(target), None if target_sharpness is None else guard.read(target_sharpness), d,
+        guard.read(inv_bandwidth), largest, total, guard.array(n),
     )
     guard.check()
     return largest[0], total[0]
@@ -506,7 +507,7 @@ def nearest_pairs(build, S, T, own):
 
 
 def gauss_moments(build, x, w, subdivisions, spacing, n_cells, into=None):
-    """sum_s w_s u_s^k of the cells that sources, in units of the spacing, lie in, shape (n_cells, 8), added to `into`."""
+    """sum_s w_s u_s^k of the cells that sources, in units of the spacing, lie in; (n_cells, 8), added to `into`."""
     guard = Guarded()
     moments = guard.copy(np.zeros((n_cells, 8)) if into is None else into)
     functions(build)["gauss_moments"](guard.read(x), len(x), guard.read(w), subdivisions, spacing, moments)

@@ -10,11 +10,12 @@ import pytest
 import scipy.stats
 
 from gaussum import KernelDensity, multivariate
-from gaussum.bandwidth import SELECTORS, scott
+from gaussum.bandwidth import scott
 from gaussum.bandwidth_matrix import (
     BandwidthWarning, auto_matrix, lcv_matrix, lscv_matrix, plug_in, scott_matrix, silverman_matrix,
 )
 from gaussum.pairs import Pairs
+from gaussum.selectors import NAMES
 from kernel_access import BUILDS, nearest_pairs, pair_derivatives, pair_moments
 
 CHOSEN = [plug_in, lscv_matrix, lcv_matrix]
@@ -267,7 +268,10 @@ def test_old_faithful(faithful):
         assert 0.02 < ratio.min() and ratio.max() < (0.8 if selector is plug_in else 2.5)
 
 
-@pytest.mark.parametrize("name", sorted(SELECTORS))
+MATRICES = ("auto", "scott_matrix", "silverman_matrix", "plug_in", "lscv", "lcv")
+
+
+@pytest.mark.parametrize("name", sorted(NAMES))
 @pytest.mark.parametrize("d", [1, 3])
 def test_names(name, d):
     X, w = samples(200, d), weights(200)
@@ -275,7 +279,7 @@ def test_names(name, d):
     if d == 1:
         assert isinstance(kde.bandwidth_, float)
     else:
-        assert kde.bandwidth_.shape == ((3,) if name in ("scott", "silverman") else (3, 3))
+        assert kde.bandwidth_.shape == ((3, 3) if name in MATRICES else (3,))
     assert np.isfinite(kde.score_samples(X)).all()
 
 

@@ -16,8 +16,8 @@ ROOT = Path(__file__).parent.parent / "src" / "gaussum"
 LAYERS = """
 kernels.lapack kernels.real kernels.lanes kernels.coordinates kernels._cpu kernels.dispatch
 kernels.vec kernels.tiles kernels.moments kernels.radial
-kernels.estep kernels.mstep kernels.separation kernels.gauss_sum kernels.gauss_varying kernels.gauss_grid kernels.gauss_box
-kernels.radial_sum kernels.kmeans kernels.pair_moments kernels.line kernels
+kernels.estep kernels.mstep kernels.separation kernels.gauss_sum kernels.gauss_varying kernels.gauss_grid
+kernels.gauss_box kernels.radial_sum kernels.kmeans kernels.pair_moments kernels.line kernels
 base validation criteria progress
 samples covariance initial_pass mixture_pass short_em single_pass skipping_pass information_pass quasi_newton sum_pass
 grid_pass tree_pass flow_pass pair_pass binned_pass radial_pass box_pass line_pass varying_pass

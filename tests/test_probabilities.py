@@ -223,12 +223,12 @@ def test_conditionals():
     """f(rest | given) = f(rest, given) / f(given)."""
     X, w, h = samples(50, 3), weighted(50), np.array([0.5, 1.0, 2.0])
     kde = KernelDensity(h, rtol=0).fit(X, sample_weight=w)
-    for given, rest in (({1: 0.3}, [0, 2]), ({2: -1.0, 0: 4.0}, [1]), ({0: 50.0}, [1, 2]), ({0: -1e4, 1: 1e5}, [2])):
+    for known, rest in (({1: 0.3}, [0, 2]), ({2: -1.0, 0: 4.0}, [1]), ({0: 50.0}, [1, 2]), ({0: -1e4, 1: 1e5}, [2])):
         T = np.tile(np.zeros(3), (50, 1))
-        T[:, rest], T[:, list(given)] = X[:, rest], list(given.values())
-        joint, known = kde.score_samples(T), kde.marginal(list(given)).score_samples(T[:1, list(given)])
-        conditional = kde.conditional(given)
-        np.testing.assert_allclose(conditional.score_samples(X[:, rest]), joint - known, atol=4e-15 * abs(known[0]),
+        T[:, rest], T[:, list(known)] = X[:, rest], list(known.values())
+        joint, alone = kde.score_samples(T), kde.marginal(list(known)).score_samples(T[:1, list(known)])
+        conditional = kde.conditional(known)
+        np.testing.assert_allclose(conditional.score_samples(X[:, rest]), joint - alone, atol=4e-15 * abs(alone[0]),
                                    rtol=1e-11)
         assert conditional.rtol == 0
     assert len(kde.conditional({0: 1e5}).sources_) < 50

@@ -235,7 +235,7 @@ def test_seaborns_plots(monkeypatch):
     pytest.importorskip("matplotlib").use("Agg")
     seaborn = pytest.importorskip("seaborn")
     import matplotlib.pyplot as plt
-    import seaborn._statistics
+    from seaborn import _statistics
 
     x, y = dataset(2, 400)
 
@@ -258,7 +258,7 @@ def test_seaborns_plots(monkeypatch):
             calls.append(np.shape(points))
             return super().evaluate(points)
 
-    monkeypatch.setattr(seaborn._statistics, "gaussian_kde", Counted)
+    monkeypatch.setattr(_statistics, "gaussian_kde", Counted)
     for a, b in zip(curves(), expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-7, atol=1e-9)
     assert calls == [(200,), (2, 1600)]

@@ -323,9 +323,9 @@ def test_refusals(name):
 def test_several_features():
     X = np.column_stack([two_bells(), two_bells(seed=3) * 100])
     for name in ("lscv", "lcv"):
-        with pytest.raises(ValueError, match=f"X has 2 features; '{name}' expects one: 'auto', 'scott'"):
+        with pytest.raises(ValueError, match=f"X has 2 features; {name} expects one, and {name}_matrix takes several"):
             bandwidth.SELECTORS[name](X)
-    np.testing.assert_array_equal(bandwidth.auto(X), bandwidth.scott(X))
+    np.testing.assert_array_equal(bandwidth.auto(X), bandwidth.auto_matrix(X))
     for name in ("isj", "sj"):
         each = np.array([select(name, X[:, j]) for j in range(2)])
         factor = 400 ** (-1 / 6) * (400 * 0.75) ** 0.2      # both rules of Silverman's

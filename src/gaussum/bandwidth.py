@@ -326,6 +326,20 @@ def auto(X, sample_weight=None):
     return _select(X, sample_weight, "auto", univariate.automatic)
 
 
+# By the names that KernelDensity takes.
+SELECTORS = {
+    "auto": auto,
+    "scott": scott,
+    "silverman": silverman,
+    "isj": improved_sheather_jones,
+    "improved_sheather_jones": improved_sheather_jones,
+    "sheather_jones": sheather_jones,
+    "sj": sheather_jones,
+    "lscv": lscv,
+    "lcv": lcv,
+}
+
+
 def _select(X, sample_weight, name, method, *, several=True):
     """A bandwidth for every feature by a method of gaussum.univariate."""
     X = check_samples(X)

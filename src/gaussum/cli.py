@@ -8,11 +8,11 @@ import warnings
 
 import gaussum
 from gaussum import commands
-from gaussum.bandwidth import SELECTORS
+from gaussum.selectors import NAMES
 from gaussum.files import FileError
 
 _MANY = 10_000
-_SELECTORS = ", ".join(name for name in SELECTORS if name not in ("improved_sheather_jones", "sj"))
+_SELECTORS = ", ".join(name for name in NAMES if name not in ("improved_sheather_jones", "sj"))
 
 _EXIT_STATUS = (
     "exit status: 0 all went well; 2 an error, told in one line on stderr; 130 interrupted by Ctrl-C; "
@@ -201,7 +201,7 @@ def _counts(text):
 
 
 def _bandwidth(text):
-    if text in SELECTORS:
+    if text in NAMES:
         return text
     try:
         widths = [float(part) for part in text.split(",")]

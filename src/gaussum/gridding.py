@@ -8,7 +8,7 @@ are positive, so that errors are relative to the density but for what the finite
 Gaussian gridding is that of non-uniform Fourier transforms (Greengard and Lee, SIAM Review 46, 2004, 443), here
 without a transform: the grid is the sum itself.
 
-Two short cuts. With one feature, sources go to the nodes by way of the moments of small cells (gaussum.cell_moments). And at
+Two short cuts. With one feature, sources go to the nodes by the moments of small cells (gaussum.cell_moments). At
 the targets of a tensor grid, the nodes are gathered along one axis after the other.
 """
 

@@ -11,18 +11,6 @@ from gaussum.whitening import check_bandwidth_matrix
 # Below this its inverse overflows.
 _SMALLEST = 1.0 / np.finfo(np.float64).max
 
-# Selectors that give a number for each feature; some are for one feature only.
-_NUMBERS = {
-    "auto": rules.auto,
-    "scott": rules.scott,
-    "silverman": rules.silverman,
-    "isj": rules.improved_sheather_jones,
-    "improved_sheather_jones": rules.improved_sheather_jones,
-    "sheather_jones": rules.sheather_jones,
-    "sj": rules.sheather_jones,
-    "lscv": rules.lscv,
-    "lcv": rules.lcv,
-}
 # Selectors that give a matrix where there are several features; these take `diagonal`.
 _MATRICES = {
     "auto": rules.auto_matrix, "plug_in": rules.plug_in, "lscv": rules.lscv_matrix, "lcv": rules.lcv_matrix
@@ -31,7 +19,7 @@ _MATRICES = {
 _ALWAYS_MATRICES = {
     "scott_matrix": (rules.scott, rules.scott_matrix), "silverman_matrix": (rules.silverman, rules.silverman_matrix)
 }
-SELECTORS = tuple(dict.fromkeys([*_NUMBERS, *_MATRICES, *_ALWAYS_MATRICES]))
+NAMES = tuple(dict.fromkeys([*rules.SELECTORS, *_MATRICES, *_ALWAYS_MATRICES]))
 
 
 def settled(bandwidth, X, weight, *, kernel="gaussian", along_axes=False):
@@ -61,7 +49,7 @@ def settled(bandwidth, X, weight, *, kernel="gaussian", along_axes=False):
     """
     d, name = X.shape[1], "bandwidth"
     if isinstance(bandwidth, str):
-        check_choice(bandwidth, name, SELECTORS)
+        check_choice(bandwidth, name, NAMES)
         h = _selected(bandwidth, X, weight, along_axes)
         factor = radial.canonical_factor(kernel, d)
         return h * (factor if h.ndim == 1 else factor**2), False
@@ -99,6 +87,6 @@ def _selected(name, X, weight, along_axes):
         if several and along_axes:
             raise ValueError(f"bandwidth is {name!r}; expected a selector of one number a feature, as there are bounds")
         return _ALWAYS_MATRICES[name][several](X, weight)
-    if name in _MATRICES and (several or name not in _NUMBERS):
+    if name in _MATRICES and (several or name not in rules.SELECTORS):
         return _MATRICES[name](X, weight, diagonal=along_axes or not several)
-    return _NUMBERS[name](X, weight)
+    return rules.SELECTORS[name](X, weight)

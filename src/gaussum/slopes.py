@@ -122,7 +122,7 @@ class Slopes:
         self._check_fitted()
         total = _inner(self._sum)
         if type(total) is not GaussianSum:
-            raise ValueError(f"{_what(self)} is not climbed here; expected Gaussian kernels of one width, and no bounds")
+            raise ValueError(f"{_what(self)} is not climbed here; expected Gaussian kernels of one width, no bounds")
         return total
 
     def _climbing(self, merge_tol, max_iter):

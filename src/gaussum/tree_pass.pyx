@@ -137,7 +137,8 @@ cdef class TreePass(Division):
         self.weights, self.log_weights, self.boxes, self.leaves = weights, log_weights, boxes, leaves
         self.nodes = nodes
         if (
-            weights.shape[0] != self.n or log_weights.shape[0] != self.n or boxes.shape[0] != 2 * self.n_leaves or boxes.shape[1] != 2
+            weights.shape[0] != self.n or log_weights.shape[0] != self.n or boxes.shape[0] != 2 * self.n_leaves
+            or boxes.shape[1] != 2
             or boxes.shape[2] != self.d or leaves.shape[0] != self.d * self.n
             or nodes.shape[0] != 2 or nodes.shape[1] != 2 * self.n_leaves
         ):
