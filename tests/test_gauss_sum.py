@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernel_access import BUILDS, LONG, LOWEST, box_distances, gauss_log_moments, gauss_log_sum, gauss_log_sum_at, gauss_sum
+from kernel_access import (
+    BUILDS, LONG, LOWEST, box_distances, gauss_log_moments, gauss_log_sum, gauss_log_sum_at, gauss_sum,
+)
 
 builds = pytest.mark.parametrize("build", BUILDS)
 features = pytest.mark.parametrize("d", [1, 2, 5])

@@ -17,12 +17,12 @@ kernels.vec kernels.tiles kernels.moments
 kernels.estep kernels.mstep kernels.separation kernels.gauss_sum kernels.gauss_grid kernels.kmeans kernels
 base validation criteria progress
 samples covariance initial_pass mixture_pass short_em single_pass skipping_pass information_pass quasi_newton sum_pass
-grid_pass tree_pass rotations variational_step parallel
+grid_pass tree_pass flow_pass rotations variational_step parallel
 statistics parameters orientation
 structures rescue spurious
 flat variational skipping information likelihood acceleration constrained moments prior
 initialize starts em
-bandwidth gridding tree summation images boundary support
+bandwidth gridding tree summation images boundary support mean_shift
 mixture_base
 mixture kde bayesian
 selection bootstrap merging outliers

@@ -5,6 +5,7 @@ import numpy as np
 from gaussum import bandwidth as selectors
 from gaussum import parallel
 from gaussum.base import Estimator, shape_name
+from gaussum.mean_shift import assign, find_modes
 from gaussum.summation import GaussianSum
 from gaussum.support import Support
 from gaussum.validation import (
@@ -213,6 +214,63 @@ class KernelDensity(Estimator):
         with np.errstate(divide="ignore", over="ignore"):
             return np.sign(gradient) * np.exp(log_density[:, np.newaxis] + np.log(np.abs(gradient)))
 
+    def modes(self, X=None, *, merge_tol=0.1, max_iter=500):
+        """The local maxima of the density, and the one to which each sample climbs: clustering by mean shift.
+
+        Points follow the gradient of the log density, in units of the bandwidth, as mean shift does in many small steps
+        (Fukunaga and Hostetler 1975; Comaniciu and Meer 2002). Modes are right to a gradient below 1e-8 in units of
+        1 / bandwidth, whatever `rtol` is.
+
+        Parameters
+        ----------
+        X : array_like, shape (n_samples, n_features), optional
+            Where to begin; the samples of positive weight (`sources_`) by default. A mode that no point climbs to is
+            not found.
+        merge_tol : float
+            Modes no farther apart than so many bandwidths are one, as are those with no valley between them.
+        max_iter : int
+            The most steps of a point; some tens are usual.
+
+        Returns
+        -------
+        gaussum.mean_shift.Modes
+            `modes`, the highest first, `log_density`, `labels`, `sizes`, `weights`, `converged`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from gaussum import KernelDensity
+        >>> rng = np.random.default_rng(0)
+        >>> x = np.concatenate([rng.normal(-3, 1, 300), rng.normal(3, 1, 700)])
+        >>> found = KernelDensity(1.0).fit(x).modes()
+        >>> found.modes.round().tolist(), found.weights.round(1).tolist()
+        ([[3.0], [-3.0]], [0.7, 0.3])
+        """
+        self._check_fitted()
+        if self._support is not None:
+            raise ValueError("modes are found only without bounds; fit with bounds=None")
+        weights = self.source_weights_ if X is None else None
+        X = self.sources_ if X is None else check_samples(X, n_features=self.n_features_in_)
+        return find_modes(self._sum, X, weights, n_threads=self.n_threads, **_climbing(merge_tol, max_iter))
+
+    def predict_basin(self, X, modes, *, merge_tol=0.1, max_iter=500):
+        """The mode to which each query climbs, shape (n_samples,), as a row of `modes`; -1 where it is none of them.
+
+        Parameters
+        ----------
+        X : array_like, shape (n_samples, n_features)
+        modes : gaussum.mean_shift.Modes or array_like, shape (n_modes, n_features)
+            From `modes`.
+        merge_tol, max_iter : float, int
+            As of `modes`.
+        """
+        self._check_fitted()
+        if self._support is not None:
+            raise ValueError("modes are found only without bounds; fit with bounds=None")
+        X = check_samples(X, n_features=self.n_features_in_)
+        modes = check_samples(getattr(modes, "modes", modes), name="modes", n_features=self.n_features_in_)
+        return assign(self._sum, modes, X, n_threads=self.n_threads, **_climbing(merge_tol, max_iter))
+
     def score_leave_one_out(self):
         """The log density at every source (`sources_`) by the others, shape (n_sources,), in nats.
 
@@ -274,3 +332,10 @@ class KernelDensity(Estimator):
         cumulative = np.cumsum(self.source_weights_)
         drawn = np.searchsorted(cumulative, rng.random(n_samples) * cumulative[-1], side="right")
         return self._sum.draw(drawn.clip(0, len(cumulative) - 1), rng)
+
+
+def _climbing(merge_tol, max_iter):
+    return {
+        "merge_tol": check_number(merge_tol, "merge_tol", minimum=0.0, open_minimum=True),
+        "max_iter": check_integer(max_iter, "max_iter", minimum=1),
+    }

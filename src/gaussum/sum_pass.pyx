@@ -83,7 +83,7 @@ cdef class KernelSumPass:
         self.sources, self.weights, self.log_weights = sources, weights, log_weights
         self.inv_bandwidth, self.targets, self.own = inv_bandwidth, targets, own
         self.d, self.block = d, block
-        self.part_size = round_up((targets.n + n_parts - 1) // n_parts, self.block)
+        self.part_size = round_up(max((targets.n + n_parts - 1) // n_parts, 1), self.block)
         self.n_parts = (targets.n + self.part_size - 1) // self.part_size
         self.scratch_size = ALIGNMENT // sizeof(double) + self.block * (2 * d + 6) + SOURCE_BLOCK + 128 * d
         self.single_sources = single_sources

@@ -15,7 +15,6 @@ import math
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from gaussum import parallel
 from gaussum.gridding import GridSum, Layout
@@ -179,7 +178,12 @@ class GaussianSum:
         """
         return self._log_sums(X, rtol, None, n_threads) + self._log_norm
 
-    def log_density_and_gradient(self, X, *, rtol=0.0, n_threads=None):
+    @property
+    def bandwidths(self):
+        """One a feature, shape (n_features,)."""
+        return 1.0 / self._inv_bandwidth
+
+    def log_density_and_gradient(self, X, *, rtol=0.0, n_threads=None, plan=None):
         """log f and its gradient, (sum_s w_s N_s (s_j - x_j) / h_j^2) / f, f = sum_s w_s N_s, for every row of `X`.
 
         Parameters
@@ -190,6 +194,8 @@ class GaussianSum:
             gradient, a distance in bandwidths; r is the root of the mean square of the distances of the sources in
             bandwidths, weighted by what they add to the density. 0 is the direct sum.
         n_threads : int or None
+        plan : str, optional
+            The name of a plan that `plan` gave for these or more targets.
 
         Returns
         -------
@@ -199,7 +205,7 @@ class GaussianSum:
             and a number beyond a double is the largest double.
         """
         gradient = np.empty(X.shape)
-        name = self.plan(X, rtol, n_threads=n_threads).name
+        name = plan or self.plan(X, rtol, n_threads=n_threads).name
         with np.errstate(over="ignore", invalid="ignore"):
             log_density = self._by(name, X, rtol, None, n_threads, gradient) + self._log_norm
             lost = np.flatnonzero(~np.isfinite(gradient).all(axis=1))
@@ -209,6 +215,8 @@ class GaussianSum:
 
     def _towards_nearest(self, X):
         """(s - x) / h^2 for the nearest source, by numbers of which neither squares nor sums overflow."""
+        from scipy.spatial import cKDTree           # slow to load, and seldom needed
+
         g = self._inv_bandwidth[:, np.newaxis]
         points = [(Y * (_FAR * g)).clip(-_FARTHEST, _FARTHEST).T for Y in (self._sources, X.T)]
         nearest = cKDTree(points[0]).query(points[1])[1]

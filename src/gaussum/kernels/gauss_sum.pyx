@@ -10,8 +10,8 @@
 
 Both blocks lie feature by feature, x[j * ld + i].  All but the third run over targets, with a tile of targets and a
 few sources in registers: each sum is taken over the sources in their order, at every vector width.  The third runs
-over sources, in a fixed number of lanes.  Differences are formed before they are scaled, so that neither an offset nor a
-wide range of the data costs digits.
+over sources, in a fixed number of lanes.  Differences are formed before they are scaled, so that neither an offset nor
+a wide range of the data costs digits.
 
 `gauss_sum` underflows to 0 some 38 bandwidths from the last source; the others do not, at a little more cost.
 """
