@@ -349,8 +349,8 @@ def test_a_balloon_is_not_sampled():
 
 
 def test_real_data(galaxies, faithful):
-    kde = KernelDensity(adaptive="abramson").fit(galaxies)
-    fixed = KernelDensity().fit(galaxies)
+    kde = KernelDensity("scott", adaptive="abramson").fit(galaxies)
+    fixed = KernelDensity("scott").fit(galaxies)
     assert kde.bandwidth_ == fixed.bandwidth_
     # the galaxies in the tails are few: wider there, and the best fit to samples left out is better
     assert kde.local_factors_[np.argmax(galaxies)] > 1.5
@@ -360,7 +360,7 @@ def test_real_data(galaxies, faithful):
         for adaptive in (None, "abramson", 0.3)
     }
     assert best[0.3] > best["abramson"] > best[None] + 0.5
-    kde = KernelDensity(adaptive="abramson", rtol=1e-6).fit(faithful)
+    kde = KernelDensity("scott", adaptive="abramson", rtol=1e-6).fit(faithful)
     exact = by_definition(faithful, np.full(272, 1 / 272), kde.bandwidth_, faithful, kde.local_factors_)
     assert_within(kde.score_samples(faithful), exact, 1e-6)
 

@@ -238,7 +238,7 @@ def test_samples_on_several_axes():
 
 def test_real_durations(faithful):
     """Eruptions of Old Faithful take some time, and bounds four bandwidths away change next to nothing."""
-    plain = KernelDensity().fit(faithful)
-    bounded = KernelDensity(bounds=[(0, None), (0, None)], boundary="linear").fit(faithful)
+    plain = KernelDensity("scott").fit(faithful)
+    bounded = KernelDensity("scott", bounds=[(0, None), (0, None)], boundary="linear").fit(faithful)
     np.testing.assert_allclose(bounded.score_samples(faithful), plain.score_samples(faithful), atol=5e-3)
     assert (bounded.score_samples(-faithful) == -INF).all()

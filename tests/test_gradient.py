@@ -147,7 +147,7 @@ def test_single_and_strided_queries():
 
 
 def test_the_estimator_gives_both_and_each(faithful):
-    kde = KernelDensity().fit(faithful)
+    kde = KernelDensity("scott").fit(faithful)
     log_density, gradient = kde.score_and_gradient(faithful)
     assert_within(log_density, kde.score_samples(faithful), 2e-6)
     np.testing.assert_array_equal(kde.gradient(faithful), gradient)

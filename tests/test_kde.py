@@ -89,7 +89,7 @@ def test_scipys_density(rule, weighted):
 
 def test_rules_give_a_bandwidth_per_feature():
     X = samples()
-    np.testing.assert_allclose(KernelDensity().fit(X).bandwidth_, scott(X), rtol=1e-14)
+    np.testing.assert_allclose(KernelDensity("scott").fit(X).bandwidth_, scott(X), rtol=1e-14)
     np.testing.assert_allclose(KernelDensity("silverman").fit(X).bandwidth_, silverman(X), rtol=1e-14)
     kde = KernelDensity([0.2, 3.0]).fit(X)
     assert kde.bandwidth_.tolist() == [0.2, 3.0]

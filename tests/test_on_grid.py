@@ -309,6 +309,7 @@ def test_grids_visited_in_order(d, monkeypatch):
     unordered = by_plan(before, "grid", axes, 1e-9)
     monkeypatch.setattr(gridding, "_ORDERED_NODES", 0)
     total, w = gaussian_sum(S, 0.4)
-    assert total._grid_for(1e-9, 1)._order(Samples(T), 1) is not None
+    grid = total._grid_for(1e-9, 1)
+    assert gridding.visiting_order(grid._layout, grid._pass, Samples(T), 1) is not None
     np.testing.assert_allclose(by_plan(total, "grid", axes, 1e-9), unordered, rtol=0, atol=2e-9)
     assert_within(total._by("grid", T, 1e-9, None, 2), by_definition(S, w, 0.4, T), 1e-9)

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import re
 
 import mpmath
 import numpy as np
@@ -318,11 +319,12 @@ def test_not_fitted(method):
     assert not hasattr(KernelDensity(), "mean_") and not hasattr(KernelDensity(), "covariance_")
 
 
-@pytest.mark.parametrize("method", set(METHODS) - {"highest_density_region"})
-def test_other_sums_are_refused(method):
-    kde = KernelDensity(1.0).fit([0.0])
-    kde._sum = "another sum"
-    with pytest.raises(ValueError, match="this density is a str; expected a sum of Gaussians"):
+@pytest.mark.parametrize("method", sorted(set(METHODS) - {"highest_density_region"}))
+@pytest.mark.parametrize("params", [{"kernel": "tophat"}, {"adaptive": "abramson"}, {"bounds": (-1.0, 1.0)}], ids=str)
+def test_other_sums_are_refused(method, params):
+    kde = KernelDensity(1.0, **params).fit([0.0, 0.5])
+    name, value = next(iter(params.items()))
+    with pytest.raises(ValueError, match=re.escape(f"{name} is {value!r}; expected Gaussian kernels of one width")):
         getattr(kde, method)(*METHODS[method])
 
 

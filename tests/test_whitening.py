@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gaussum import KernelDensity
+from gaussum.summation import GaussianSum
 from gaussum.whitening import Whitened, check_bandwidth_matrix
 
 
@@ -135,7 +136,7 @@ def test_drawn_samples():
 @pytest.mark.parametrize("d", [2, 5])
 def test_the_same_bits_for_any_number_of_threads(d, always_threads):
     X, targets, H = samples(40_000, d), samples(30_000, d, seed=1), matrix(d)
-    sums = Whitened(X, np.full(len(X), -np.log(len(X))), H)
+    sums = Whitened(GaussianSum, X, np.full(len(X), -np.log(len(X))), H)
     first = sums.whiten(targets, 1)
     for n_threads in (2, 3, 7):
         np.testing.assert_array_equal(sums.whiten(targets, n_threads), first)

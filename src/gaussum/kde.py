@@ -215,14 +215,14 @@ class KernelDensity(Probabilities, Slopes, Estimator):
         """The sum that is the density."""
         if self._support is not None:
             return self._support.make_sum(self._kernel_sum, X, log_weights, h)
-        return self._kernel_sum(X, log_weights, h)
+        return self._kernel_sum(X, log_weights, h, self.source_weights_)
 
-    def _kernel_sum(self, X, log_weights, h):
+    def _kernel_sum(self, X, log_weights, h, weights=None):
         """The sum of the kernels as they are, whatever the support."""
         if self.adaptive is not None:
             make = sum_maker(self.adaptive, self.rtol, self.n_threads)
         elif self.kernel == "gaussian":
-            make = partial(GaussianSum, algorithm=self.algorithm, weights=self.source_weights_)
+            make = partial(GaussianSum, algorithm=self.algorithm, weights=weights)
         else:
             make = partial(KernelSum, kernel=self.kernel, algorithm=self.algorithm)
         return sum_with_matrix(make, X, log_weights, h) if h.ndim == 2 else make(X, log_weights, h)

@@ -433,7 +433,7 @@ class GaussianSum:
                 gradient[late] = part
         return out
 
-    def _late(self, X, rtol, own, n_threads, gradient):
+    def _late(self, X, rtol, own, n_threads, gradient=None):
         """What the grid leaves: by the tree unless there is too little of it to build one."""
         direct = X.shape[0] * len(self._weights) * self._pair_seconds(X, rtol)
         pays = own is not None or self._tree_may_pay(X, rtol, direct)

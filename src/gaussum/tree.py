@@ -123,9 +123,10 @@ class TreeSum:
         n_parts = min(n_groups, max(_MOST_PARTS, parallel.n_parts(len(order), seconds)))
         n_threads = min(parallel.resolve_threads(n_threads, seconds), n_parts)
         scratch = [np.empty(self._pass.scratch_size) for _ in range(n_threads)]
+        more = () if gradient is None else (gradient,)
         parallel.run(n_parts, n_threads, lambda part, slot: self._pass.log_density(
             targets, order, part * n_groups // n_parts, (part + 1) * n_groups // n_parts, own, math.log(0.8 * rtol),
-            0.1 * min(rtol, 1.0), out, scratch[slot], gradient
+            0.1 * min(rtol, 1.0), out, scratch[slot], *more
         ), pairs.append)
         return out, sum(pairs)
 
