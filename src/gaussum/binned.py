@@ -16,7 +16,6 @@ so many octaves of bandwidths, made when asked for.
 import math
 
 import numpy as np
-from scipy import fft
 
 from gaussum.binned_pass import leave_one_out, spread
 
@@ -46,6 +45,8 @@ class Grid:
         self.step = finest / NODES
         place = places(x, finest)
         place /= self.step
+        from scipy import fft           # slow to load
+
         n_nodes = fft.next_fast_len(int(place[-1] + reach(finest) / self.step) + 3, real=True)
         counts = np.zeros(n_nodes)
         spread(place, w, counts)
@@ -72,6 +73,8 @@ class Grid:
         """The kernel density at the nodes."""
         most = self._most(h)
         z = self._omega[:most] * h
+        from scipy import fft
+
         return fft.irfft(self._transform[:most] * np.exp(-0.5 * z * z), self._n_nodes) / self.step
 
     def log_likelihood(self, h, w, floor):

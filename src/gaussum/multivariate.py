@@ -13,7 +13,6 @@ import math
 
 import numpy as np
 from scipy.linalg import solve_triangular
-from scipy.optimize import minimize
 
 from gaussum.pairs import Pairs
 
@@ -236,6 +235,8 @@ def _minimum(objective, start, basis):
         half = 0.5 * (values[:, np.newaxis] - values)
         slope = 0.5 * slope * np.divide(np.sinh(half), half, out=np.ones((d, d)), where=half != 0.0)
         return value / scale, np.tensordot(basis, vectors @ slope @ vectors.T, 2) / scale
+
+    from scipy.optimize import minimize             # slow to load
 
     found = minimize(scaled, np.zeros(len(basis)), jac=True, method="BFGS", options={"gtol": 1e-5, "norm": 2})
     values, vectors = np.linalg.eigh(np.tensordot(found.x, basis, 1))

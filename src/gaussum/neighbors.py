@@ -4,7 +4,6 @@ On an axis the k nearest are k in a row of the sorted points, found by bisection
 """
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from gaussum import parallel
 
@@ -71,6 +70,8 @@ class NearestNeighbors:
 
     def _in_space(self, X, k, n_threads):
         if self._tree is None:
+            from scipy.spatial import cKDTree           # slow to load
+
             self._tree = cKDTree(np.clip(self._points, -_LARGE, _LARGE))
         return self._tree.query(X, [k], workers=parallel.resolve_threads(n_threads))[0][:, 0]
 

@@ -11,7 +11,6 @@ import math
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.optimize import brentq
 
 from gaussum.line import increasing_root
 from gaussum.summation import GaussianSum
@@ -168,6 +167,8 @@ class _Profile:
 
         log_level = self._lowest
         if excess(log_level) > 0.0:                 # else it is 1 but for rounding
+            from scipy.optimize import brentq           # slow to load
+
             log_level = brentq(excess, log_level, self._values.max(), xtol=1e-300, rtol=4 * _EPS)
         intervals = self._intervals(log_level)
         if intervals.size == 0:

@@ -7,7 +7,6 @@ the bandwidth is not what the method's definition asks for, or, with None as ban
 import math
 
 import numpy as np
-from scipy.optimize import brentq, minimize_scalar
 
 from gaussum.binned import Functionals
 
@@ -218,6 +217,8 @@ def _largest_root(line, excess, finest):
         for i in range(len(ladder) - 2, -1, -1):
             here = excess(ladder[i])
             if here >= 0.0 > below:
+                from scipy.optimize import brentq           # slow to load
+
                 return math.exp(brentq(lambda u: excess(math.exp(u)), *np.log(ladder[i : i + 2]), xtol=1e-13)), None
             below = here
     if below < 0.0 and line.coarse > 0.0:
@@ -249,6 +250,8 @@ def least_squares(line):
         return None, f"its score falls for {end} bandwidths"
     low, high = np.log(ladder[best - 1]), np.log(ladder[best + 1])
     if slope(low) < 0.0 < slope(high):
+        from scipy.optimize import brentq               # slow to load
+
         h = math.exp(brentq(slope, low, high, xtol=1e-13))
     else:                       # more than one turn between neighbours of the ladder
         h = ladder[best]
@@ -275,6 +278,8 @@ def likelihood(line):
         end = "smaller" if scores[0] < scores[-1] else "larger"
         return None, f"its likelihood rises for ever {end} bandwidths"
     bounds = ladder[best - 1], ladder[best + 1]
+    from scipy.optimize import minimize_scalar          # slow to load
+
     h = math.exp(minimize_scalar(score, bounds=bounds, method="bounded", options={"xatol": 1e-6}).x)
     if scores[0] < scores[best]:
         return h, "its likelihood is higher still for the least bandwidths, as ties and noise make it"
