@@ -20,8 +20,8 @@ from gaussum.spurious import effective_samples, spurious_components
 
 # The criterion has to hold this many times running: early on, a slow mode hides behind fast ones.
 _IN_A_ROW = 3
-# The same for accelerated iterations, and for the plain ones that confirm them; of both one is enough where the gradient
-# g is sure: with curvatures of no less than this part of the complete data's, g^2 / (2 curvature) is to come at most.
+# The same for accelerated iterations, and for the plain ones that confirm them. Of both, one is enough where the
+# gradient g is sure: with no curvature below this part of the complete data's, g^2 / (2 curvature) is to come at most.
 _ACCELERATED, _CONFIRM = 2, 2
 _LEAST_CURVATURE = 1e-6
 # Plain iterations before the acceleration starts: EM is fast and safe far from the optimum.
