@@ -43,7 +43,7 @@ KDE_SINGLE = [KDECase(20_000, 20_000, case.d, case.bandwidth, case.tree_toleranc
 PLANNED = [PlannedCase(1_000_000, 1_000_000, d, factor) for d in (1, 2, 3) for factor in (1.0, 0.1)]
 PLANNED += [PlannedCase(200_000, 200_000, d, 0.1) for d in (4, 6, 10)]
 THREADS = [ThreadsCase(case) for case in EM[1:]]
-ACCELERATION = [AccelerationCase(data, structure) for data in ("notebook", "faithful", "galaxies")
+ACCELERATION = [AccelerationCase(data, structure) for data in ("notebook", "faithful", "galaxies", "diabetes")
                 for structure in ("full", "diag")]
 OTHERS = [BuildsCase([*EM, KDE[0], KDE[2]]), LimitsCase(EM), MemoryCase(1_000_000, 2, 8), OptimaCase()]
 CASES = [*EM, *SIMPLER, *SINGLE, *GRID, *BAYES, *PREDICTION, *FIT, *SELECTION, *KDE, *KDE_SINGLE]
