@@ -7,6 +7,7 @@ another, lower optimum misses it. A pass is an E-step with its sums; whatever el
 import time
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -23,11 +24,14 @@ def notebook():
     return np.concatenate([rng.normal(0, 2, 2000), rng.normal(5, 5, 2000), rng.normal(3, 0.5, 600)])[:, np.newaxis]
 
 
-def shipped(name):
-    """The samples in gaussum/data."""
+def real(name):
+    """The samples in tests/data, or in gaussum/data."""
     from importlib import resources
 
-    X = np.genfromtxt(resources.files("gaussum") / "data" / f"{name}.csv", delimiter=",", skip_header=1)
+    path = Path(__file__).parents[1] / "tests" / "data" / f"{name}.csv"
+    if not path.exists():
+        path = resources.files("gaussum") / "data" / f"{name}.csv"
+    X = np.genfromtxt(path, delimiter=",", skip_header=1)
     return X.reshape(len(X), -1)
 
 
@@ -154,7 +158,7 @@ class AccelerationCase:
             return result
         from gaussum import em
 
-        X = notebook() if self.data == "notebook" else shipped(self.data)
+        X = notebook() if self.data == "notebook" else real(self.data)
         notes = {name: {"passes": 0, "seconds": 0.0, "reached": 0} for name in ("gaussum", *METHODS)}
         for K in range(2, self.most + 1):
             problem = Problem(X, self.covariance_type, K)

@@ -49,7 +49,7 @@ RADIAL = [RadialCase(20_000, 20_000, d, kernel) for d in (1, 2)
 ON_GRID = [GridCase(1_000_000, 1, 4096), GridCase(1_000_000, 2, 512), GridCase(1_000_000, 3, 64)]
 PLOTS = [PlotCase(100_000, 1), PlotCase(100_000, 2)]
 THREADS = [ThreadsCase(case) for case in EM[1:]]
-ACCELERATION = [AccelerationCase(data, structure) for data in ("notebook", "faithful", "galaxies")
+ACCELERATION = [AccelerationCase(data, structure) for data in ("notebook", "faithful", "galaxies", "diabetes")
                 for structure in ("full", "diag")]
 OTHERS = [BuildsCase([*EM, KDE[0], KDE[2]]), LimitsCase(EM), MemoryCase(1_000_000, 2, 8), OptimaCase()]
 CASES = [*EM, *SIMPLER, *SINGLE, *GRID, *BAYES, *PREDICTION, *FIT, *SELECTION, *KDE, *KDE_SINGLE]

@@ -168,6 +168,7 @@ def test_fits_that_do_not_converge_are_counted(two):
         ({"progress": 1}, TypeError, "progress is 1"),
         ({"random_state": -1}, ValueError, "random_state is -1"),
         ({"colour": "red"}, TypeError, "colour"),
+        ({"sample_weight": np.ones(12)}, TypeError, "takes no sample_weight: .* test np.repeat"),
     ],
 )
 def test_refusals(params, error, message):

@@ -285,6 +285,11 @@ def test_passes_on_real_data(name, covariance_type, request):
     assert slow >= 5 * fast
 
 
+def test_an_easy_fit_needs_few_passes(faithful):
+    """Five to begin with, quasi-Newton steps until the gradient is small, and one to confirm."""
+    assert passes_and_objective(faithful, 2)[0] <= 9
+
+
 @pytest.mark.filterwarnings("ignore::gaussum.SpuriousOptimumWarning")
 @pytest.mark.parametrize("tol", [1e-4, 1e-6])
 @pytest.mark.parametrize("accelerate", [True, False])

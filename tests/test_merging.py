@@ -129,7 +129,7 @@ def test_blocks_change_nothing(mixture, cross, monkeypatch):
 
 def test_elbow():
     def elbow(entropies):
-        result = merging.ComponentMerging(None, [], entropies[::-1], [])
+        result = merging.ComponentMerging(None, [], entropies[::-1], [], np.ones(len(entropies)))
         return result.n_clusters_
 
     assert elbow([0.0]) == 1
@@ -137,6 +137,50 @@ def test_elbow():
     assert elbow([0.0, 1.0, 50.0]) == 2
     assert elbow([0, 1, 2, 3, 50, 100, 150]) == 4
     assert elbow([0, 0, 0, 10, 20, 30]) == 3
+
+
+def test_clusters_that_overlap_entirely_are_one():
+    """Concentric Gaussians of like scales; the elbow alone cannot say so."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(1000, 2)) * np.where(rng.random((1000, 1)) < 0.5, 1.0, 2.0)
+    merging = merge_components(GaussianMixture(2, n_init=3, random_state=0).fit(X), X)
+    assert merging.n_clusters_ == 1 < merging.elbow()
+    assert merging.certainties[0] == 1.0 and merging.certainties[1] < 0.5
+    assert set(merging.clusters().predict(X)) == {0}
+    assert "overlap too much for more than 1 cluster" in repr(merging)
+
+
+@pytest.mark.parametrize("distance, clusters", [(1.0, 1), (1.7, 1), (2.4, 2), (4.0, 2), (8.0, 2)])
+def test_two_gaussians_are_two_clusters_from_two_standard_deviations(distance, clusters):
+    """Where their density has two modes; the certainty is the mutual information, by quadrature, in bits."""
+    grid = np.linspace(-9, distance + 9, 20_001)
+    densities = np.exp(-0.5 * (grid - np.array([[0.0], [distance]])) ** 2)
+    t = (densities / densities.sum(axis=0)).T
+    weight = densities.sum(axis=0)
+    expected = 1 - entropy(t, weight) / (weight.sum() * np.log(2))
+    merging = merge_components(Given(t), np.arange(20_001.0), sample_weight=weight)
+    assert merging.n_clusters_ == clusters
+    np.testing.assert_allclose(merging.certainties, [1.0, expected], rtol=1e-9)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(2, 6))
+def test_certainties_are_relative_entropies(seed, K):
+    rng = np.random.default_rng(seed)
+    t, w = rng.dirichlet(np.full(K, 0.3), size=60), rng.uniform(0.1, 1, 60)
+    merging = merge_components(Given(t), np.arange(60.0), sample_weight=w)
+    for n in range(2, K + 1):
+        u = np.stack([t[:, list(group)].sum(axis=1) for group in merging.groups(n)], axis=1)
+        shares = w @ u / w.sum()
+        expected = 1 - entropy(u, w) / (-w.sum() * xlogy(shares, shares).sum())
+        assert merging.certainties[n - 1] == pytest.approx(expected, rel=1e-9, abs=1e-9)
+
+
+def test_empty_components_are_no_clusters():
+    t = np.zeros((20, 3))
+    t[:, 1] = 1.0
+    merging = merge_components(Given(t), np.arange(20.0))
+    assert merging.n_clusters_ == 1 and merging.certainties.tolist() == [1.0, 0.0, 0.0]
 
 
 def test_single_component_and_text(cross):

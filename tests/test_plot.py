@@ -419,7 +419,9 @@ def test_entropy_of_a_merging(x):
     assert merging.plot(ax=ax) is ax
     assert any(list(c.get_ydata()) == merging.entropies.tolist() for c in ax.lines)
     assert f"elbow: {merging.n_clusters_} clusters" in texts(ax.get_legend())
-    pair = gaussum.merge_components(GaussianMixture(2, random_state=0).fit(x), x)
+    mixed = np.concatenate([x[:300], 2 * x[:300]])
+    pair = gaussum.merge_components(GaussianMixture(2, random_state=0).fit(mixed), mixed)
+    assert pair.n_clusters_ == 1 and "one cluster: they overlap" in texts(plot.entropy(pair).get_legend())
     assert plot.entropy(pair).get_ylabel().startswith("entropy")
 
 

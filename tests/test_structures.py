@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 from scipy.stats import ortho_group
+from structure_twins import covariances_from
 
 from gaussum import ConvergenceWarning, GaussianMixture, select_mixture, starts
 from gaussum.cli import main
@@ -90,28 +91,6 @@ def matrices(parameters):
 def expectation(sigma, masses, W):
     """sum_k n_k log |Sigma_k| + tr(W_k Sigma_k^-1), what an M-step minimises."""
     return masses @ np.linalg.slogdet(sigma)[1] + np.einsum("kij,kji->", W, np.linalg.inv(sigma))
-
-
-def covariances_from(x, name, K, d):
-    """Covariances of a structure by unconstrained numbers: logarithms, and angles of rotations in planes."""
-    x = list(x)
-
-    def take(letter, size):
-        if letter == "I":
-            return np.zeros((K, size))
-        rows = 1 if letter == "E" else K
-        values = [x.pop() for _ in range(rows * size)]
-        return np.broadcast_to(np.reshape(values, (rows, size)), (K, size))
-
-    volumes, shapes = take(name[0], 1), take(name[1], d - 1)
-    shapes = np.column_stack([shapes, -shapes.sum(axis=1)])
-    turn = np.tile(np.eye(d), (K, 1, 1))
-    planes = np.transpose(np.triu_indices(d, 1))
-    for (p, q), angle in zip(planes, take(name[2], len(planes)).T[:, :, np.newaxis], strict=True):
-        a, b = turn[:, :, p].copy(), turn[:, :, q].copy()
-        turn[:, :, p], turn[:, :, q] = np.cos(angle) * a + np.sin(angle) * b, np.cos(angle) * b - np.sin(angle) * a
-    assert not x
-    return turn * np.exp(volumes + shapes)[:, np.newaxis] @ np.swapaxes(turn, 1, 2)
 
 
 def slow_minimum(name, masses, W, starts=4, seed=0):

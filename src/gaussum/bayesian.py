@@ -4,8 +4,7 @@ from functools import partial
 
 import numpy as np
 
-from gaussum import covariance, em
-from gaussum.initialize import INIT_PARAMS, initial_parameters
+from gaussum import covariance, em, starts
 from gaussum.likelihood import MixtureLikelihood
 from gaussum.mixture_base import BaseMixture
 from gaussum.parameters import MixtureParameters
@@ -18,6 +17,8 @@ WEIGHT_CONCENTRATION_PRIOR_TYPES = ("dirichlet_process", "dirichlet_distribution
 
 # The smallest eigenvalue of the prior's correlations; with less, rounding decides where the bound ends.
 _THINNEST = 1e-10
+# Even reg_covar=0 keeps variances of searches above the rounding of their sums.
+_ROUNDING_MASS = 1e-13
 # A better order of the sticks that brings no more than this is a matter of rounding.
 _LEAST_GAIN = 1e-12
 
@@ -47,8 +48,9 @@ class BayesianGaussianMixture(BaseMixture):
         with the sticks of a Dirichlet process in the order of their masses, which has the highest bound.)
     n_init : int
         Starts; the one with the highest lower bound is kept.
-    init_params : {"kmeans", "k-means++", "random", "random_from_data"}
-        The first partition, as in `GaussianMixture`.
+    init_params : {"auto", "small-em", "kmeans", "k-means++", "random", "random_from_data", "whitened", "hierarchical"}
+        How a start is made, as in `GaussianMixture`: "auto" and "small-em" search for a mixture of high likelihood, by
+        short runs of EM within a fixed amount of work, and the posterior begins at its responsibilities.
     weight_concentration_prior_type : {"dirichlet_process", "dirichlet_distribution"}
         The prior of the weights: a Dirichlet process by its sticks, pi_k = v_k prod_{l<k} (1 - v_l) with
         v_k ~ Beta(1, a), or a Dirichlet distribution, all of its parameters a.
@@ -134,7 +136,7 @@ class BayesianGaussianMixture(BaseMixture):
 
     def __init__(
         self, n_components=1, *, covariance_type="full", tol=1e-8, reg_covar=1e-6, max_iter=10_000, n_init=1,
-        init_params="kmeans", weight_concentration_prior_type="dirichlet_process", weight_concentration_prior=None,
+        init_params="auto", weight_concentration_prior_type="dirichlet_process", weight_concentration_prior=None,
         mean_precision_prior=None, mean_prior=None, degrees_of_freedom_prior=None, covariance_prior=None,
         random_state=None, warm_start=False, verbose=0, verbose_interval=10, n_threads=None,
     ):
@@ -195,13 +197,17 @@ class BayesianGaussianMixture(BaseMixture):
             ),
         )
         if self.warm_start and hasattr(self, "means_") and self._fits(X.shape[1], sticks):
-            starts = [self._parameters]
+            first_starts = [self._parameters]
         else:
-            starts = [
-                partial(self._start, likelihood, method, start_rng, mean, variance, sticks)
-                for method, start_rng in zip(self._methods(), rng.spawn(self.n_init), strict=True)
-            ]
-        result = self._best_of(likelihood, starts, callback, print if self.verbose else None)
+            mean_weight = 1.0 if weight is None else weight.sum() / np.count_nonzero(weight)
+            # components hold the data's scatter too, as under the prior; searches tell more without
+            mixtures = starts.prepare(
+                X, self.covariance_type, self.n_components, self.init_params, self.n_init, rng, scale=np.sqrt(variance),
+                sample_weight=weight, ridge=variance, n_threads=self.n_threads,
+                search_ridge=max(self.reg_covar, _ROUNDING_MASS) * mean_weight * variance,
+            )
+            first_starts = [partial(self._start, likelihood, mixture, sticks) for mixture in mixtures]
+        result = self._best_of(likelihood, first_starts, callback, print if self.verbose else None)
         while sticks and result.converged and (np.diff(result.parameters.hyper[0]) > 0).any():
             # in a better order of the sticks the same components have a higher bound, and there is more to gain
             start = partial(self._reordered, likelihood, result.parameters)
@@ -216,9 +222,9 @@ class BayesianGaussianMixture(BaseMixture):
         self._store(result, prior, sticks, X.shape[1])
         return self
 
-    def _best_of(self, likelihood, starts, callback, report=None):
+    def _best_of(self, likelihood, first_starts, callback, report=None):
         return em.best_of(
-            likelihood, starts, tol=self.tol, max_iter=self.max_iter, accelerate=False, callback=callback,
+            likelihood, first_starts, tol=self.tol, max_iter=self.max_iter, accelerate=False, callback=callback,
             progress=self._progress(), report=report, objective="mean lower bound",
         )
 
@@ -238,7 +244,7 @@ class BayesianGaussianMixture(BaseMixture):
             The message names the parameter.
         """
         check_choice(self.covariance_type, "covariance_type", covariance.COVARIANCE_TYPES)
-        check_choice(self.init_params, "init_params", INIT_PARAMS)
+        check_choice(self.init_params, "init_params", starts.METHODS)
         prior_type = self.weight_concentration_prior_type
         check_choice(prior_type, "weight_concentration_prior_type", WEIGHT_CONCENTRATION_PRIOR_TYPES)
         for name in ("weight_concentration_prior", "mean_precision_prior"):
@@ -305,26 +311,16 @@ class BayesianGaussianMixture(BaseMixture):
                 return total
             mass = max(10.0 * mass, _THINNEST)
 
-    def _start(self, likelihood, method, rng, mean, variance, sticks):
-        """The posterior given the responsibilities of a first mixture, whose components hold the data's scatter too."""
-        first = initial_parameters(
-            likelihood.X, self.covariance_type, self.n_components, method, rng, scale=np.sqrt(variance),
-            sample_weight=likelihood.sample_weight, ridge=variance, n_threads=self.n_threads,
-        )
+    def _start(self, likelihood, mixture, sticks):
+        """The posterior given the responsibilities of a first mixture."""
         likelihood = likelihood.alone()
-        statistics = likelihood.statistics(first)
+        statistics = likelihood.statistics(mixture())
         return likelihood.maximize(by_size(statistics) if sticks else statistics)
 
     def _reordered(self, likelihood, posterior):
         # the run before may have left hints, or have had a likelihood of its own
         likelihood.restart()
         return likelihood.maximize(by_size(likelihood.statistics(posterior)))
-
-    def _methods(self):
-        """How each start is made: k-means ends in the same few partitions again and again, so others follow it."""
-        if self.init_params == "kmeans":
-            return ["kmeans"] + [("k-means++", "random_from_data")[i % 2] for i in range(self.n_init - 1)]
-        return [self.init_params] * self.n_init
 
     def _fits(self, n_features, sticks):
         same = self.means_.shape == (self.n_components, n_features) and self._structure() == self.covariance_type

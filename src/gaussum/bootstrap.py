@@ -74,6 +74,10 @@ def bootstrap_test(
     gain at all. A replicate of which a fit failed counts as one with the larger gain, which makes the test reject less,
     not more; the table says how many there were, and a warning is given.
 
+    There is no `sample_weight`: a replicate needs a sampling model of the data, which weights in general do not give.
+    Where they are whole numbers of like samples, test ``np.repeat(X, sample_weight, axis=0)``; where they correct for
+    how samples were drawn, or how precise they are, draw the replicates in that way.
+
     References
     ----------
     G. J. McLachlan, "On bootstrapping the likelihood ratio test statistic for the number of components in a normal
@@ -89,6 +93,11 @@ def bootstrap_test(
     >>> test.n_components_
     2
     """
+    if "sample_weight" in mixture_params:
+        raise TypeError(
+            "bootstrap_test takes no sample_weight: replicates of weighted samples cannot be drawn without a model of "
+            "the weights; for whole numbers, test np.repeat(X, sample_weight, axis=0)"
+        )
     X = check_samples(X)
     numbers = _hypotheses(n_components, len(X))
     check_integer(n_bootstrap, "n_bootstrap", minimum=1)

@@ -4,7 +4,8 @@ Converged means that the gain in the mean log-likelihood that is still to come i
 change says little: plain EM converges linearly, often at a rate of 0.999, and then a thousand times the last change
 is to come. Plain iterations use Aitken's extrapolation of the last three values (Boehning et al. 1994; McNicholas
 et al. 2010). Accelerated ones use their model's own prediction; models are wrong on plateaus, so the gradient, scaled
-to have no units, has to be below `tol` as well, and plain iterations to confirm.
+to have no units, has to be below `tol` as well, and plain iterations to confirm: one, where the gradient is so small
+that less than `tol` would be left on any but the flattest plateau.
 """
 
 import math
@@ -19,8 +20,10 @@ from gaussum.spurious import effective_samples, spurious_components
 
 # The criterion has to hold this many times running: early on, a slow mode hides behind fast ones.
 _IN_A_ROW = 3
-# The same for accelerated iterations, and for the plain ones that confirm them.
+# The same for accelerated iterations, and for the plain ones that confirm them. Of both, one is enough where the
+# gradient g is sure: with no curvature below this part of the complete data's, g^2 / (2 curvature) is to come at most.
 _ACCELERATED, _CONFIRM = 2, 2
+_LEAST_CURVATURE = 1e-6
 # Plain iterations before the acceleration starts: EM is fast and safe far from the optimum.
 _WARM_UP = 5
 # Starts whose objectives differ by less ended in the same optimum, and the first is as good.
@@ -240,7 +243,8 @@ def _maximize(likelihood, parameters, tol, max_iter, accelerate, callback, progr
         held = held + 1 if flat and (remaining == 0.0 or remaining < tol and small) else 0
         # steps that lose show that rounding is larger than it was taken for
         blind = likelihood.noise > 0.0 and change < -rounding
-        if held < (needed if step is None else _ACCELERATED) and not blind:
+        sure = step is not None and step.gradient_norm**2 < 2.0 * _LEAST_CURVATURE * tol and likelihood.noise == 0.0
+        if held < (needed if step is None else 1 if sure else _ACCELERATED) and not blind:
             continue
         if likelihood.noise > 0.0:
             # as far as float32 can see
@@ -254,7 +258,8 @@ def _maximize(likelihood, parameters, tol, max_iter, accelerate, callback, progr
             lowest, held, plain = norm, 0, 0
             continue
         # plain steps have to confirm: at a saddle they grow, which the quasi-Newton model does not see
-        held, needed, plain, model = 0, _CONFIRM, _CONFIRM + 2, _model(likelihood) if accelerate else None
+        held, needed, plain = 0, 1 if sure else _CONFIRM, _CONFIRM + 2
+        model = _model(likelihood) if accelerate else None
         changes.clear()
     if likelihood.noise > 0.0:
         statistics, objective = _exactly(likelihood, parameters, objectives)

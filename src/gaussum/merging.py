@@ -9,6 +9,9 @@ from gaussum.validation import check_integer, check_samples, check_weights
 
 # Numbers in the arrays of a block: they stay in a cache.
 _BLOCK_NUMBERS = 1 << 16
+# Clusters of which the samples tell less than half are none. For two alike Gaussians that is 2 standard deviations
+# between their means, where their density begins to have two modes.
+_LEAST_CERTAINTY = 0.5
 
 
 def merge_components(mixture, X, *, sample_weight=None):
@@ -61,12 +64,14 @@ def merge_components(mixture, X, *, sample_weight=None):
     groups = [(k,) for k in range(mixture.predict_proba(X[:1]).shape[1])]
     K = len(groups)
     # pairs[k, l]: sum_i w_i u log u of u = t_ik + t_il, and of u = t_ik on the diagonal
-    pairs = np.zeros((K, K))
+    pairs, sizes = np.zeros((K, K)), np.zeros(K)
     for t, w in _memberships(mixture, X, weight, groups):
+        sizes += t @ w
         for k in range(K):
             pairs[k, k] += w @ _x_log_x(t[k])
             pairs[k, k + 1 :] += _x_log_x(t[k] + t[k + 1 :]) @ w
     merges, entropies, masses = [], [max(0.0, -float(np.trace(pairs)))], []
+    certainties = [_certainty(entropies[0], sizes)]
     while K > 1:
         own = np.diagonal(pairs)
         gains = pairs - own - own[:, np.newaxis]
@@ -85,8 +90,11 @@ def merge_components(mixture, X, *, sample_weight=None):
             pairs[:a, a] += _x_log_x(t[a] + t[:a]) @ w
             mass += float(t[a] @ w)
         masses.append(mass)
+        sizes = np.delete(sizes, b)
+        sizes[a] = mass
         entropies.append(max(0.0, -float(np.trace(pairs))))
-    return ComponentMerging(mixture, merges, entropies, masses)
+        certainties.append(_certainty(entropies[-1], sizes))
+    return ComponentMerging(mixture, merges, entropies, masses, certainties)
 
 
 class ComponentMerging:
@@ -102,17 +110,24 @@ class ComponentMerging:
         The entropy of the classification into 1, 2, ... K clusters, in nats.
     merged_weights : ndarray, shape (n_components - 1,)
         The weight of the samples in the cluster that the step to 1, 2, ... K - 1 clusters made.
+    certainties : ndarray, shape (n_components,)
+        How much the samples tell of their clusters, from 0 to 1: what the entropy of the classification into 1, 2, ...
+        K clusters is less than that of the clusters' shares alone, relative to the latter. 1 where all clusters are
+        apart, 0 where they overlap entirely; for one cluster, of which there is nothing to tell, 1.
     n_clusters_ : int
-        The number of clusters that the elbow of the entropies suggests, see `elbow`.
+        The number of clusters that is suggested: 1 where the samples tell less than half (`certainties`) at every
+        number above, else that of the elbow of the entropies, see `elbow`.
     """
 
-    def __init__(self, mixture, merges, entropies, merged_weights):
+    def __init__(self, mixture, merges, entropies, merged_weights, certainties):
         self.mixture = mixture
         self.merges = merges
         self.entropies = np.array(entropies[::-1])
         self.merged_weights = np.array(merged_weights[::-1])
+        self.certainties = np.array(certainties[::-1])
         self.n_components = len(entropies)
-        self.n_clusters_ = self.elbow()
+        overlap = self.n_components > 1 and self.certainties[1:].max() < _LEAST_CERTAINTY
+        self.n_clusters_ = 1 if overlap else self.elbow()
 
     def groups(self, n_clusters):
         """The components in each of so many clusters: a list of sorted tuples, in the order of their first ones."""
@@ -133,7 +148,7 @@ class ComponentMerging:
         Two straight lines that share a point are fitted to the entropies, by least squares each, and the point that
         leaves the smallest residual is the answer (as clustCombiOptim of the R package mclust): where clusters
         that overlap little begin to be joined, the entropy falls more slowly. With two components there is no bend to
-        be seen, and they stay apart.
+        be seen, and they stay apart. Nor does a bend tell one cluster from several: `n_clusters_` does.
 
         Returns
         -------
@@ -160,7 +175,9 @@ class ComponentMerging:
         return plot.entropy(self, ax=ax)
 
     def __repr__(self):
-        lines = [f"ComponentMerging: {self.n_components} components, the elbow suggests {self.n_clusters_} clusters"]
+        suggested = "the elbow suggests" if self.n_clusters_ > 1 else "which overlap too much for more than"
+        clusters = "clusters" if self.n_clusters_ > 1 else "cluster"
+        lines = [f"ComponentMerging: {self.n_components} components, {suggested} {self.n_clusters_} {clusters}"]
         for n in range(self.n_components, 0, -1):
             step = self.n_components - n
             made = " + ".join(f"{{{', '.join(map(str, part))}}}" for part in self.merges[step - 1]) if step else ""
@@ -216,6 +233,14 @@ def _memberships(mixture, X, weight, groups):
         resp = mixture.predict_proba(X[start : start + rows]).T
         w = np.ones(resp.shape[1]) if weight is None else weight[start : start + rows]
         yield np.array([resp[group[0]] if len(group) == 1 else resp[list(group)].sum(axis=0) for group in groups]), w
+
+
+def _certainty(entropy, sizes):
+    """1 - entropy / (n H), with H the entropy of the clusters' shares; 1 for one cluster, 0 where others are empty."""
+    if len(sizes) == 1:
+        return 1.0
+    most = -float(sizes.sum() * _x_log_x(sizes / sizes.sum()).sum())
+    return max(0.0, 1.0 - entropy / most) if most > 1e-12 * sizes.sum() else 0.0
 
 
 def _x_log_x(t):

@@ -8,7 +8,7 @@ from gaussum import covariance, criteria, em, flat, starts
 from gaussum.likelihood import MixtureLikelihood
 from gaussum.mixture_base import BaseMixture, TrainingData
 from gaussum.moments import data_covariance
-from gaussum.prior import PRIOR_PARAMS, PosteriorStep, check_prior, conjugate_prior
+from gaussum.prior import PRIOR_PARAMS, PosteriorStep, StructuredPosteriorStep, check_prior, conjugate_prior
 from gaussum.structures import structured_m_step
 from gaussum.validation import check_choice, check_flag, check_random_state
 
@@ -79,8 +79,9 @@ class GaussianMixture(BaseMixture):
     mean_precision_prior : float, optional
         How many samples' worth of certainty that has; by default 0.01.
     covariance_prior : array_like, optional
-        The scatter that is added to each covariance's; shape (d, d) for "full" and "tied", (d,) for "diag", a number
-        for "spherical". By default the data's covariance, its diagonal or the mean of that, over K^(2 / d).
+        The scatter that is added to each covariance's: a number for "spherical" and "EII", shape (d,) for "diag" and
+        the other structures that end in "I", else (d, d). By default the mean of the data's variances, these, or the
+        data's covariance, over K^(2 / d).
     degrees_of_freedom_prior : float, optional
         Of the inverse Wishart or gamma distribution; by default d + 2.
 
@@ -202,20 +203,22 @@ class GaussianMixture(BaseMixture):
         scale, mass = np.sqrt(variance), max(self.reg_covar, _ROUNDING_MASS)
         ridge = mass * mean_weight * variance
         shape = covariance.kernel_type(self.covariance_type), self.n_components
-        prior = conjugate_prior(self.prior, self._prior_values(), *shape, X, weight, mean, variance, self.n_threads)
+        prior = conjugate_prior(
+            self.prior, self._prior_values(), self.covariance_type, self.n_components, X, weight, mean, variance,
+            self.n_threads,
+        )
         correlation = partial(_correlation, X, weight, mean, variance, self.n_threads)
         blur = flat.blur(
             covariance.letters(self.covariance_type), self.n_components, X, weight, variance, mass,
             partial(data.shared, "correlation", correlation),
         )
-        m_step = structured_m_step(self.covariance_type, self.n_components, X.shape[1], ridge)
+        m_step = constraint = structured_m_step(self.covariance_type, self.n_components, X.shape[1], ridge)
         if prior is not None:
-            if m_step is not None:
-                raise ValueError(
-                    f"covariance_type is {self.covariance_type!r}, for which there is no prior; "
-                    "expected VVV, EEE, VVI or VII (full, tied, diag, spherical)"
-                )
-            m_step = PosteriorStep(prior, *shape, ridge=ridge, variance=variance, unit=mean_weight)
+            units = dict(ridge=ridge, variance=variance, unit=mean_weight)
+            if constraint is None:
+                m_step = PosteriorStep(prior, *shape, **units)
+            else:
+                m_step = StructuredPosteriorStep(prior, constraint, **units)
         likelihood = MixtureLikelihood(
             X, *shape, sample_weight=weight, ridge=ridge, n_threads=self.n_threads, spread=(mean, variance),
             m_step=m_step, blur=blur,
@@ -228,13 +231,13 @@ class GaussianMixture(BaseMixture):
             n_starts = max(self.n_init, _FEWEST_STARTS) if all(part is None for part in given) else self.n_init
             first_starts = starts.prepare(
                 X, *shape, self.init_params, n_starts, rng, scale=scale, sample_weight=weight, ridge=ridge,
-                n_threads=self.n_threads, given=given, m_step=m_step, searched=blur is None,
+                n_threads=self.n_threads, given=given, m_step=constraint, searched=blur is None,
                 shared=lambda key, make: data.shared(("start", self.reg_covar, *key), make),
             )
             if blur is not None:
                 first_starts = [partial(_changed, flat.widened, start, blur) for start in first_starts]
-        if hasattr(m_step, "project"):
-            first_starts = [partial(_changed, m_step.project, start) for start in first_starts]
+        if constraint is not None:
+            first_starts = [partial(_changed, constraint.project, start) for start in first_starts]
         result = em.best_of(
             likelihood, first_starts[: self.n_init], reserve=first_starts[self.n_init :], tol=self.tol,
             max_iter=self.max_iter, accelerate=self.accelerate, callback=callback, progress=self._progress(),

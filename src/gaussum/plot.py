@@ -424,6 +424,8 @@ def bootstrap(test, *, axes=None):
 def entropy(merging, *, ax=None):
     """Draw the entropy of the classification against the number of clusters, with the elbow's two lines.
 
+    There are none where all clusters overlap so much that one is suggested.
+
     Parameters
     ----------
     merging : ComponentMerging
@@ -453,13 +455,13 @@ def entropy(merging, *, ax=None):
     values, K, elbow = merging.entropies, merging.n_components, merging.n_clusters_
     ax = drawing.own_axes(ax)
     n = np.arange(1, K + 1)
-    if K > 2:
+    if K > 2 and elbow > 1:
         for part in (slice(0, elbow), slice(elbow - 1, K)):
             line = np.polyfit(n[part], values[part], 1) if len(n[part]) > 1 else [0.0, values[elbow - 1]]
             ax.plot(n[part], np.polyval(line, n[part]), color=GREY, ls="--", lw=1.2)
     ax.plot(n, values, color=COLORS[0], marker="o", ms=5.5, lw=1.6, label="entropy")
     ax.plot(elbow, values[elbow - 1], marker="*", ms=17, ls="", color=COLORS[0], mec=INK, zorder=4,
-            label=f"elbow: {elbow} clusters")
+            label=f"elbow: {elbow} clusters" if elbow > 1 else "one cluster: they overlap")
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.set(xlabel="number of clusters", ylabel="entropy of the classification (nats)")
     ax.grid(axis="y", color="#EEEEEE")

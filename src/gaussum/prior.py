@@ -4,22 +4,28 @@
     Sigma_k        ~ inverse Wishart(nu, Lambda),  density ~ |Sigma|^(-(nu + d + 1) / 2) exp(-tr(Lambda Sigma^-1) / 2)
 
 For "diag" every variance, and for "spherical" the one of a component, has the inverse gamma distribution that this is
-in one dimension, with a scale of its own. The prior counts like kappa samples at mu_0 and the scatter Lambda. With
-m_k = (n_k xbar_k + kappa mu_0) / (n_k + kappa) and T_k the scatter of the samples and of those kappa about it,
+in one dimension, with a scale of its own. Under constraints the density is that of every component's covariance, within
+its structure; what all components share (EEE, EEI, EII, and in one dimension E) has it once. The prior counts like
+kappa samples at mu_0 and the scatter Lambda. With m_k = (n_k xbar_k + kappa mu_0) / (n_k + kappa) and T_k the scatter
+of the samples and of those kappa about it,
 
     full       Sigma_k      = (Lambda + T_k) / (n_k + nu + d + 2)
     tied       Sigma        = (Lambda + sum_k T_k) / (n + nu + d + 1 + K)
     diag       sigma_kj^2   = (lambda_j + T_kjj) / (n_k + nu + 3)
     spherical  sigma_k^2    = (lambda + tr T_k) / (d n_k + nu + d + 2)
+    EEI        sigma_j^2    = (lambda_j + sum_k T_kjj) / (n + nu + 2 + K)
+    EII        sigma^2      = (lambda + sum_k tr T_k) / (d n + nu + 2 + d K)
 
-Under a proper prior the posterior is bounded, so components cannot collapse. Weights have no prior.
+The other structures have their own M-step (gaussum.structures), on scatters Lambda + T_k and masses n_k + nu + d + 2,
+or n_k + nu + 3 with variances along the axes (VEI, EVI). Under a proper prior the posterior is bounded, so components
+cannot collapse. Weights have no prior.
 """
 
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from gaussum.covariance import second_shape
+from gaussum.covariance import kernel_type, letters, second_shape
 from gaussum.mixture_pass import MixturePass
 from gaussum.moments import data_covariance
 from gaussum.parameters import MixtureParameters
@@ -41,7 +47,8 @@ class ConjugatePrior:
     mean_precision : float
         kappa, in samples.
     covariance : ndarray
-        Lambda: shape (d, d) for "full" and "tied", (d,) for "diag", () for "spherical".
+        Lambda: shape (d, d) for "full" and "tied", (d,) for "diag", () for "spherical", and as theirs for the
+        structures that the same kernels serve.
     degrees_of_freedom : float
     """
 
@@ -67,7 +74,7 @@ def check_prior(prior, values):
         check_number(values["degrees_of_freedom_prior"], "degrees_of_freedom_prior")
 
 
-def conjugate_prior(prior, values, covariance_type, n_components, X, sample_weight, mean, variance, n_threads=None):
+def conjugate_prior(prior, values, structure, n_components, X, sample_weight, mean, variance, n_threads=None):
     """The prior that is asked for, or None; what is not given follows from the data's own moments.
 
     By default mu_0 is the data's mean, kappa 0.01, nu = d + 2, and Lambda the data's covariance, its diagonal, or the
@@ -78,6 +85,8 @@ def conjugate_prior(prior, values, covariance_type, n_components, X, sample_weig
     prior : {"default"} or None
     values : dict
         Of PRIOR_PARAMS; any that is not None asks for a prior too.
+    structure : str
+        One of gaussum.covariance.STRUCTURES.
     mean, variance : ndarray, shape (n_features,)
         Those of the data.
 
@@ -88,9 +97,9 @@ def conjugate_prior(prior, values, covariance_type, n_components, X, sample_weig
     """
     if prior is None and all(value is None for value in values.values()):
         return None
-    d = X.shape[1]
+    d, covariance_type = X.shape[1], kernel_type(structure)
     center, precision, scatter, freedom = (values[name] for name in PRIOR_PARAMS)
-    least = -_constant(covariance_type, n_components, d)
+    least = -_constant(structure, n_components, d)
     freedom = d + 2.0 if freedom is None else check_number(freedom, "degrees_of_freedom_prior", minimum=least)
     precision = _MEAN_PRECISION if precision is None else float(precision)
     center = mean if center is None else check_array(_shaped(center, (d,)), "mean_prior", (d,))
@@ -130,7 +139,7 @@ class PosteriorStep:
 
     def __init__(self, prior, covariance_type, n_components, *, ridge, variance, unit=1.0):
         d = len(ridge)
-        self._structure, self._n_components = covariance_type, n_components
+        self._structure = covariance_type
         self._mean, self._precision = prior.mean, unit * prior.mean_precision
         self._scatter = unit * prior.covariance
         self.mass = prior.degrees_of_freedom + _constant(covariance_type, n_components, d)
@@ -138,14 +147,30 @@ class PosteriorStep:
         self._units = np.log(variance) if covariance_type == "diag" else np.log(variance).sum()
         if covariance_type == "spherical":
             self._units /= d
-        # only its last step is called, on statistics in which the prior is contained
+        # only its M-step is called, on statistics in which the prior is contained
         self._pass = MixturePass(Samples(np.zeros((1, d))), covariance_type, n_components, None, 1, ridge)
 
     def maximize(self, statistics):
         """The parameters of the highest expected posterior; log_det is NaN where a covariance is singular."""
-        structure, K = self._structure, self._n_components
+        structure, (K, d), nk = self._structure, statistics.origins.shape, statistics.nk
+        means, scatter = self._about_new_means(statistics)
+        # with the masses by which to divide
+        whole = np.zeros_like(statistics.buffer)
+        whole[2 : 2 + K] = nk + self._mass / {"tied": K, "spherical": d}.get(structure, 1)
+        whole[2 + K + K * d :] = (scatter + self._scatter).ravel()
+        parameters = MixtureParameters(
+            structure, K, d, np.empty(self._pass.parameters_size), np.empty(second_shape(structure, K, d))
+        )
+        self._pass.maximize(
+            whole, np.ascontiguousarray(means), parameters.buffer, parameters.covariances.reshape(-1), np.empty(d)
+        )
+        parameters.weights[:] = nk / nk.sum()
+        return parameters
+
+    def _about_new_means(self, statistics):
+        """The means, and the scatters T_k about them (of matrices, upper triangles); for "tied" their sum."""
+        structure = self._structure
         origins, nk, first, second = statistics.origins, statistics.nk, statistics.first, statistics.second
-        d = origins.shape[1]
         mass = nk + self._precision
         shift = first + self._precision * (self._mean - origins)
         means = origins + np.divide(shift, mass[:, np.newaxis], out=np.zeros_like(shift), where=mass[:, np.newaxis] > 0)
@@ -158,18 +183,7 @@ class PosteriorStep:
         else:
             scatter = (nk[:, np.newaxis] * moved - 2.0 * first) * moved + self._precision * away**2
         scatter = {"tied": scatter.sum(axis=0), "spherical": scatter.sum(axis=-1)}.get(structure, scatter)
-        # about the new means, with the masses by which to divide
-        whole = np.zeros_like(statistics.buffer)
-        whole[2 : 2 + K] = nk + self._mass / {"tied": K, "spherical": d}.get(structure, 1)
-        whole[2 + K + K * d :] = (second + scatter + self._scatter).ravel()
-        parameters = MixtureParameters(
-            structure, K, d, np.empty(self._pass.parameters_size), np.empty(second_shape(structure, K, d))
-        )
-        self._pass.maximize(
-            whole, np.ascontiguousarray(means), parameters.buffer, parameters.covariances.reshape(-1), np.empty(d)
-        )
-        parameters.weights[:] = nk / nk.sum()
-        return parameters
+        return means, second + scatter
 
     def penalty(self, parameters):
         """-log prior density, but for a constant."""
@@ -189,9 +203,52 @@ class PosteriorStep:
         return 0.5 * (self._mass * (log_dets - self._units).sum() + spread)
 
 
-def _constant(covariance_type, K, d):
-    """What the degrees of freedom are less than the mass by which the prior enlarges a covariance's denominator."""
-    return {"full": d + 2, "tied": d + 1 + K, "diag": 3, "spherical": d + 2}[covariance_type]
+class StructuredPosteriorStep(PosteriorStep):
+    """The same for constrained covariances: their own M-step on the samples and what the prior counts for.
+
+    Parameters
+    ----------
+    prior : ConjugatePrior
+    constraint : gaussum.structures.StructuredMStep
+        It adds the ridge.
+    ridge, variance, unit
+        As of PosteriorStep.
+    """
+
+    def __init__(self, prior, constraint, *, ridge, variance, unit=1.0):
+        K, d = constraint.shape
+        super().__init__(prior, constraint.covariance_type, K, ridge=ridge, variance=variance, unit=unit)
+        self._constraint = constraint
+        self.mass = prior.degrees_of_freedom + _constant(constraint.name, K, d)
+        # what all share has its prior once: a part for each
+        parts = K if _shared(constraint.name, d) else 1
+        self._mass, self._scatter = unit * self.mass / parts, self._scatter / parts
+
+    def maximize(self, statistics):
+        """The parameters of the highest expected posterior; log_det is NaN where a covariance is singular."""
+        nk = statistics.nk
+        means, scatter = self._about_new_means(statistics)
+        masses = nk + self._mass / (means.shape[1] if self._structure == "spherical" else 1)
+        return self._constraint.of_scatters(
+            masses, nk / nk.sum(), means, scatter + self._scatter, statistics.parameters
+        )
+
+
+def _shared(structure, d):
+    """Whether one covariance is that of all components."""
+    name = letters(structure)
+    return name in ("EII", "EEI", "EEE") or d == 1 and name[0] == "E"
+
+
+def _constant(structure, K, d):
+    """What the degrees of freedom are less than the mass by which the prior enlarges a covariance's denominator.
+
+    Of every component's, or of the one that all share.
+    """
+    kind = kernel_type(structure)
+    # the density of what is shared, and that of every mean
+    of_covariance, of_mean = {"spherical": (2, d), "diag": (2, 1)}.get(kind, (d + 1, 1))
+    return of_covariance + of_mean * (K if _shared(structure, d) else 1)
 
 
 def _shaped(value, shape):

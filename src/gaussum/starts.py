@@ -51,7 +51,7 @@ _ALIKE = ("kmeans", "whitened", "hierarchical")
 
 def prepare(
     X, covariance_type, n_components, method, n_init, rng, *, scale, sample_weight=None, ridge=None, given=None,
-    n_threads=None, searched=True, shared=None, m_step=None,
+    n_threads=None, searched=True, shared=None, m_step=None, search_ridge=None,
 ):
     """The starts of a fit.
 
@@ -80,6 +80,8 @@ def prepare(
     m_step : object, optional
         The M-step of the fit, in place of the plain one. Where it can `project` parameters into its structure, "auto"
         and "small-em" search there, if its `seconds` allow it; what they give has still to be projected.
+    search_ridge : ndarray, shape (n_features,), optional
+        That of searches; by default `ridge`.
 
     Returns
     -------
@@ -91,7 +93,7 @@ def prepare(
     ValueError
         What is given makes no sense.
     """
-    shape = covariance_type, n_components, X.shape[1]
+    shape, search_ridge = (covariance_type, n_components, X.shape[1]), ridge if search_ridge is None else search_ridge
     weights, means, chol = _check_given(*shape, *(given or (None, None, None)))
     if not (hasattr(m_step, "project") and searched and n_components > 1 and method in ("auto", "small-em")):
         m_step = None
@@ -108,9 +110,9 @@ def prepare(
         options = dict(scale=scale, sample_weight=sample_weight, ridge=ridge, n_threads=n_threads)
         if searched and weights is means is chol is None:
             if method == "auto":
-                return auto(X, *shape[:2], rng, number, m_step=constraint(number), **options)
+                return auto(X, *shape[:2], rng, number, constraint(number), search_ridge, **options)
             if method == "small-em":
-                return small_em(X, *shape[:2], rng, m_step=m_step, **options)
+                return small_em(X, *shape[:2], rng, m_step, **options | {"ridge": search_ridge})
         partitions = Partitions(X, *shape[:2], rng, **options)
         first = partitions.parameters(_partition(method, number), rng, means)
         if weights is means is chol is None:
@@ -132,7 +134,7 @@ def prepare(
     return [partial(shared, key, make) for key, make in zip(keys, made, strict=True)]
 
 
-def auto(X, covariance_type, n_components, rng, number=0, m_step=None, **options):
+def auto(X, covariance_type, n_components, rng, number=0, m_step=None, search_ridge=None, **options):
     """The best that swaps make of the better of two partitions: by k-means as it is, and in whitened coordinates.
 
     The search uses at most some 2,000 samples (more where there are many parameters) and as many runs as a fixed
@@ -146,6 +148,8 @@ def auto(X, covariance_type, n_components, rng, number=0, m_step=None, **options
     turn = number // 2 if searched else number
     if not searched or number % 2:
         return Partitions(X, covariance_type, n_components, rng, **options).parameters(_partition("kmeans", turn), rng)
+    if search_ridge is not None:
+        options["ridge"] = search_ridge
     partitions = Partitions(X, covariance_type, n_components, rng, size=size, **options)
     search = _Search(partitions) if m_step is None else _ConstrainedSearch(partitions, m_step)
     # a single feature is whitened as it is

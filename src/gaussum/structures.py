@@ -105,14 +105,33 @@ class StructuredMStep:
         shift = statistics.first / np.where(masses >= _SMALLEST_MASS, masses, np.inf)[:, np.newaxis]
         scatter, kind = statistics.second, self.covariance_type
         if kind == "spherical":
-            scatter = scatter - np.einsum("kj,kj->k", statistics.first, shift) + self._ridge.sum()
+            scatter = scatter - np.einsum("kj,kj->k", statistics.first, shift)
         elif kind == "diag":
-            scatter = scatter - statistics.first * shift + self._ridge
+            scatter = scatter - statistics.first * shift
         else:
             scatter = scatter - statistics.first[:, :, np.newaxis] * shift[:, np.newaxis]
-            scatter[:, *np.diag_indices(len(self._ridge))] += self._ridge
-            scatter = _factors(scatter)
-        return self._fit(masses, masses / masses.sum(), statistics.origins + shift, scatter, statistics.parameters)
+        means = statistics.origins + shift
+        return self.of_scatters(masses, masses / masses.sum(), means, scatter, statistics.parameters)
+
+    def of_scatters(self, masses, weights, means, scatter, start):
+        """The parameters for scatters about the means, to which the ridge is added, and the masses behind them.
+
+        Parameters
+        ----------
+        masses, weights : ndarray, shape (n_components,)
+        means : ndarray, shape (n_components, n_features)
+        scatter : ndarray
+            Shape (K, d, d), of which the upper triangles count, (K, d) or (K,), by `covariance_type`.
+        start : MixtureParameters or None
+            Where a minimum that is sought by iteration begins.
+        """
+        if self.covariance_type == "spherical":
+            scatter = scatter + self._ridge.sum()
+        elif self.covariance_type == "diag":
+            scatter = scatter + self._ridge
+        else:
+            scatter = _factors(scatter + np.diag(self._ridge))
+        return self._fit(masses, weights, means, scatter, start)
 
     def penalty(self, parameters):
         """What is taken off the log-likelihood beyond the ridge's penalty: nothing."""
