@@ -24,6 +24,7 @@ flat variational skipping information likelihood acceleration constrained moment
 initialize starts em
 bandwidth gridding tree summation
 mixture_base
+arguments em_functions functions
 mixture kde bayesian
 selection bootstrap merging outliers
 gaussum

@@ -3,6 +3,7 @@
 import importlib
 from importlib.metadata import version as _version
 
+from gaussum import functions
 from gaussum.base import NotFittedError
 from gaussum.bayesian import BayesianGaussianMixture
 from gaussum.bootstrap import BootstrapTest, bootstrap_test
@@ -14,6 +15,7 @@ from gaussum.mixture import GaussianMixture
 from gaussum.outliers import OutlierDetector
 from gaussum.rescue import CollapsedComponentWarning, SpuriousOptimumWarning
 from gaussum.selection import SelectionResult, select_mixture
+from gaussum.statistics import SufficientStatistics
 
 __version__ = _version("gaussum")
 
@@ -30,10 +32,12 @@ __all__ = [
     "OutlierDetector",
     "SelectionResult",
     "SpuriousOptimumWarning",
+    "SufficientStatistics",
     "bandwidth",
     "bootstrap_test",
     "build_info",
     "criteria",
+    "functions",
     "kernels",
     "merge_components",
     "plot",
