@@ -7,7 +7,7 @@ import numpy as np
 
 from gaussum import covariance
 from gaussum.likelihood import MixtureLikelihood
-from gaussum.mixture_pass import log_determinants
+from gaussum.mixture_pass import all_finite, log_determinants
 from gaussum.parameters import MixtureParameters
 from gaussum.validation import check_array, check_choice, check_output
 
@@ -52,9 +52,9 @@ def mixture(weights, means, precisions_cholesky, covariance_type):
             f"{(K, d)}"
         )
     parameters = MixtureParameters.from_precisions_chol(covariance_type, weights, means, chol)
-    finite = math.isfinite(parameters.buffer.dot(parameters.buffer))
+    finite = all_finite(parameters.buffer)
     if not finite:
-        _numbers(weights, means, chol)          # none of them need be to blame: squares overflow too
+        _numbers(weights, means, chol)
     if not finite or d > 1:
         check_factors(covariance_type, d, chol)
     shares = weights.tolist()

@@ -9,6 +9,7 @@ from gaussum.arguments import Parameters, is_plain
 from gaussum.base import shape_name
 from gaussum.likelihood import MixtureLikelihood
 from gaussum.mixture_base import reference_moments, relative_ridge
+from gaussum.mixture_pass import all_finite
 from gaussum.statistics import SufficientStatistics
 from gaussum.validation import (
     check_array, check_choice, check_integer, check_number, check_output, check_samples, check_weights,
@@ -142,7 +143,7 @@ def m_step(statistics, *, ridge=None, n_samples=None):
     array([2.5])
     """
     _check_statistics(statistics, "statistics")
-    if not np.isfinite(statistics.buffer).all() or not statistics.total_weight > 0.0:
+    if not all_finite(statistics.buffer) or not statistics.total_weight > 0.0:
         raise ValueError(
             f"statistics are of a weight of {statistics.total_weight:g} and a log-likelihood of "
             f"{statistics.log_likelihood:g}; expected finite statistics of a weight > 0"
@@ -274,7 +275,7 @@ def _unread(n_samples, n_features):
 def _ridge(ridge, n_features):
     if ridge is None:
         return None
-    if not is_plain(ridge) or ridge.shape != (n_features,) or not math.isfinite(ridge.dot(ridge)):
+    if not is_plain(ridge) or ridge.shape != (n_features,) or not all_finite(ridge):
         ridge = check_array(ridge, "ridge", (n_features,))
     if min(ridge.tolist()) < 0.0:
         raise ValueError(f"ridge holds {ridge.min():g}; expected numbers >= 0")

@@ -34,6 +34,15 @@ def block_size(structure, Py_ssize_t d, Py_ssize_t K):
     return max(MIN_BLOCK, block // 32 * 32)
 
 
+def all_finite(const double[::1] x):
+    """Whether there is neither NaN nor infinity."""
+    cdef Py_ssize_t i
+    for i in range(x.shape[0]):
+        if not isfinite(x[i]):
+            return False
+    return True
+
+
 def log_determinants(structure, Py_ssize_t d, const double[::1] precisions_chol, double[::1] log_det):
     """Set log_det_k to log det U_k = sum_j log U_kjj, to the same bits as an M-step.
 

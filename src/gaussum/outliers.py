@@ -172,8 +172,9 @@ class OutlierDetector(Estimator):
         Genetics and Molecular Biology 9 (2010) article 39.
         """
         scores = self.score_samples(X)
-        if self._draw_scores is None:
-            self._draw_scores = self._draw()
+        if "_draw_scores" not in vars(self):
+            # of threads that come here at once, all use what the first has drawn
+            vars(self).setdefault("_draw_scores", self._draw())
         r = np.searchsorted(self._draw_scores, scores, side="right")
         return (r + 1) / (self._draw_scores.size + 1)
 
@@ -191,7 +192,8 @@ class OutlierDetector(Estimator):
 
         self.estimator_ = density
         self.n_features_in_ = X.shape[1]
-        self._draw_scores = scores = None
+        scores = None
+        vars(self).pop("_draw_scores", None)
         if rule == "threshold":
             offset = level
         elif rule == "p_value":
