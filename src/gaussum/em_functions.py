@@ -143,10 +143,10 @@ def m_step(statistics, *, ridge=None, n_samples=None):
     array([2.5])
     """
     _check_statistics(statistics, "statistics")
-    if not all_finite(statistics.buffer) or not statistics.total_weight > 0.0:
+    if not (all_finite(statistics.buffer) and all_finite(statistics.origins.ravel())) or not statistics.total_weight > 0.0:
         raise ValueError(
             f"statistics are of a weight of {statistics.total_weight:g} and a log-likelihood of "
-            f"{statistics.log_likelihood:g}; expected finite statistics of a weight > 0"
+            f"{statistics.log_likelihood:g}; expected finite statistics, about finite origins, of a weight > 0"
         )
     if n_samples is None:
         n_samples = max(1, round(statistics.total_weight))

@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import threading
 
 import numpy as np
 
@@ -11,6 +12,8 @@ from gaussum.validation import check_integer, check_number, check_random_state, 
 
 # Fewer draws than this below the offset would leave it to chance.
 _MIN_TAIL_DRAWS = 10
+
+_publishing = threading.Lock()
 
 
 class OutlierDetector(Estimator):
@@ -173,8 +176,11 @@ class OutlierDetector(Estimator):
         """
         scores = self.score_samples(X)
         if "_draw_scores" not in vars(self):
-            # of threads that come here at once, all use what the first has drawn
-            vars(self).setdefault("_draw_scores", self._draw())
+            drawn = self._draw()
+            with _publishing:
+                # of threads that come here at once, all use what the first has drawn
+                if "_draw_scores" not in vars(self):
+                    self._draw_scores = drawn
         r = np.searchsorted(self._draw_scores, scores, side="right")
         return (r + 1) / (self._draw_scores.size + 1)
 

@@ -65,7 +65,7 @@ class SufficientStatistics:
         if parameters is None:
             # an E-step's own are known to fit
             check_choice(covariance_type, "covariance_type", COVARIANCE_TYPES)
-            origins = np.array(check_samples(origins, name="origins"), dtype=np.float64, order="C")
+            origins = np.array(check_samples(origins, name="origins", finite=False), dtype=np.float64, order="C")
         self.covariance_type = covariance_type
         self.origins = origins
         self.parameters = parameters
