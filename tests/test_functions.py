@@ -212,6 +212,15 @@ def test_extremes():
     assert found.tolist()[:2] == [-np.inf, -np.inf] and found[2] == pytest.approx(-0.5 * np.log(2 * np.pi))
     # large parameters, whose squares overflow, are no error
     assert log_density([1e200], [1.0], [[1e200]], [1.0], "spherical")[0] == pytest.approx(-0.5 * np.log(2 * np.pi))
+    with pytest.raises(ValueError, match="X has a log-likelihood of -inf"):
+        em_step(far, [1.0], [[0.0]], [1.0], "spherical")
+    # weights of any size
+    x, weight = [-1.0, 1.0], np.array([1.0, 1.0])
+    for size in (1e-200, 1e200):
+        found, _ = em_step(x, [1.0], [[0.5]], [1.0], "spherical", sample_weight=size * weight)
+        assert found.precisions_cholesky[0] == pytest.approx(1.0, rel=1e-14)
+        found = m_step(accumulate(x, [1.0], [[0.5]], [1.0], "spherical", sample_weight=size * weight))
+        assert found.precisions_cholesky[0] == pytest.approx(1.0, rel=1e-14)
     # zero weights: nothing to add, and nothing to maximise
     nothing = accumulate([1.0, 2.0], [1.0], [[0.0]], [1.0], "spherical", sample_weight=[0, 0])
     assert not nothing.buffer.any()

@@ -15,6 +15,9 @@ from gaussum.validation import (
     check_array, check_choice, check_integer, check_number, check_output, check_samples, check_weights,
 )
 
+# A weight that counts as many.
+_MOST_SAMPLES = 2.0**40
+
 
 def accumulate(
     X, weights, means, precisions_cholesky, covariance_type="full", *, sample_weight=None, out=None, n_parts=None,
@@ -149,7 +152,7 @@ def m_step(statistics, *, ridge=None, n_samples=None):
             f"{statistics.log_likelihood:g}; expected finite statistics, about finite origins, of a weight > 0"
         )
     if n_samples is None:
-        n_samples = max(1, round(statistics.total_weight))
+        n_samples = max(1, round(min(statistics.total_weight, _MOST_SAMPLES)))
     else:
         n_samples = check_integer(n_samples, "n_samples", minimum=1)
     K, d = statistics.origins.shape
@@ -211,6 +214,11 @@ def em_step(
         X, parameters, sample_weight=sample_weight, ridge=_ridge(ridge, X.shape[1]), n_threads=n_threads
     )
     statistics = _statistics(likelihood, parameters)
+    if not math.isfinite(statistics.log_likelihood):
+        raise ValueError(
+            f"X has a log-likelihood of {statistics.log_likelihood}; expected samples whose distances from the means, "
+            "in standard deviations, have squares that a double holds"
+        )
     return _maximize(likelihood, statistics), statistics.log_likelihood
 
 
