@@ -2,7 +2,6 @@
 
 import itertools
 import pickle
-import threading
 import warnings
 
 import numpy as np

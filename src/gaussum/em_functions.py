@@ -167,10 +167,11 @@ def em_step(
 ):
     """One step of EM (Dempster, Laird and Rubin 1977): one pass over the samples, and an M-step.
 
-    A loop of steps is that of ``GaussianMixture(accelerate=False)`` from the same parameters, to the last bit, given
-    the `ridge_of` its `reg_covar`; but float32 samples, which the estimator sums in float32 until the end is near, and
-    from 16 components on, of which it may leave out those far from a sample, where both agree to the rounding of that;
-    and but components that go on collapsing, which it lets go.
+    A loop of steps from the same parameters, with the `ridge_of` its `reg_covar`, is
+    ``GaussianMixture(accelerate=False)`` to the last bit, with three exceptions. Of 16 or more components the estimator
+    may leave out those far from a sample, and float32 samples it computes with in float32 until the end is near: there
+    the two agree to the rounding of that. And components that collapse again and again it drops, while steps go on
+    reviving them.
 
     Parameters
     ----------

@@ -3,7 +3,7 @@
 There are no estimators here and no state: a mixture is three arrays, `weights`, `means` and `precisions_cholesky` (a
 `Parameters`, or arrays of your own), and what a pass over samples leaves behind is a `SufficientStatistics`. Samples of
 float32 or float64 are read where they lie, in any layout, memory-mapped too, and computed with in float64. All
-functions may be called from several threads at once.
+functions may be called from several threads at once, each with an `out` of its own.
 
 An EM step is ``m_step(accumulate(X, ...))``; over chunks of a file, or on workers, it is the M-step of the sum of their
 statistics:
