@@ -30,6 +30,7 @@ spread binned univariate pairs multivariate bandwidth_matrix bandwidth radial
 axes cell_moments gridding tree neighbors on_grid cells line distribution summation mean_shift images boundary support
 kernel_sum varying_grid varying adaptive whitening selectors slices regions probabilities slopes
 mixture_base conventions
+arguments em_functions functions
 mixture kde scipy_kde bayesian
 selection bootstrap merging outliers
 gaussum

@@ -3,6 +3,7 @@
 import importlib
 from importlib.metadata import version as _version
 
+from gaussum import functions
 from gaussum.bandwidth import BandwidthWarning
 from gaussum.base import NotFittedError
 from gaussum.bayesian import BayesianGaussianMixture
@@ -16,6 +17,7 @@ from gaussum.outliers import OutlierDetector
 from gaussum.rescue import CollapsedComponentWarning, SpuriousOptimumWarning
 from gaussum.scipy_kde import gaussian_kde
 from gaussum.selection import SelectionResult, select_mixture
+from gaussum.statistics import SufficientStatistics
 
 __version__ = _version("gaussum")
 
@@ -33,10 +35,12 @@ __all__ = [
     "OutlierDetector",
     "SelectionResult",
     "SpuriousOptimumWarning",
+    "SufficientStatistics",
     "bandwidth",
     "bootstrap_test",
     "build_info",
     "criteria",
+    "functions",
     "gaussian_kde",
     "kernels",
     "merge_components",

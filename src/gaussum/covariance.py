@@ -54,12 +54,16 @@ def second_shape(covariance_type, n_components, n_features):
     >>> second_shape("tied", 4, 3)
     (3, 3)
     """
-    return {
-        "full": (n_components, n_features, n_features),
-        "tied": (n_features, n_features),
-        "diag": (n_components, n_features),
-        "spherical": (n_components,),
-    }[covariance_type]
+    match covariance_type:
+        case "full":
+            return n_components, n_features, n_features
+        case "tied":
+            return n_features, n_features
+        case "diag":
+            return n_components, n_features
+        case "spherical":
+            return (n_components,)
+    raise KeyError(covariance_type)
 
 
 def n_parameters(structure, n_components, n_features):
@@ -97,8 +101,7 @@ def cholesky_of_precisions(covariance_type, matrices, name):
         if (matrices <= 0).any():
             raise ValueError(f"{name} holds {matrices.min():g}; expected positive numbers")
         return np.sqrt(matrices)
-    if not np.allclose(matrices, np.swapaxes(matrices, -1, -2), rtol=1e-6, atol=1e-12 * np.abs(matrices).max()):
-        raise ValueError(f"{name} is not symmetric; expected symmetric positive definite matrices")
+    _check_symmetric(matrices, name)
     try:
         # U U^T with upper U is the Cholesky factor of the matrix with both axes reversed
         reversed_chol = np.linalg.cholesky(matrices[..., ::-1, ::-1])
@@ -107,22 +110,35 @@ def cholesky_of_precisions(covariance_type, matrices, name):
     return np.ascontiguousarray(reversed_chol[..., ::-1, ::-1])
 
 
+def cholesky_of_covariances(covariance_type, matrices, name):
+    """Upper triangular U with U U^T = Sigma^-1 for every matrix Sigma; 1 / sigma for "diag" and "spherical".
+
+    Raises
+    ------
+    ValueError
+        As by `cholesky_of_precisions`.
+    """
+    if covariance_type in ("diag", "spherical"):
+        return 1.0 / cholesky_of_precisions(covariance_type, matrices, name)
+    _check_symmetric(matrices, name)
+    try:
+        inverse = np.linalg.inv(np.linalg.cholesky(matrices))
+    except np.linalg.LinAlgError:
+        raise ValueError(f"{name} is not positive definite; expected symmetric positive definite matrices") from None
+    return np.ascontiguousarray(np.triu(np.swapaxes(inverse, -1, -2)))
+
+
+def _check_symmetric(matrices, name):
+    if not np.allclose(matrices, np.swapaxes(matrices, -1, -2), rtol=1e-6, atol=1e-12 * np.abs(matrices).max()):
+        raise ValueError(f"{name} is not symmetric; expected symmetric positive definite matrices")
+
+
 def covariances_of(covariance_type, precisions_chol):
     """(U U^T)^-1 for every U."""
     if covariance_type in ("diag", "spherical"):
         return 1.0 / precisions_chol**2
     inverse = np.linalg.inv(precisions_chol)
     return np.swapaxes(inverse, -1, -2) @ inverse
-
-
-def log_determinants(covariance_type, precisions_chol, n_components, n_features):
-    """log det U for every component, shape (n_components,)."""
-    if covariance_type in ("full", "tied"):
-        log_det = np.log(np.diagonal(precisions_chol, axis1=-2, axis2=-1)).sum(axis=-1)
-        return np.array(np.broadcast_to(log_det, n_components))
-    if covariance_type == "diag":
-        return np.log(precisions_chol).sum(axis=1)
-    return n_features * np.log(precisions_chol)
 
 
 def factors_of_covariances(covariance_type, precisions_chol):

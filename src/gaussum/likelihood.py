@@ -58,11 +58,15 @@ class MixtureLikelihood:
         a component, in samples.
     blur : ndarray, shape (n_features, n_flat), optional
         Of gaussum.flat, where the data do not vary in all directions: objectives are then those of blurred samples.
+    n_parts : int, optional
+        The parts that passes are divided into; by default by the size of the problem alone.
+    lasting : bool
+        Whether passes may learn from those before. Otherwise each is a function of its parameters alone.
     """
 
     def __init__(
         self, X, covariance_type, n_components, *, sample_weight=None, ridge=None, n_threads=None, spread=None,
-        m_step=None, blur=None,
+        m_step=None, blur=None, n_parts=None, lasting=True,
     ):
         self.X = X
         self.covariance_type = covariance_type
@@ -72,14 +76,16 @@ class MixtureLikelihood:
         self.ridge = np.zeros(X.shape[1]) if ridge is None else ridge
         work = seconds(*X.shape, n_components, covariance_type)
         samples = Samples(X)
-        shape = samples, covariance_type, n_components, sample_weight, parallel.n_parts(X.shape[0], work), self.ridge
+        n_parts = n_parts or parallel.n_parts(X.shape[0], work)
+        shape = samples, covariance_type, n_components, sample_weight, n_parts, self.ridge
         self._pass = MixturePass(*shape)
         self._m_step = m_step
         self._blur = blur
         # made when it is asked for
         self._information = None
         self._new_information = None
-        if m_step is None and blur is None and ObservedInformation.applies(covariance_type, n_components, X.shape[1]):
+        plain = lasting and m_step is None and blur is None
+        if plain and ObservedInformation.applies(covariance_type, n_components, X.shape[1]):
             self._new_information = partial(ObservedInformation, *shape)
         self._single = None
         if spread is not None and X.dtype == np.float32:
@@ -94,13 +100,18 @@ class MixtureLikelihood:
         self._scratch = [np.empty(self._scratch_size) for _ in range(self._n_threads)]
         # made by the first run: predictions need none
         self._skipping = self._new_skipping = None
-        if Skipping.applies(X.shape[0], n_components):
+        if lasting and Skipping.applies(X.shape[0], n_components):
             self._new_skipping = partial(Skipping, samples, covariance_type, n_components, sample_weight, work)
 
     @property
     def m_step(self):
         """The M-step that was given in place of the plain one, or None."""
         return self._m_step
+
+    @property
+    def part_size(self):
+        """Samples of a part, but for the last one."""
+        return self._pass.part_size
 
     def restart(self):
         """Begin a run of EM, which does not depend on those before."""

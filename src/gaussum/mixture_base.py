@@ -19,6 +19,8 @@ from gaussum.validation import (
 _SMALLEST_VARIANCE = 1e-280
 # No feature varies on a scale as small as this, relative to its mean.
 _COARSEST = 1e-12
+# Even reg_covar=0 keeps variances above the rounding of their sums.
+ROUNDING_MASS = 1e-13
 
 
 class TrainingData:
@@ -46,6 +48,31 @@ class TrainingData:
             if not made:
                 made.append(make())
             return made[0]
+
+
+def reference_moments(X, weight, n_threads=None):
+    """Means, and variances as the yardstick of distances and of `reg_covar`: positive for constant features too."""
+    mean, variance = variances(X, weight, n_threads=n_threads)
+    if not np.isfinite(variance).all():
+        j = int(np.argmin(np.isfinite(variance)))
+        raise ValueError(f"X is so large in column {j} that its variance overflows; expected smaller numbers")
+    for j in np.flatnonzero(variance < _SMALLEST_VARIANCE):
+        column = X[:, j] if weight is None else X[weight > 0, j]
+        if column.min() < column.max():
+            raise ValueError(f"X is so small in column {j} that its variance underflows; expected larger numbers")
+    constant = variance == 0
+    if constant.all():
+        variance[:] = np.where(mean != 0, mean**2, 1.0)
+    elif constant.any():
+        # the others' scale, which shifts do not change, unless the constant's own rounding is coarser
+        variance[constant] = np.maximum(variance[~constant].mean(), (_COARSEST * mean[constant]) ** 2)
+    return mean, variance
+
+
+def relative_ridge(reg_covar, weight, variance):
+    """The scatter of `reg_covar` samples of average weight, with the data's own variances; shape (n_features,)."""
+    mean_weight = 1.0 if weight is None else weight.sum() / np.count_nonzero(weight)
+    return max(reg_covar, ROUNDING_MASS) * mean_weight * variance
 
 
 class BaseMixture(Estimator):
@@ -143,22 +170,7 @@ class BaseMixture(Estimator):
             raise ValueError(f"n_components is {K}, but X has {n_samples} {of}; expected at most as many components")
 
     def _reference_moments(self, X, weight):
-        """Means, and variances as the yardstick of distances and of `reg_covar`: positive for constant features too."""
-        mean, variance = variances(X, weight, n_threads=self.n_threads)
-        if not np.isfinite(variance).all():
-            j = int(np.argmin(np.isfinite(variance)))
-            raise ValueError(f"X is so large in column {j} that its variance overflows; expected smaller numbers")
-        for j in np.flatnonzero(variance < _SMALLEST_VARIANCE):
-            column = X[:, j] if weight is None else X[weight > 0, j]
-            if column.min() < column.max():
-                raise ValueError(f"X is so small in column {j} that its variance underflows; expected larger numbers")
-        constant = variance == 0
-        if constant.all():
-            variance[:] = np.where(mean != 0, mean**2, 1.0)
-        elif constant.any():
-            # the others' scale, which shifts do not change, unless the constant's own rounding is coarser
-            variance[constant] = np.maximum(variance[~constant].mean(), (_COARSEST * mean[constant]) ** 2)
-        return mean, variance
+        return reference_moments(X, weight, self.n_threads)
 
     def _progress(self):
         """What prints a line every `verbose_interval` iterations, from 2 on of `verbose`."""

@@ -34,6 +34,41 @@ def block_size(structure, Py_ssize_t d, Py_ssize_t K):
     return max(MIN_BLOCK, block // 32 * 32)
 
 
+def all_finite(const double[::1] x):
+    """Whether there is neither NaN nor infinity."""
+    cdef Py_ssize_t i
+    for i in range(x.shape[0]):
+        if not isfinite(x[i]):
+            return False
+    return True
+
+
+def log_determinants(structure, Py_ssize_t d, const double[::1] precisions_chol, double[::1] log_det):
+    """Set log_det_k to log det U_k = sum_j log U_kjj, to the same bits as an M-step.
+
+    Returns
+    -------
+    bool
+        Whether every U is upper triangular and its diagonal positive and finite.
+    """
+    cdef Py_ssize_t i, j, k, K = log_det.shape[0]
+    cdef bint square = structure in ("full", "tied"), spherical = structure == "spherical", sound = True
+    cdef Py_ssize_t size = d * d if square else 1 if spherical else d
+    cdef Py_ssize_t step = 0 if structure == "tied" else size
+    cdef const double *u
+    if K == 0 or precisions_chol.shape[0] != (size if step == 0 else K * size):
+        raise ValueError("precisions_chol and log_det do not fit together")
+    for k in range(K):
+        u = &precisions_chol[k * step]
+        log_det[k] = d * log(u[0]) if spherical else 0.0
+        for i in range(0 if spherical else d):
+            log_det[k] += log(u[i * (d + 1) if square else i])
+            for j in range(i if square else 0):
+                sound = sound and u[i * d + j] == 0.0
+        sound = sound and isfinite(log_det[k])
+    return sound
+
+
 cdef class MixturePass:
     """Passes of one mixture's shape over one set of samples.
 

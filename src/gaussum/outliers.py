@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import threading
 
 import numpy as np
 
@@ -11,6 +12,8 @@ from gaussum.validation import check_integer, check_number, check_random_state, 
 
 # Fewer draws than this below the offset would leave it to chance.
 _MIN_TAIL_DRAWS = 10
+
+_publishing = threading.Lock()
 
 
 class OutlierDetector(Estimator):
@@ -172,8 +175,12 @@ class OutlierDetector(Estimator):
         Genetics and Molecular Biology 9 (2010) article 39.
         """
         scores = self.score_samples(X)
-        if self._draw_scores is None:
-            self._draw_scores = self._draw()
+        if "_draw_scores" not in vars(self):
+            drawn = self._draw()
+            with _publishing:
+                # of threads that come here at once, all use what the first has drawn
+                if "_draw_scores" not in vars(self):
+                    self._draw_scores = drawn
         r = np.searchsorted(self._draw_scores, scores, side="right")
         return (r + 1) / (self._draw_scores.size + 1)
 
@@ -191,7 +198,8 @@ class OutlierDetector(Estimator):
 
         self.estimator_ = density
         self.n_features_in_ = X.shape[1]
-        self._draw_scores = scores = None
+        scores = None
+        vars(self).pop("_draw_scores", None)
         if rule == "threshold":
             offset = level
         elif rule == "p_value":

@@ -63,8 +63,11 @@ def resolve_threads(n_threads, seconds=float("inf")):
     n_threads : int or None
         None means all processors that this process may use. A task that runs side by side with others has one.
     """
-    limit = available_cpus() if n_threads is None else check_integer(n_threads, "n_threads", minimum=1)
-    return 1 if seconds < _WORTH_A_THREAD or _is_beside() else limit
+    if n_threads is not None:
+        n_threads = check_integer(n_threads, "n_threads", minimum=1)
+    if seconds < _WORTH_A_THREAD or _is_beside():
+        return 1
+    return n_threads or available_cpus()
 
 
 def threads_beside(n_tasks, n_samples, seconds, n_threads):

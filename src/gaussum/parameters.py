@@ -3,6 +3,7 @@
 import numpy as np
 
 from gaussum import covariance
+from gaussum.mixture_pass import log_determinants
 
 
 class MixtureParameters:
@@ -41,9 +42,10 @@ class MixtureParameters:
     @classmethod
     def from_precisions_chol(cls, covariance_type, weights, means, precisions_chol):
         """Parameters whose covariances and determinants are computed from U."""
-        log_det = covariance.log_determinants(covariance_type, precisions_chol, *means.shape)
-        buffer = np.concatenate([weights, log_det, means.ravel(), precisions_chol.ravel()], dtype=np.float64)
-        return cls(covariance_type, *means.shape, buffer)
+        K, d = means.shape
+        buffer = np.concatenate([weights, weights, means.ravel(), precisions_chol.ravel()], dtype=np.float64)
+        log_determinants(covariance_type, d, buffer[2 * K + K * d :], buffer[K : 2 * K])
+        return cls(covariance_type, K, d, buffer)
 
     @property
     def weights(self):

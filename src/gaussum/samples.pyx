@@ -19,6 +19,8 @@ cdef enum:
     FEW_ROWS = 8
     A_LINE = 8                  # features of a cache line
 
+FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
+
 ctypedef fused real_t:
     float
     double
@@ -33,12 +35,13 @@ cdef class Samples:
     """
 
     def __init__(self, X):
-        if X.dtype not in (np.float32, np.float64) or X.ndim != 2:
-            raise TypeError(f"X is {X.dtype} with {X.ndim} dimensions; expected float32 or float64 with 2")
+        dtype = X.dtype
+        self.single = dtype == FLOAT32
+        if not (self.single or dtype == FLOAT64) or X.ndim != 2:
+            raise TypeError(f"X is {dtype} with {X.ndim} dimensions; expected float32 or float64 with 2")
         self.array = X
         self.data = <const char *><uintptr_t>X.__array_interface__["data"][0]
         self.row, self.column = X.strides
-        self.single = X.dtype == np.float32
         self.n, self.d = X.shape
 
     cdef void load(self, Py_ssize_t first, Py_ssize_t n, Py_ssize_t ld, double *x) noexcept nogil:

@@ -11,7 +11,7 @@ from gaussum.base import shape_name
 _SCAN_BYTES = 1 << 20
 
 
-def check_samples(X, *, name="X", n_features=None, min_samples=1):
+def check_samples(X, *, name="X", n_features=None, min_samples=1, finite=True):
     """Return `X` as an (n_samples, n_features) array of float32 or float64, without a copy if it is one.
 
     Parameters
@@ -24,6 +24,8 @@ def check_samples(X, *, name="X", n_features=None, min_samples=1):
         The number of features that the fitted estimator expects.
     min_samples : int
         The fewest samples that will do.
+    finite : bool
+        Whether to look for NaN and infinity.
 
     Raises
     ------
@@ -52,19 +54,20 @@ def check_samples(X, *, name="X", n_features=None, min_samples=1):
     if X.shape[0] < min_samples:
         what = "is empty" if X.shape[0] == 0 else f"has {X.shape[0]} samples"
         raise ValueError(f"{name} {what}, shape {X.shape}; expected at least {min_samples} sample(s)")
-    _refuse_non_finite(X, name)
+    if finite:
+        _refuse_non_finite(X, name)
     return X
 
 
-def check_weights(sample_weight, n_samples, *, name="sample_weight"):
-    """Return the weights as a contiguous float64 vector, or None for None.
+def check_weights(sample_weight, n_samples, *, name="sample_weight", all_zero=False):
+    """Return the weights as a contiguous float64 vector, or None for None; they may be `all_zero`, or not.
 
     Raises
     ------
     TypeError
         The weights are no real numbers.
     ValueError
-        Wrong shape, negative or non-finite values, or nothing above zero.
+        Wrong shape, negative or non-finite values, or nothing above zero unless that is allowed.
     """
     if sample_weight is None:
         return None
@@ -78,7 +81,7 @@ def check_weights(sample_weight, n_samples, *, name="sample_weight"):
         raise ValueError(f"{name} holds a negative value, {w[i]:g} at index {i}; expected weights >= 0")
     with np.errstate(over="ignore"):
         total = w.sum()
-    if total == 0:
+    if total == 0 and not all_zero:
         raise ValueError(f"{name} is zero everywhere; expected at least one positive weight")
     if not math.isfinite(total):
         raise ValueError(f"{name} adds up to more than a double holds; expected smaller weights")
@@ -87,6 +90,8 @@ def check_weights(sample_weight, n_samples, *, name="sample_weight"):
 
 def check_integer(value, name, *, minimum):
     """Return `value` as an int of at least `minimum`; TypeError or ValueError otherwise."""
+    if type(value) is int and value >= minimum:
+        return value
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{name} is {value!r}; expected an integer >= {minimum}")
     if value < minimum:
@@ -125,23 +130,63 @@ def check_flag(value, name):
 
 def check_choice(value, name, choices):
     """Return `value` if it is one of the strings `choices`; TypeError or ValueError otherwise."""
+    if isinstance(value, str) and value in choices:
+        return value
     expected = "one of " + ", ".join(map(repr, choices))
     if not isinstance(value, str):
         raise TypeError(f"{name} is {shape_name(value)}; expected {expected}")
-    if value not in choices:
-        raise ValueError(f"{name} is {value!r}; expected {expected}")
-    return value
+    raise ValueError(f"{name} is {value!r}; expected {expected}")
 
 
-def check_array(value, name, shape):
-    """Return `value` as a finite C-ordered float64 array of that shape; TypeError or ValueError otherwise."""
+def check_array(value, name, shape=None):
+    """Return `value` as a finite C-ordered float64 array of that shape, if any; TypeError or ValueError otherwise."""
     value = _real_array(value, name)
-    if value.shape != shape:
+    if shape is not None and value.shape != shape:
         raise ValueError(f"{name} has shape {value.shape}; expected {shape}")
     value = np.ascontiguousarray(value, dtype=np.float64)
     if not np.isfinite(value).all():
         raise ValueError(f"{name} holds NaN or infinity; expected finite numbers")
     return value
+
+
+def check_output(out, name, shape, inputs):
+    """Refuse what cannot take results: `out` has to be a contiguous, writeable array of float64 that nothing else uses.
+
+    Parameters
+    ----------
+    out : ndarray
+    name : str
+    shape : tuple of int
+    inputs : dict
+        Arrays, by the names for messages, that are read while `out` is written.
+
+    Raises
+    ------
+    TypeError
+        `out` is no array, or one of another type.
+    ValueError
+        Its shape is another; it is not C-contiguous or read-only; it shares memory with an input.
+    """
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"{name} is {shape_name(out)}; expected an ndarray of float64 of shape {shape}")
+    if out.dtype != np.float64:
+        raise TypeError(f"{name} holds {out.dtype} values; expected native float64")
+    if out.shape != shape:
+        raise ValueError(f"{name} has shape {out.shape}; expected {shape}")
+    if not out.flags.c_contiguous or not out.flags.aligned:
+        raise ValueError(f"{name} has strides {out.strides}; expected a C-contiguous, aligned array")
+    if not out.flags.writeable:
+        raise ValueError(f"{name} is read-only; expected a writeable array")
+    for other, array in inputs.items():
+        if isinstance(array, np.ndarray) and _overlap(out, array):
+            raise ValueError(f"{name} shares memory with {other}; expected memory of its own")
+
+
+def _overlap(a, b):
+    try:
+        return np.shares_memory(a, b, max_work=1000)
+    except np.exceptions.TooHardError:
+        return True
 
 
 def check_random_state(seed, name="random_state"):

@@ -449,7 +449,7 @@ cdef api Py_ssize_t parameters_diag(
                 failed = k + 1
             covariances[k * d + j] = variance
             precisions_chol[k * d + j] = 1.0 / sqrt(variance)
-            log_det[k] -= 0.5 * log(variance)
+            log_det[k] += log(precisions_chol[k * d + j])
     return failed
 
 
@@ -483,7 +483,7 @@ cdef api Py_ssize_t parameters_spherical(
             failed = k + 1
         covariances[k] = variance
         precisions_chol[k] = 1.0 / sqrt(variance)
-        log_det[k] = -0.5 * d * log(variance)
+        log_det[k] = d * log(precisions_chol[k])
     return failed
 
 

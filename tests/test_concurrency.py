@@ -1,0 +1,205 @@
+"""Fits side by side, and fitted objects that many Python threads share: the same bits as alone."""
+
+import copy
+import subprocess
+import sys
+import sysconfig
+import threading
+import warnings
+
+import numpy as np
+import pytest
+
+import gaussum
+from gaussum import BayesianGaussianMixture, GaussianMixture, KernelDensity, OutlierDetector, functions, parallel
+from gaussum.mixture_base import TrainingData
+
+N_THREADS = 8
+FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+
+
+@pytest.fixture(autouse=True)
+def switching():
+    """Threads are switched as often as can be."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.fixture(autouse=True)
+def threads_for_everything(monkeypatch):
+    """Small problems are divided among threads as large ones are."""
+    monkeypatch.setattr(parallel, "_WORTH_A_THREAD", 0.0)
+    monkeypatch.setattr(parallel, "_SHORTEST_PART", 1e-6)
+
+
+def together(*calls):
+    """The results of calls that begin at the same moment, each on a thread of its own."""
+    results, barrier = [None] * len(calls), threading.Barrier(len(calls))
+
+    def run(index, call):
+        barrier.wait()
+        try:
+            results[index] = call()
+        except BaseException as error:
+            results[index] = error
+
+    threads = [threading.Thread(target=run, args=numbered) for numbered in enumerate(calls)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return results
+
+
+def assert_same(found, expected):
+    for a, b in zip(found, expected, strict=True):
+        assert np.array_equal(a, b)
+
+
+def samples(n, d, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(n, d)) + 5 * rng.integers(0, 3, (n, 1))
+
+
+def fits():
+    """Functions that fit and give what came out, of several kinds."""
+    X = samples(3000, 2)
+
+    def mixture(**parameters):
+        fitted = GaussianMixture(3, max_iter=40, tol=1e-3, random_state=0, **parameters).fit(X)
+        return fitted.weights_, fitted.means_, fitted.precisions_cholesky_, fitted.lower_bounds_
+
+    def bayesian():
+        fitted = BayesianGaussianMixture(4, max_iter=500, tol=1e-3, random_state=0, n_threads=2).fit(X)
+        return fitted.weights_, fitted.means_, fitted.precisions_cholesky_
+
+    def detector():
+        fitted = OutlierDetector(KernelDensity(n_threads=3), p_value=0.01, n_draws=2000, random_state=0).fit(X)
+        return fitted.offset_, fitted.predict(X)
+
+    def select():
+        result = gaussum.select_mixture(X, range(1, 4), max_iter=200, tol=1e-3, random_state=0, n_threads=2)
+        return result.best_.means_, result.best_.weights_
+
+    def step():
+        parameters, log_likelihood = functions.em_step(
+            X, [0.5, 0.5], X[:2], np.ones((2, 2)), "diag", ridge=functions.ridge_of(X), n_threads=3
+        )
+        return *parameters, log_likelihood
+
+    return [
+        lambda: mixture(n_threads=2), lambda: mixture(covariance_type="VEV", n_threads=1),
+        lambda: mixture(covariance_type="diag", accelerate=False, n_threads=4), lambda: mixture(n_init=3),
+        bayesian, detector, select, step,
+    ]
+
+
+def test_fits_at_once():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        calls = fits()
+        alone = [call() for call in calls]
+        for _ in range(2):
+            for found, expected in zip(together(*calls), alone):
+                assert_same(found, expected)
+
+
+@pytest.mark.parametrize("covariance_type", ["full", "tied"])
+def test_a_shared_mixture(covariance_type):
+    X = samples(6000, 3)
+    mixture = GaussianMixture(3, covariance_type=covariance_type, tol=1e-3, random_state=0).fit(X[:1000])
+    mixture.n_threads = 2
+    detector = OutlierDetector(mixture, contamination=0.1).fit(X)
+    calls = [
+        lambda: mixture.score_samples(X), lambda: mixture.predict(X), lambda: mixture.predict_proba(X),
+        lambda: mixture.sample(500, random_state=1)[0], lambda: detector.predict(X), lambda: mixture.bic(X),
+        lambda: mixture.score_samples(X[::2]), lambda: mixture.score_samples(X.astype(np.float32)),
+    ]
+    assert_same(together(*calls), [call() for call in calls])
+
+
+@pytest.mark.parametrize("plan, n, d, bandwidth, rtol", [
+    ("direct", 1500, 2, 0.5, 0.0), ("grid", 40_000, 1, 0.1, 1e-6), ("tree", 20_000, 4, 0.05, 1e-6),
+])
+def test_a_shared_kernel_density_by_every_plan(plan, n, d, bandwidth, rtol):
+    """What is built for a plan when it is first needed is built by many at once."""
+    X = samples(n, d)
+    targets = samples(n // 2, d, seed=1)
+    alone = KernelDensity(bandwidth, rtol=rtol, n_threads=2).fit(X)
+    assert alone.explain(targets).name == plan
+    expected = alone.score_samples(targets)
+    shared = KernelDensity(bandwidth, rtol=rtol, n_threads=2).fit(X)
+    other = targets[: n // 4]
+    found = together(
+        *[lambda: shared.score_samples(targets)] * 3, lambda: shared.explain(targets).name,
+        lambda: shared.score_leave_one_out(), lambda: copy.deepcopy(shared).score_samples(targets),
+        lambda: shared.score_samples(other),
+    )
+    assert_same(found[:3], [expected] * 3)
+    assert found[3] == plan
+    assert_same(found[4:], [alone.score_leave_one_out(), expected, alone.score_samples(other)])
+
+
+def test_bounds_that_differ_share_a_density():
+    """A grid is kept for one bound at a time: threads that ask for different ones do not get each other's."""
+    X = samples(20_000, 1)
+    shared = KernelDensity(0.1).fit(X)._sum
+    bounds = [1e-3, 1e-6, 1e-9] * 2
+    expected = [KernelDensity(0.1).fit(X)._sum.log_density(X, rtol=rtol) for rtol in bounds]
+    assert_same(together(*(lambda rtol=rtol: shared.log_density(X, rtol=rtol) for rtol in bounds)), expected)
+
+
+@pytest.mark.parametrize("random_state", [0, None])
+def test_p_values_of_a_shared_detector(random_state):
+    """The draws are made when they are first needed; all threads use the same."""
+    X = samples(500, 1)
+    detector = OutlierDetector(KernelDensity(0.3), n_draws=3000, random_state=random_state).fit(X)
+    found = together(*[lambda: detector.p_values(X)] * N_THREADS)
+    assert_same(found, [detector.p_values(X)] * N_THREADS)
+    if random_state is not None:
+        again = OutlierDetector(KernelDensity(0.3), n_draws=3000, random_state=random_state).fit(X)
+        assert_same(found[:1], [again.p_values(X)])
+    # and those of another fit are others
+    assert not np.array_equal(detector.fit(2 * X).p_values(X), found[0])
+
+
+def test_what_fits_share_is_made_once():
+    data, made = TrainingData(samples(10, 1), None), []
+    found = together(*[lambda: data.shared("key", lambda: made.append(1) or object())] * N_THREADS)
+    assert made == [1] and len(set(map(id, found))) == 1
+
+
+def test_pools_of_different_sizes_at_once():
+    """Threads that ask for more than there are get a larger pool; none waits for another's."""
+
+    def total(n_threads):
+        parts = []
+        parallel.run(200, n_threads, lambda part, slot: part, parts.append)
+        return parts
+
+    for found in together(*(lambda n_threads=n: total(n_threads) for n in (1, 2, 3, 5, 8, 13, 2, 4))):
+        assert found == list(range(200))
+
+
+def test_blas_has_its_threads_back():
+    def use():
+        for _ in range(20):
+            with parallel.single_threaded_blas():
+                assert {lib["num_threads"] for lib in parallel._blas.select(user_api="blas").info()} <= {1}
+
+    with parallel.single_threaded_blas():
+        pass
+    before = parallel._blas.info()
+    together(*[use] * N_THREADS)
+    assert parallel._blas.info() == before
+
+
+@pytest.mark.skipif(not FREE_THREADED, reason="an interpreter with the GIL")
+def test_the_gil_stays_off():
+    code = "import sys, gaussum; gaussum.GaussianMixture(2).fit([1.0, 2.0, 5.0, 6.0]); assert not sys._is_gil_enabled()"
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=120)
