@@ -14,7 +14,8 @@ ROOT = Path(__file__).parent.parent / "src" / "gaussum"
 LAYERS = """
 kernels.lapack kernels.real kernels.lanes kernels.coordinates kernels._cpu kernels.dispatch
 kernels.vec kernels.tiles kernels.moments
-kernels.estep kernels.mstep kernels.separation kernels.gauss_sum kernels.gauss_grid kernels.kmeans kernels
+kernels.estep kernels.mstep kernels.separation kernels.gauss_sum kernels.gauss_grid kernels.kmeans kernels.elementary kernels
+kernels.mixture kernels.sums kernels.densities kernels.c_api
 base validation criteria progress
 samples covariance initial_pass mixture_pass short_em single_pass skipping_pass information_pass quasi_newton sum_pass
 grid_pass tree_pass rotations variational_step parallel
@@ -27,6 +28,7 @@ mixture_base
 mixture kde bayesian
 selection bootstrap merging outliers
 gaussum
+embed
 drawing plot files
 output
 demo commands
@@ -37,7 +39,7 @@ ORDER = {
 }
 
 # Leaves: no layer below `gaussum` knows them, except inside a function.
-LEAVES = {"drawing", "plot", "files", "output", "demo", "commands", "cli", "__main__"}
+LEAVES = {"embed", "drawing", "plot", "files", "output", "demo", "commands", "cli", "__main__"}
 
 # What may be imported besides the standard library: anywhere; only inside the functions of certain modules.
 REQUIRED = {"numpy", "scipy", "threadpoolctl"}
@@ -175,7 +177,8 @@ def test_only_lapack_pxd_cimports_scipy():
 
 def test_kernels_hold_no_python_objects():
     # every function of a kernel may run without the GIL and cannot raise
-    for kernel in ("estep", "mstep", "separation", "gauss_sum", "gauss_grid", "kmeans"):
+    for kernel in ("estep", "mstep", "separation", "gauss_sum", "gauss_grid", "kmeans", "elementary",
+                   "mixture", "sums"):
         text = (ROOT / "kernels" / f"{kernel}.pyx").read_text()
         assert not re.search(r"^\s*(cp?)?def\s+(?!api|inline|enum)\w+\(", text, flags=re.M)
         ends = re.findall(r"^\) ?(\w.*?):?$", text, flags=re.M)

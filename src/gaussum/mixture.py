@@ -13,7 +13,7 @@ from gaussum.structures import structured_m_step
 from gaussum.validation import check_choice, check_flag, check_random_state
 
 # Even reg_covar=0 keeps variances above the rounding of their sums.
-_ROUNDING_MASS = 1e-13
+ROUNDING_MASS = 1e-13
 # Starts where each has ended in a spurious optimum.
 _FEWEST_STARTS = 5
 
@@ -199,7 +199,7 @@ class GaussianMixture(BaseMixture):
         rng = check_random_state(self.random_state)
         mean, variance = data.shared("moments", partial(self._reference_moments, X, weight))
         mean_weight = 1.0 if weight is None else weight.sum() / n_positive
-        scale, mass = np.sqrt(variance), max(self.reg_covar, _ROUNDING_MASS)
+        scale, mass = np.sqrt(variance), max(self.reg_covar, ROUNDING_MASS)
         ridge = mass * mean_weight * variance
         shape = covariance.kernel_type(self.covariance_type), self.n_components
         prior = conjugate_prior(self.prior, self._prior_values(), *shape, X, weight, mean, variance, self.n_threads)

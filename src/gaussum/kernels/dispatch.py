@@ -7,7 +7,7 @@ import sys
 
 from gaussum.kernels import _cpu
 
-KERNELS = ("estep", "mstep", "separation", "gauss_sum", "gauss_grid", "kmeans")
+KERNELS = ("estep", "mstep", "separation", "gauss_sum", "gauss_grid", "kmeans", "elementary")
 VARIABLE = "GAUSSUM_BUILD"
 
 
