@@ -105,7 +105,7 @@ def parameters(mixture):
     Parameters
     ----------
     mixture : GaussianMixture or BayesianGaussianMixture
-        Fitted.
+        Fitted; of the latter the expected parameters.
 
     Returns
     -------
@@ -133,7 +133,7 @@ def parameters(mixture):
     if not isinstance(mixture, BaseMixture):
         raise TypeError(f"mixture is {type(mixture).__name__}; expected a fitted GaussianMixture")
     mixture._check_fitted()
-    own = mixture._parameters()
+    own = BaseMixture._parameters(mixture)
     return STRUCTURES[own.covariance_type], own.buffer.copy()
 
 
@@ -183,7 +183,8 @@ def low_level_callable(estimator, kind="density"):
     Parameters
     ----------
     estimator : GaussianMixture, BayesianGaussianMixture or KernelDensity
-        Fitted. What it is now is copied; fitting it again changes nothing.
+        Fitted. What it is now is copied; fitting it again changes nothing. A BayesianGaussianMixture is taken for the
+        mixture of its expected parameters, whose density adds up to 1.
     kind : {"density", "log_density", "cdf", "sf"}
         The distribution function and what is left of it, 1 - cdf, are there for one feature.
 

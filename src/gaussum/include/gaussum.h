@@ -11,8 +11,8 @@
  *     }
  *     ... gaussum->exp_array(n, x, out);       anywhere in this source file
  *
- * Every source file that calls the table has a pointer of its own: call gaussum_import in each, or hand `gaussum` on.
- * With GAUSSUM_WITHOUT_PYTHON defined, Python.h is not needed, and `gaussum` is yours to set, from an import elsewhere.
+ * Every source file that calls the table has a pointer of its own: call gaussum_import in each, or hand `gaussum` on to
+ * gaussum_use. With GAUSSUM_WITHOUT_PYTHON defined, only the latter is there, and Python.h is not needed.
  *
  * The functions need no GIL, allocate nothing, hold no state and raise nothing; they run in any thread, each with a
  * scratch of its own. They run the best build of the kernels for the processor. Arguments are IN, OUT, INOUT or SCRATCH
@@ -34,8 +34,10 @@
  * The same bits. A block is up to ld samples, feature by feature: x[j * ld + i]. GaussianMixture(accelerate=False)
  * takes float64 samples in parts of part_size samples, each in blocks of block_size from its own start (the last of
  * either is shorter), forms the statistics of a part from zero, and merges parts in their order. A loop that does so
- * gets the same bits, whatever its threads: with fewer than 16 components or 64 samples a component (or else components
- * are left out that hold nothing), no prior, one of the four structures, and data that vary in every direction.
+ * gets the same bits, whatever its threads: from data as gaussum.embed.training_data gives them and parameters as
+ * gaussum.embed.parameters does, with fewer than 16 components or 64 samples a component (or else components are left
+ * out that hold nothing), no prior, one of the four structures, and data that vary in every direction; from 32 features
+ * on with BLAS on one thread, which factorises the covariances.
  *
  * Rules for change. abi_version and size come first and stay. Within an abi_version entries are only appended: none
  * moves, goes, or changes its type, its meaning, or the layouts above. Whatever breaks that raises abi_version. So an
@@ -330,6 +332,12 @@ typedef struct gaussum_api {
 /* the table, once gaussum_import has returned 0 */
 static const gaussum_api *gaussum = NULL;
 
+/* Use a table that another source file has imported. */
+static inline void gaussum_use(const gaussum_api *table)
+{
+    gaussum = table;
+}
+
 #ifndef GAUSSUM_WITHOUT_PYTHON
 #include <Python.h>
 
@@ -355,7 +363,7 @@ static inline int gaussum_import(void)
                      (Py_ssize_t)sizeof(gaussum_api), (Py_ssize_t)table->size);
         return -1;
     }
-    gaussum = table;
+    gaussum_use(table);
     return 0;
 }
 #endif

@@ -10,7 +10,7 @@ form the first n_features are the point, the others arguments that are passed ov
 
 and stay the caller's.  Log densities are log-sum-exps: finite and accurate in the tails.
 """
-from libc.math cimport M_SQRT1_2, NAN, erfc, exp, log
+from libc.math cimport NAN, erfc, exp, log
 
 from gaussum.kernels.elementary cimport exp_array
 from gaussum.kernels.gauss_sum cimport gauss_log_sum_at
@@ -19,6 +19,8 @@ from gaussum.kernels.mixture cimport mixture_log_density
 
 cdef enum:
     CHUNK = 256
+
+cdef double SQRT_HALF = 0.7071067811865476
 
 
 cdef api double line_log_density(double x, void *line) noexcept nogil:
@@ -63,7 +65,7 @@ cdef double _mass(double x, const gaussian_line *g, double side) noexcept nogil:
     cdef double total = 0.0
     cdef Py_ssize_t k
     for k in range(g.n_components):
-        total += g.weights[k] * erfc(side * M_SQRT1_2 * (x - g.means[k]) * g.inv_scales[k])
+        total += g.weights[k] * erfc(side * SQRT_HALF * (x - g.means[k]) * g.inv_scales[k])
     return 0.5 * total
 
 
