@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent / "src" / "gaussum"
 # From the ground up, one layer a line: a module may import from the lines before its own, and from what
 # stands before it on its own line.
 LAYERS = """
-kernels.lapack kernels.real kernels.lanes kernels.coordinates kernels._cpu kernels.dispatch
+kernels.lapack kernels.real kernels.cache_lines kernels.lanes kernels.coordinates kernels._cpu kernels.dispatch
 kernels.vec kernels.tiles kernels.moments
 kernels.estep kernels.mstep kernels.separation kernels.gauss_sum kernels.gauss_grid kernels.kmeans kernels.elementary kernels
 kernels.mixture kernels.sums kernels.densities kernels.c_api

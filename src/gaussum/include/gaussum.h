@@ -16,8 +16,9 @@
  *
  * The functions need no GIL, allocate nothing, hold no state and raise nothing; they run in any thread, each with a
  * scratch of its own. They run the best build of the kernels for the processor. Arguments are IN, OUT, INOUT or SCRATCH
- * with a shape in C order; strides and sizes count doubles; nothing needs an alignment beyond a double's, and arrays
- * must not overlap unless it says so. Sizes are not checked.
+ * with a shape in C order; strides and sizes count doubles; nothing needs an alignment beyond a double's, though blocks
+ * and their scratch are read fastest from a multiple of 64 bytes on; arrays must not overlap unless it says so. Sizes
+ * are not checked.
  *
  * Mixtures of K components of d features are described by buffers of doubles:
  *

@@ -20,12 +20,15 @@ with the means as origins, adds up the statistics of parts by merge_statistics, 
 samples in blocks of `block_size` (the last of either is shorter), form the statistics of a part from zero and merge
 them in the order of the parts: whoever does the same gets the same bits, on any number of threads.
 
-Functions allocate nothing, hold no state, and may run in any thread, each with a scratch of its own.  An unknown
-structure has sizes of -1.  Samples that are NaN give NaN; weights are at least 0.
+Functions allocate nothing, hold no state, and may run in any thread, each with a scratch of its own.  Blocks and their
+scratch are read fastest where they begin at a multiple of 64 bytes and ld is one of 8.  An unknown structure has sizes
+of -1.  Samples that are NaN give NaN; weights are at least 0.
 """
 from libc.math cimport NAN, isfinite, log, sqrt
+from libc.string cimport memcpy
 
 from gaussum.kernels cimport estep, mstep
+from gaussum.kernels.cache_lines cimport A_LINE, at_line, round_up_lines
 from gaussum.kernels.lanes cimport sum_lanes
 from gaussum.kernels.lapack cimport inverse_cholesky
 
@@ -136,7 +139,7 @@ cdef api Py_ssize_t block_scratch(
     """Numbers of scratch that any function for blocks of ld samples needs."""
     if second_size(structure, d, K) < 0:
         return -1
-    return K + max(ld, max(estep.estep_scratch(d, ld), mstep.mstep_scratch(d, K, ld)))
+    return round_up_lines(K) + max(ld, max(estep.estep_scratch(d, ld), mstep.mstep_scratch(d, K, ld)))
 
 
 cdef api Py_ssize_t mixture_scratch(
@@ -146,7 +149,7 @@ cdef api Py_ssize_t mixture_scratch(
 ) noexcept nogil:
     """Numbers of scratch that any mixture_* function needs, for any number of samples."""
     cdef Py_ssize_t ld = block_size(structure, d, K)
-    return ld * (d + K + 1) + block_scratch(structure, d, K, ld) if ld >= 0 else -1
+    return A_LINE + ld * (d + K + 1) + block_scratch(structure, d, K, ld) if ld >= 0 else -1
 
 
 cdef api void block_load(
@@ -161,8 +164,12 @@ cdef api void block_load(
     """x[j * ld + i] = X[i, j]"""
     cdef Py_ssize_t i, j, first = 0, last
     while first < n:
+        # long rows: a few at a time, along them
         last = min(first + FEW_ROWS, n) if row >= LONG_ROW else n
         for j in range(d):
+            if row == 1:
+                memcpy(x + j * ld, X + j * column, n * sizeof(double))
+                continue
             for i in range(first, last):
                 x[j * ld + i] = X[i * row + j * column]
         first = last
@@ -183,7 +190,7 @@ cdef api void block_log_prob(
     cdef const double *means = parameters + 2 * K
     cdef const double *chol = means + K * d
     cdef double *log_const = scratch
-    cdef double *spare = scratch + K
+    cdef double *spare = scratch + round_up_lines(K)
     cdef Py_ssize_t k
     for k in range(K):
         log_const[k] = log(parameters[k]) + parameters[K + k] - 0.5 * d * LOG_2PI
@@ -377,7 +384,7 @@ cdef api void mixture_log_density(
 ) noexcept nogil:
     """log p_i = log sum_k w_k N(x_i; mu_k, Sigma_k)"""
     cdef Py_ssize_t m, start = 0, ld = block_size(structure, d, K)
-    cdef double *x = scratch            # (d, ld)
+    cdef double *x = at_line(scratch)   # (d, ld)
     cdef double *log_prob = x + d * ld  # (K, ld)
     cdef double *spare = log_prob + K * ld
     while 0 < ld and start < n:
@@ -403,7 +410,7 @@ cdef api void mixture_responsibilities(
 ) noexcept nogil:
     """r_ik = w_k N(x_i; mu_k, Sigma_k) / p_i, and log p_i"""
     cdef Py_ssize_t i, k, m, start = 0, ld = block_size(structure, d, K)
-    cdef double *x = scratch            # (d, ld)
+    cdef double *x = at_line(scratch)   # (d, ld)
     cdef double *r = x + d * ld         # (K, ld)
     cdef double *own = r + K * ld       # (ld,)
     cdef double *spare = own + ld
@@ -436,7 +443,7 @@ cdef api void mixture_statistics(
 ) noexcept nogil:
     """The E-step and its statistics about the means: adds what all blocks of the samples add"""
     cdef Py_ssize_t m, start = 0, ld = block_size(structure, d, K)
-    cdef double *x = scratch            # (d, ld)
+    cdef double *x = at_line(scratch)   # (d, ld)
     cdef double *r = x + d * ld         # (K, ld)
     cdef double *log_density = r + K * ld
     cdef double *spare = log_density + ld

@@ -10,6 +10,7 @@ A target's result does not depend on the other targets.  `gaussian_sum` underflo
 last source; `gaussian_log_sum` does not.  Without sources the sums stay as they are, and log-sums are -inf.
 Densities are these over prod_j (h_j sqrt(2 pi)) for weights that add up to 1.
 """
+from gaussum.kernels.cache_lines cimport A_LINE, at_line
 from gaussum.kernels.elementary cimport log_array
 from gaussum.kernels.gauss_sum cimport gauss_log_sum, gauss_sum
 from gaussum.kernels.lanes cimport LOWEST
@@ -23,7 +24,7 @@ cdef api Py_ssize_t sum_scratch(
     Py_ssize_t d,                       # IN
 ) noexcept nogil:
     """Numbers of scratch that any function here needs."""
-    return d * (2 * BLOCK + 65) + 3 * BLOCK
+    return A_LINE + d * (2 * BLOCK + 65) + 3 * BLOCK
 
 
 cdef inline void _weights(
@@ -53,12 +54,12 @@ cdef api void gaussian_sum(
 ) noexcept nogil:
     """g_t <- g_t + sum_s w_s exp(-r_ts^2 / 2)"""
     cdef Py_ssize_t i, m, n, s, t = 0
-    cdef double *own_sources = scratch
+    cdef double *own_sources = at_line(scratch)
     cdef double *own_targets = own_sources + d * BLOCK
-    cdef double *inv_bandwidth = own_targets + d * BLOCK
-    cdef double *own_weights = inv_bandwidth + d
+    cdef double *own_weights = own_targets + d * BLOCK
     cdef double *own = own_weights + BLOCK
-    cdef double *spare = own + BLOCK
+    cdef double *spare = own + BLOCK        # (BLOCK,)
+    cdef double *inv_bandwidth = spare + BLOCK
     for i in range(d):
         inv_bandwidth[i] = 1.0 / bandwidth[i]
     while t < n_targets:
@@ -95,13 +96,13 @@ cdef api void gaussian_log_sum(
 ) noexcept nogil:
     """log g_t = m_t + log sum_s exp(log w_s - r_ts^2 / 2 - m_t)"""
     cdef Py_ssize_t i, m, n, s, t = 0
-    cdef double *own_sources = scratch
+    cdef double *own_sources = at_line(scratch)
     cdef double *own_targets = own_sources + d * BLOCK
-    cdef double *inv_bandwidth = own_targets + d * BLOCK
-    cdef double *own_weights = inv_bandwidth + d
+    cdef double *own_weights = own_targets + d * BLOCK
     cdef double *largest = own_weights + BLOCK
     cdef double *own = largest + BLOCK
-    cdef double *spare = own + BLOCK
+    cdef double *spare = own + BLOCK        # (64, d)
+    cdef double *inv_bandwidth = spare + 64 * d
     for i in range(d):
         inv_bandwidth[i] = 1.0 / bandwidth[i]
     while t < n_targets:

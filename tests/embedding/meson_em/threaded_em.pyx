@@ -1,4 +1,4 @@
-# cython: language_level=3, boundscheck=False, wraparound=False
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
 """EM for Gaussian mixtures from gaussum's kernels for blocks, without the GIL, on threads of its own.
 
 Parts of the samples are formed from zero and merged in their order, so the result does not depend on the threads; and
@@ -7,6 +7,8 @@ since parts and blocks have the sizes that gaussum's own passes take, it is Gaus
 import threading
 
 import numpy as np
+
+from libc.stdint cimport uintptr_t
 
 from gaussum.kernels cimport mixture
 
@@ -65,7 +67,8 @@ cdef void expect(int structure, Py_ssize_t d, Py_ssize_t K, Py_ssize_t n, const 
                  const double *parameters, double *statistics, double *scratch) noexcept nogil:
     """The statistics of one part; mixture.mixture_statistics does the same."""
     cdef Py_ssize_t i, m, start = 0, ld = mixture.block_size(structure, d, K)
-    cdef double *x = scratch                # (d, ld)
+    # of the scratch, mixture_scratch leaves a cache line to begin at one
+    cdef double *x = <double *>((<uintptr_t>scratch + 63) // 64 * 64)   # (d, ld)
     cdef double *r = x + d * ld             # (K, ld)
     cdef double *log_density = r + K * ld   # (ld,)
     cdef double *spare = log_density + ld
