@@ -1,6 +1,6 @@
 /* The functions of gaussum for C and C++: one table, fetched once, then pointer calls without Python.
  *
- *     #include <Python.h>
+ *     #include <Python.h>                      first of all
  *     #include <gaussum.h>                     compile with -I of gaussum.get_include()
  *
  *     PyMODINIT_FUNC PyInit_mine(void)
@@ -49,6 +49,9 @@
 #define GAUSSUM_H
 
 #include <stddef.h>
+#ifndef GAUSSUM_WITHOUT_PYTHON
+#include <Python.h>
+#endif
 
 #ifdef __cplusplus
 extern "C" {
@@ -340,8 +343,6 @@ static inline void gaussum_use(const gaussum_api *table)
 }
 
 #ifndef GAUSSUM_WITHOUT_PYTHON
-#include <Python.h>
-
 /* Import gaussum and its table. Needs the GIL. Returns 0, or -1 with an ImportError (or what importing raised). */
 static inline int gaussum_import(void)
 {

@@ -1,6 +1,8 @@
 /* Log densities under a Gaussian mixture, in C: gaussum's functions through the table of gaussum.h. */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <stdlib.h>
+
 #include <gaussum.h>
 
 static const char log_density_doc[] =
