@@ -2,6 +2,7 @@
 
 import importlib
 from importlib.metadata import version as _version
+from pathlib import Path as _Path
 
 from gaussum import functions
 from gaussum.bandwidth import BandwidthWarning
@@ -11,6 +12,7 @@ from gaussum.bootstrap import BootstrapTest, bootstrap_test
 from gaussum.em import ConvergenceWarning
 from gaussum.kde import KernelDensity
 from gaussum.kernels import build_info
+from gaussum.kernels.c_api import _C_API
 from gaussum.merging import ComponentMerging, MergedMixture, merge_components
 from gaussum.mixture import GaussianMixture
 from gaussum.outliers import OutlierDetector
@@ -40,8 +42,10 @@ __all__ = [
     "bootstrap_test",
     "build_info",
     "criteria",
+    "embed",
     "functions",
     "gaussian_kde",
+    "get_include",
     "kernels",
     "merge_components",
     "plot",
@@ -49,10 +53,22 @@ __all__ = [
 ]
 
 
+def get_include():
+    """The folder of gaussum.h, for C and C++ compilers: `-I` (see gaussum.embed).
+
+    Examples
+    --------
+    >>> import gaussum, pathlib
+    >>> (pathlib.Path(gaussum.get_include()) / "gaussum.h").exists()
+    True
+    """
+    return str(_Path(__file__).parent / "include")
+
+
 def __getattr__(name):
-    # matplotlib is loaded when plots are asked for, not before
-    if name == "plot":
-        return importlib.import_module("gaussum.plot")
+    # matplotlib is loaded when plots are asked for, not before; few need what other compiled packages do
+    if name in ("embed", "plot"):
+        return importlib.import_module(f"gaussum.{name}")
     raise AttributeError(f"module 'gaussum' has no attribute {name!r}")
 
 

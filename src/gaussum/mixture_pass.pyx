@@ -8,30 +8,11 @@ threads gives the same bits (see gaussum.parallel).
 from libc.math cimport INFINITY, isfinite, log
 from libc.string cimport memcpy, memset
 
-from gaussum.kernels cimport estep, mstep
+from gaussum.kernels cimport estep, mixture, mstep
 from gaussum.kernels.lanes cimport sum_lanes
 from gaussum.samples cimport ALIGNMENT, Samples, aligned, round_up
 
 cdef double LOG_2PI = log(2.0 * 3.141592653589793)
-
-cdef enum:
-    MAX_BLOCK = 992             # no power of two: rows a page apart would share cache sets
-    MIN_BLOCK = 64
-    L1_DOUBLES = 6144
-    L2_DOUBLES = 131072
-
-
-def block_size(structure, Py_ssize_t d, Py_ssize_t K):
-    """Samples a block, a multiple of the lanes (measured).
-
-    The kernels for matrices go through a block and its scratch once for each component, those for axes through all
-    responsibilities once for each feature: that should stay in L1, and the whole block in L2. Sums over too short
-    blocks would not be worth the adding up of their lanes.
-    """
-    cdef Py_ssize_t often, least
-    often, least = (2 * d, 256) if structure in ("full", "tied") else (K, 128)
-    block = min(max(L1_DOUBLES // often, least), L2_DOUBLES // max(d, 2 * K), MAX_BLOCK)
-    return max(MIN_BLOCK, block // 32 * 32)
 
 
 def all_finite(const double[::1] x):
@@ -86,6 +67,7 @@ cdef class MixturePass:
 
     def __init__(self, Samples samples, structure, Py_ssize_t n_components, sample_weight, Py_ssize_t n_parts, ridge):
         cdef Py_ssize_t d = samples.d, K = n_components
+        cdef int kind
         if n_parts < 1 or K < 1:
             raise ValueError(f"n_parts is {n_parts} and n_components {K}; expected at least 1")
         if sample_weight is not None and sample_weight.shape != (samples.n,):
@@ -95,30 +77,31 @@ cdef class MixturePass:
         self.samples = samples
         self.K, self.d = K, d
         if structure == "full":
+            kind = mixture.FULL
             self.log_prob, self.accumulate, self.parameters = (
                 estep.log_prob_full, mstep.accumulate_full, mstep.parameters_full)
-            self.second_size = K * d * d
         elif structure == "tied":
+            kind = mixture.TIED
             self.log_prob, self.accumulate, self.parameters = (
                 estep.log_prob_tied, mstep.accumulate_tied, mstep.parameters_tied)
-            self.second_size = d * d
         elif structure == "diag":
+            kind = mixture.DIAG
             self.log_prob, self.accumulate, self.parameters = (
                 estep.log_prob_diag, mstep.accumulate_diag, mstep.parameters_diag)
-            self.second_size = K * d
         elif structure == "spherical":
+            kind = mixture.SPHERICAL
             self.log_prob, self.accumulate, self.parameters = (
                 estep.log_prob_spherical, mstep.accumulate_spherical, mstep.parameters_spherical)
-            self.second_size = K
         else:
             raise ValueError(f"structure is {structure!r}; expected 'full', 'tied', 'diag' or 'spherical'")
+        self.second_size = mixture.second_size(kind, d, K)
         self.second_step = 0 if structure == "tied" else self.second_size // K
-        self.block = block_size(structure, d, K)
+        self.block = mixture.block_size(kind, d, K)
         self.part_size = round_up((samples.n + n_parts - 1) // n_parts, self.block)
         self.n_parts = (samples.n + self.part_size - 1) // self.part_size
         self.ridge = ridge
-        self.statistics_size = 2 + K + K * d + self.second_size
-        self.parameters_size = 2 * K + K * d + self.second_size
+        self.statistics_size = mixture.statistics_size(kind, d, K)
+        self.parameters_size = mixture.parameters_size(kind, d, K)
         self.scratch_size = (
             ALIGNMENT // sizeof(double) + self.block * (d + K + 2)
             + max(estep.estep_scratch(d, self.block), mstep.mstep_scratch(d, K, self.block))

@@ -9,7 +9,7 @@ from gaussum.kernels import _cpu
 
 KERNELS = (
     "estep", "mstep", "separation", "gauss_sum", "gauss_varying", "gauss_grid", "gauss_box", "radial_sum", "kmeans",
-    "pair_moments", "line",
+    "pair_moments", "line", "elementary",
 )
 VARIABLE = "GAUSSUM_BUILD"
 
