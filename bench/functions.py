@@ -12,7 +12,8 @@ import numpy as np
 from gaussum import GaussianMixture
 from gaussum.functions import em_step, ridge_of
 
-CASES = ((4600, 1, 4, "full"), (4600, 2, 4, "full"), (4600, 4, 8, "full"), (4600, 4, 8, "diag"), (100_000, 4, 8, "full"))
+CASES = ((4600, 1, 4, "full"), (4600, 2, 4, "full"), (4600, 4, 8, "full"), (4600, 4, 8, "diag"),
+         (100_000, 4, 8, "full"))
 STEPS_SECONDS = 0.05
 
 

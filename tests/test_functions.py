@@ -240,7 +240,8 @@ def test_a_component_that_collapses_is_put_back():
 @pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
 def test_covariances_and_back(covariance_type):
     chol = mixture(covariance_type, 4).precisions_cholesky
-    np.testing.assert_allclose(precisions_cholesky(covariances(chol, covariance_type), covariance_type), chol, atol=1e-12)
+    again = precisions_cholesky(covariances(chol, covariance_type), covariance_type)
+    np.testing.assert_allclose(again, chol, atol=1e-12)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
@@ -337,7 +338,7 @@ def test_bad_statistics():
     statistics = accumulate(GOOD["X"], *other)
     before = statistics.buffer.copy()
     for call, error, words in (
-        (lambda: accumulate(**GOOD, out=statistics), ValueError, "out holds statistics for 'full' .*origins that equal"),
+        (lambda: accumulate(**GOOD, out=statistics), ValueError, "out holds .* for 'full' .*origins that equal"),
         (lambda: accumulate(**GOOD, out=SufficientStatistics("diag", parameters.means)), ValueError, "for 'diag'"),
         (lambda: accumulate(**GOOD, out=np.zeros(23)), TypeError, "out is ndarray of shape .*expected SufficientStat"),
         (lambda: accumulate(**GOOD, n_parts=0), ValueError, "n_parts is 0"),
@@ -345,7 +346,7 @@ def test_bad_statistics():
         (lambda: m_step(statistics, ridge=[1.0]), ValueError, r"ridge has shape \(1,\); expected \(2,\)"),
         (lambda: m_step(statistics, ridge=[1.0, -1.0]), ValueError, "ridge holds -1"),
         (lambda: m_step(statistics, n_samples=0.5), TypeError, "n_samples is 0.5"),
-        (lambda: m_step(SufficientStatistics("full", [[0.0]])), ValueError, "expected finite statistics, .*of a weight > 0"),
+        (lambda: m_step(SufficientStatistics("full", [[0.0]])), ValueError, "expected finite statistics, .* > 0"),
         (lambda: statistics + 1, TypeError, "unsupported operand"),
         (lambda: 1 + statistics, TypeError, "unsupported operand"),
         (lambda: SufficientStatistics("VVV", [[0.0]]), ValueError, "covariance_type is 'VVV'"),

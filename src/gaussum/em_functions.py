@@ -146,7 +146,8 @@ def m_step(statistics, *, ridge=None, n_samples=None):
     array([2.5])
     """
     _check_statistics(statistics, "statistics")
-    if not (all_finite(statistics.buffer) and all_finite(statistics.origins.ravel())) or not statistics.total_weight > 0.0:
+    finite = all_finite(statistics.buffer) and all_finite(statistics.origins.ravel())
+    if not finite or statistics.total_weight <= 0.0:
         raise ValueError(
             f"statistics are of a weight of {statistics.total_weight:g} and a log-likelihood of "
             f"{statistics.log_likelihood:g}; expected finite statistics, about finite origins, of a weight > 0"
