@@ -66,6 +66,9 @@ class _KernelDensity(ctypes.Structure):
         ("sources", ctypes.c_void_p),
         ("log_heights", ctypes.c_void_p),
         ("inv_bandwidth", ctypes.c_void_p),
+        ("origin", ctypes.c_void_p),
+        ("whitening", ctypes.c_void_p),
+        ("scratch", ctypes.c_void_p),
     ]
 
 
@@ -193,7 +196,7 @@ def low_level_callable(estimator, kind="density"):
     scipy.LowLevelCallable
         `double f(double x, void *)` for one feature, to be integrated by `scipy.integrate.quad`;
         `double f(int n, double *x, void *)` for more, the first n_features numbers being the point, by `nquad`.
-        Of more than one feature, a mixture's may be called by one thread at a time.
+        Of more than one feature, it may be called by one thread at a time.
 
     Raises
     ------
@@ -266,22 +269,27 @@ def _mixture(mixture):
 
 def _kernels(kde):
     """gaussum_kernel_density, and its arrays"""
-    d = kde.n_features_in_
-    sources = np.array(kde.sources_.T, dtype=np.float64, order="C")
-    inv_bandwidth = np.array(np.broadcast_to(1.0 / np.asarray(kde.bandwidth_), d))
-    log_heights = np.log(kde.source_weights_) + (np.log(inv_bandwidth).sum() - d * _LOG_SQRT_2PI)
-    arrays = sources, log_heights, inv_bandwidth
-    return _KernelDensity(d, sources.shape[1], *(a.ctypes.data for a in arrays)), *arrays
+    d, h, sources = kde.n_features_in_, np.asarray(kde.bandwidth_), np.asarray(kde.sources_, dtype=np.float64)
+    if h.ndim == 2:
+        origin = sources.mean(axis=0)
+        whitening = np.ascontiguousarray(np.linalg.inv(np.linalg.cholesky(h)).T)
+        log_det = np.log(np.diagonal(whitening)).sum()
+        sources, inv_bandwidth = (sources - origin) @ whitening, np.ones(d)
+        more = origin, whitening, np.empty(d)
+    else:
+        inv_bandwidth = np.array(np.broadcast_to(1.0 / h, d))
+        log_det, more = np.log(inv_bandwidth).sum(), ()
+    log_heights = np.log(kde.source_weights_) + (log_det - d * _LOG_SQRT_2PI)
+    arrays = np.array(sources.T, order="C"), log_heights, inv_bandwidth, *more
+    return _KernelDensity(d, len(sources), *(a.ctypes.data for a in arrays)), *arrays
 
 
 def _check_plain(kde):
-    """Refuse kernel densities whose terms are no Gaussians along the axes."""
+    """Refuse kernel densities whose terms are no Gaussians of the same covariance, or, on a line, of any."""
     if getattr(kde, "kernel", "gaussian") != "gaussian":
         raise ValueError(f"estimator has kernel={kde.kernel!r}; expected 'gaussian'")
     if getattr(kde, "bounds", None) is not None:
         raise ValueError("estimator has bounds; expected a density on the whole space")
-    if np.ndim(kde.bandwidth_) > 1:
-        raise ValueError("estimator has a matrix of bandwidths; expected one number, or one a feature")
     if kde.n_features_in_ > 1 and hasattr(kde, "local_factors_"):
         raise ValueError("estimator has local bandwidths in several features; expected the same at every source")
 

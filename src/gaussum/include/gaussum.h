@@ -81,13 +81,16 @@ typedef struct gaussum_mixture {
     double *scratch;                    /* (mixture_scratch(structure, n_features, n_components),), a thread's own */
 } gaussum_mixture;
 
-/* f(x) = sum_s w_s prod_j N(x_j; s_j, h_j^2) */
+/* f(x) = sum_s w_s prod_j N(x_j; s_j, h_j^2), or sum_s w_s N(x; s, H) in coordinates (x - origin) W, W W^T = H^-1 */
 typedef struct gaussum_kernel_density {
     ptrdiff_t n_features;
     ptrdiff_t n_sources;
-    const double *sources;              /* (n_features, n_sources) */
-    const double *log_heights;          /* (n_sources,) log(w_s / prod_j (h_j sqrt(2 pi))) */
-    const double *inv_bandwidth;        /* (n_features,) 1 / h_j */
+    const double *sources;              /* (n_features, n_sources), in those coordinates */
+    const double *log_heights;          /* (n_sources,) log(w_s / prod_j (h_j sqrt(2 pi))), log(w_s |W| / ...) */
+    const double *inv_bandwidth;        /* (n_features,) 1 / h_j; 1 in coordinates of W */
+    const double *origin;               /* (n_features,); not read where W is NULL */
+    const double *whitening;            /* (n_features, n_features) W, or NULL: points are taken as they are */
+    double *scratch;                    /* (n_features,), a thread's own; not used where W is NULL */
 } gaussum_kernel_density;
 
 typedef struct gaussum_api {

@@ -17,9 +17,12 @@ ctypedef struct gaussian_mixture:
 ctypedef struct kernel_density:
     Py_ssize_t n_features
     Py_ssize_t n_sources
-    const double *sources               # (n_features, n_sources)
-    const double *log_heights           # (n_sources,) log(w_s / prod_j (h_j sqrt(2 pi)))
-    const double *inv_bandwidth         # (n_features,) 1 / h_j
+    const double *sources               # (n_features, n_sources), in coordinates of W
+    const double *log_heights           # (n_sources,) log(w_s / prod_j (h_j sqrt(2 pi))), log(w_s |W| / ...)
+    const double *inv_bandwidth         # (n_features,) 1 / h_j; 1 in coordinates of W
+    const double *origin                # (n_features,); not read where W is NULL
+    const double *whitening             # (n_features, n_features) W, or NULL: points are taken as they are
+    double *scratch                     # (n_features,), a thread's own; not used where W is NULL
 
 
 cdef double line_density(double x, void *line) noexcept nogil

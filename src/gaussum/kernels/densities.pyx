@@ -6,7 +6,8 @@ form the first n_features are the point, the others arguments that are passed ov
 
     gaussian_line       f(x) = sum_k w_k N(x; m_k, s_k^2): one-dimensional mixtures and kernel densities
     gaussian_mixture    a mixture's parameters as in gaussum.kernels.mixture, in any dimension
-    kernel_density      f(x) = sum_s w_s prod_j N(x_j; s_j, h_j^2)
+    kernel_density      f(x) = sum_s w_s prod_j N(x_j; s_j, h_j^2), or sum_s w_s N(x; s, H): in coordinates (x - o) W,
+                        W W^T = H^-1, it is the former with h_j = 1
 
 and stay the caller's.  Log densities are log-sum-exps: finite and accurate in the tails.
 """
@@ -104,12 +105,19 @@ cdef api double kernel_log_density_at(int n, double *x, void *density) noexcept 
     cdef const kernel_density *g = <const kernel_density *>density
     cdef double spare[CHUNK]
     cdef double largest = LOWEST, total = 0.0
-    cdef Py_ssize_t m, start = 0
+    cdef const double *point = x
+    cdef Py_ssize_t i, j, m, start = 0
     if n < g.n_features:
         return NAN
+    if g.whitening is not NULL:
+        for j in range(g.n_features):
+            g.scratch[j] = 0.0
+            for i in range(g.n_features):
+                g.scratch[j] += (x[i] - g.origin[i]) * g.whitening[i * g.n_features + j]
+        point = g.scratch
     while start < g.n_sources:
         m = min(CHUNK, g.n_sources - start)
-        gauss_log_sum_at(g.sources + start, g.n_sources, m, g.log_heights + start, -1, x, g.n_features,
+        gauss_log_sum_at(g.sources + start, g.n_sources, m, g.log_heights + start, -1, point, g.n_features,
                          g.inv_bandwidth, &largest, &total, spare)
         start += m
     return largest + log(total)
