@@ -6,7 +6,7 @@ import numpy as np
 
 from gaussum import covariance, em, starts
 from gaussum.likelihood import MixtureLikelihood
-from gaussum.mixture_base import BaseMixture
+from gaussum.mixture_base import BaseMixture, relative_ridge
 from gaussum.parameters import MixtureParameters
 from gaussum.validation import (
     check_array, check_choice, check_number, check_random_state, check_samples, check_weights,
@@ -17,8 +17,6 @@ WEIGHT_CONCENTRATION_PRIOR_TYPES = ("dirichlet_process", "dirichlet_distribution
 
 # The smallest eigenvalue of the prior's correlations; with less, rounding decides where the bound ends.
 _THINNEST = 1e-10
-# Even reg_covar=0 keeps variances of searches above the rounding of their sums.
-_ROUNDING_MASS = 1e-13
 # A better order of the sticks that brings no more than this is a matter of rounding.
 _LEAST_GAIN = 1e-12
 
@@ -199,12 +197,11 @@ class BayesianGaussianMixture(BaseMixture):
         if self.warm_start and hasattr(self, "means_") and self._fits(X.shape[1], sticks):
             first_starts = [self._parameters]
         else:
-            mean_weight = 1.0 if weight is None else weight.sum() / np.count_nonzero(weight)
             # components hold the data's scatter too, as under the prior; searches tell more without
             mixtures = starts.prepare(
                 X, self.covariance_type, self.n_components, self.init_params, self.n_init, rng, scale=np.sqrt(variance),
                 sample_weight=weight, ridge=variance, n_threads=self.n_threads,
-                search_ridge=max(self.reg_covar, _ROUNDING_MASS) * mean_weight * variance,
+                search_ridge=relative_ridge(self.reg_covar, weight, variance),
             )
             first_starts = [partial(self._start, likelihood, mixture, sticks) for mixture in mixtures]
         result = self._best_of(likelihood, first_starts, callback, print if self.verbose else None)

@@ -19,7 +19,8 @@ from scipy import LowLevelCallable
 
 from gaussum.kde import KernelDensity
 from gaussum.kernels import densities
-from gaussum.mixture import ROUNDING_MASS, GaussianMixture
+from gaussum.mixture import GaussianMixture
+from gaussum.mixture_base import relative_ridge
 from gaussum.mixture_base import BaseMixture
 from gaussum.validation import check_choice, check_number
 
@@ -172,12 +173,11 @@ def training_data(X, sample_weight=None, *, reg_covar=1e-6):
     >>> ridge.tolist()
     [0.5, 50.0]
     """
-    mass = max(check_number(reg_covar, "reg_covar", minimum=0.0), ROUNDING_MASS)
+    check_number(reg_covar, "reg_covar", minimum=0.0)
     mixture = GaussianMixture()
     X, weight = mixture._check_data(X, sample_weight)
     variance = mixture._reference_moments(X, weight)[1]
-    mean_weight = 1.0 if weight is None else weight.sum() / np.count_nonzero(weight)
-    return np.ascontiguousarray(X, dtype=np.float64), weight, mass * mean_weight * variance
+    return np.ascontiguousarray(X, dtype=np.float64), weight, relative_ridge(reg_covar, weight, variance)
 
 
 def low_level_callable(estimator, kind="density"):
