@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gaussum
-from gaussum import GaussianMixture, KernelDensity, SufficientStatistics, functions
+from gaussum import GaussianMixture, KernelDensity, SufficientStatistics
 from gaussum.covariance import COVARIANCE_TYPES
 from gaussum.functions import (
     Parameters, accumulate, covariances, em_step, gaussian_log_sum, log_density, m_step, part_bounds,

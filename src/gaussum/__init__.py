@@ -12,7 +12,7 @@ from gaussum.bootstrap import BootstrapTest, bootstrap_test
 from gaussum.em import ConvergenceWarning
 from gaussum.kde import KernelDensity
 from gaussum.kernels import build_info
-from gaussum.kernels.c_api import _C_API
+from gaussum.kernels.c_api import _C_API  # noqa: F401
 from gaussum.merging import ComponentMerging, MergedMixture, merge_components
 from gaussum.mixture import GaussianMixture
 from gaussum.outliers import OutlierDetector
