@@ -478,6 +478,15 @@ def test_integrands_of_several_features(structure, faithful):
     assert mass == pytest.approx(1, abs=1e-4)
 
 
+def test_a_bandwidth_a_source():
+    x, factors = np.array([0.0, 1.0, 5.0]), np.array([0.5, 1.0, 2.0])
+    kde = type("Local", (KernelDensity,), {"local_factors_": factors})(0.3).fit(x)
+    integrand = embed.low_level_callable(kde)
+    for t in (0.1, 4.0):
+        expected = stats.norm(x, 0.3 * factors).pdf(t).mean()
+        assert F["line_density"](t, integrand.user_data) == pytest.approx(expected, rel=1e-12)
+
+
 def test_a_matrix_as_bandwidth():
     rng = np.random.default_rng(0)
     X, H = rng.normal(1e4, 1, (500, 3)), np.array([[1.0, 0.9, 0.2], [0.9, 1.0, 0.1], [0.2, 0.1, 0.3]])
@@ -517,7 +526,7 @@ def test_integrands_refuse():
 
 @pytest.mark.parametrize("name, value, said", [
     ("kernel", "tophat", "kernel='tophat'"), ("bounds", (0, 1), "bounds"),
-    ("local_factors_", np.ones(2), "local bandwidths"),
+    ("local_factors_", np.ones(2), "local bandwidths"), ("adaptive", "balloon", "local bandwidths"),
 ])
 def test_kernel_densities_of_other_kinds_are_refused(name, value, said):
     kde = KernelDensity(1.0).fit([[0.0, 1.0], [1.0, 2.0]])

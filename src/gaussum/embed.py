@@ -290,8 +290,9 @@ def _check_plain(kde):
         raise ValueError(f"estimator has kernel={kde.kernel!r}; expected 'gaussian'")
     if getattr(kde, "bounds", None) is not None:
         raise ValueError("estimator has bounds; expected a density on the whole space")
-    if kde.n_features_in_ > 1 and hasattr(kde, "local_factors_"):
-        raise ValueError("estimator has local bandwidths in several features; expected the same at every source")
+    local = hasattr(kde, "local_factors_")
+    if (local or getattr(kde, "adaptive", None) is not None) and (kde.n_features_in_ > 1 or not local):
+        raise ValueError("estimator has local bandwidths; expected one for all, or one a source and one feature")
 
 
 _capsule_name = ctypes.pythonapi.PyCapsule_GetName
