@@ -285,7 +285,7 @@ def text(results):
             parts.append("Fits at the defaults that end within 1e-3 of the best known mean log-likelihood.")
             parts += [optima_table(result) for result in members if result.notes]
         elif group == "sums":
-            parts.append("Seconds of fit and score, and the largest error of the log density; ~: of part of the targets.")
+            parts.append("Fit and score, and the largest error of the log density; ~: from part of the targets.")
             parts += [f"{result.case}\n\n{sums_table(result)}" for result in members if result.notes]
         elif group == "scaling":
             parts += [f"{result.case}\n\n{scaling_table(result)}" for result in members if result.notes]

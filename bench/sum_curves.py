@@ -1,12 +1,13 @@
 """What a kernel density costs, and how far off it is, by every plan and every peer: ``python -m bench --sums``.
 
-Seconds of fit and score together against samples, bandwidth and features, with as many targets as sources, both from one
-normal distribution, the bandwidth in units of Scott's. Every point has its error: the largest of the log density at a
-hundred targets, the fifty farthest out among them, against the direct log-sum-exp. Peers are asked for the accuracy of
-gaussum's default and are not refused for missing it; the picture shows what they reach.
+Seconds of fit and score together against samples, bandwidth and features, with as many targets as sources, both from
+one normal distribution, the bandwidth in units of Scott's. Every point has its error: the largest of the log density at
+a hundred targets, the fifty farthest out among them, against the direct log-sum-exp. Peers are asked for the accuracy
+of gaussum's default and are not refused for missing it; the picture shows what they reach.
 
 Where a point would take too long, and the time of a target does not depend on how many there are, a part of them is
-timed and scaled up (the point is not whole); where that would take too long too, and in all other cases, the curve ends.
+timed and scaled up (the point is not whole); where that would take too long too, and in all other cases, the curve
+ends.
 """
 
 import functools
@@ -197,7 +198,10 @@ class SumCurve:
         return SumCurve(self.axis, [v for v in self.values if v <= most][::2], quick=True, **fixed)
 
     def run(self, names, repeats, threads=None):
-        """Return a Result with notes {"curve": what is fixed, way: values, seconds, errors, whole, of gaussum plans}."""
+        """Return a Result with notes {"curve": what is fixed, way: {"values", "seconds", "errors", "whole"}}.
+
+        Of gaussum there are "plans" too.
+        """
         result = Result(self.name, self.group)
         there = ways(names)
         taking_part, unsteady, points = list(there), 0, 0

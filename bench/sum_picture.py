@@ -12,19 +12,21 @@ AXES = {"n": "samples n, and as many targets", "h": "bandwidth / Scott's", "d": 
 COLUMNS = 3
 # way: colour, marker, dash; gaussum's plans in blues, on a band that is the chosen one; Okabe and Ito's colours
 BAND = "#A9D3F2"
-STYLES = {
+PLANS = {
     "direct": ("#004B76", "v", (0, (1, 1.2))),
     "grid": ("#0072B2", "s", "-"),
     "tree": ("#0072B2", "^", (0, (4, 1.6))),
+}
+PEERS = {
     "scikit-learn": ("#E69F00", "D", "-"),
-    "SciPy": ("#D55E00", "P", "-"),
+    "SciPy": ("#D55E00", "o", "-"),
     "mlpack": ("#009E73", "X", "-"),
     "KDEpy naive": ("#B8559A", "<", (0, (1, 1.2))),
     "KDEpy tree": ("#B8559A", ">", (0, (4, 1.6))),
     "KDEpy FFT": ("#7A3B9A", "*", "-"),
 }
 ANOTHER = ("#56B4E9", "h", "-.")
-WIDTH = 62                  # letters of a line of the caption
+WIDTH = 58                  # letters of a line of the caption
 LEAST, MOST = 1e-16, 1.0    # errors are drawn between: beyond, nothing is right
 
 
@@ -50,7 +52,7 @@ def draw(report, curves, path):
 
 def style(name):
     """Colour, marker and dash; for a plan that is not listed too."""
-    return STYLES.get(name, ANOTHER)
+    return PEERS.get(name) or PLANS.get(name, ANOTHER)
 
 
 def _ways(notes):
@@ -113,7 +115,7 @@ def _lines(ax, notes, what):
             continue
         color, marker, dash = style(name)
         size = 7.5 if marker == "*" else 4.5
-        ours = _ours(name)
+        ours = name not in PEERS
         ax.plot(x, y, color=color, lw=1.6 if ours else 1.1, ls=dash, zorder=3 if ours else 2)
         for part, face in ((whole, color), (~whole, "white")):
             ax.plot(x[part], y[part], color=color, ls="", marker=marker, ms=size, mfc=face, mew=1.0,
@@ -128,10 +130,6 @@ def _points(note, what):
     return np.array(note["values"], dtype=float), y, np.array(note["whole"], dtype=bool)
 
 
-def _ours(name):
-    return " " not in name and name not in ("scikit-learn", "SciPy", "mlpack")
-
-
 def _legend(block, curves, caption):
     from matplotlib.lines import Line2D
 
@@ -139,7 +137,7 @@ def _legend(block, curves, caption):
     handles = {"gaussum, the plan it chooses": Line2D([], [], color=BAND, lw=8, solid_capstyle="round")}
     for name in names:
         color, marker, dash = style(name)
-        label = f"gaussum, {name}" if _ours(name) else name
+        label = f"gaussum, {name}" if name not in PEERS else name
         handles[label] = Line2D([], [], color=color, ls=dash, marker=marker, ms=7.5 if marker == "*" else 4.5)
     handles["from part of the targets, scaled up"] = Line2D([], [], color=GREY, ls="", marker="o", mfc="white")
     ax = block.subplots()
@@ -162,8 +160,8 @@ def _caption(report):
     threads = report["options"]["threads"] or machine["cores"]
     longest = LONGEST_QUICK if report["options"]["quick"] else LONGEST
     return textwrap.fill(
-        f"float64, {threads} core{'s' * (threads > 1)} ({machine['cpu'].strip()}); sources and targets normal. gaussum, "
-        f"scikit-learn and mlpack are asked for rtol = {RTOL:g} (dashed). Errors: at 100 targets, among them the 50 "
-        "farthest out; from 1 on at the upper edge, infinite ones too. KDEpy's FFT: at as many points of a grid, all that "
-        f"it serves. A curve ends where a point would take more than about {longest:g} s, or that part of it that is "
-        "timed for a hollow one; the grid serves up to three features.", WIDTH)
+        f"float64, {threads} core{'s' * (threads > 1)} ({machine['cpu'].strip()}); sources and targets normal. "
+        f"gaussum, scikit-learn and mlpack are asked for rtol = {RTOL:g} (dashed). Errors: at 100 targets, among them "
+        "the 50 farthest out; from 1 on at the upper edge, infinite ones too. KDEpy's FFT: at as many points of a "
+        f"grid, all that it serves. A curve ends where a point would take more than about {longest:g} s, or that part "
+        "of it that is timed for a hollow one; the grid serves up to three features.", WIDTH)
