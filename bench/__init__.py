@@ -1,4 +1,4 @@
-"""Benchmarks of gaussum beside scikit-learn, SciPy and oneDAL: ``python -m bench`` from the repository root.
+"""Benchmarks of gaussum beside scikit-learn, SciPy and others: ``python -m bench`` from the repository root.
 
 Every case first checks the answers and only then reports times: a case whose answers disagree is reported as
 WRONG, shows no time, and makes the exit status 1. Peers that are not installed are left out.
@@ -20,7 +20,9 @@ WRONG, shows no time, and makes the exit status 1. Peers that are not installed 
     limits.py          EM iterations beside what the machine's arithmetic and memory allow
     memory.py          growth of the peak memory during one fit, in processes of its own
     scaling.py         an EM iteration against samples, features and components
+    sum_curves.py      a kernel density by every plan against samples, bandwidth and features, with its errors
     cases.py           which cases run
     report.py          machine, tables (Markdown) and JSON
     picture.py         the scaling curves as a picture
+    sum_picture.py     the curves of sums as a picture
 """

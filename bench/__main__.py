@@ -8,7 +8,7 @@ import sys
 import time
 
 from bench import picture, report
-from bench.cases import CASES, CURVES, QUICK
+from bench.cases import CASES, CURVES, QUICK, SUM_CURVES
 from bench.timing import BUDGET, run_case, timed
 
 MODULES = {
@@ -17,6 +17,7 @@ MODULES = {
     "oneDAL": "daal4py",
     "SciPy": "scipy",
     "KDEpy": "KDEpy",
+    "mlpack": "mlpack",
     "NumPy": "numpy",
 }
 
@@ -36,15 +37,19 @@ def parse(argv):
     add("--repeats", type=int, help="rounds of every contender (5; with --quick 3)")
     add("--threads", type=int, help="threads of every contender (all cores)")
     add("--scaling", action="store_true", help="curves of an EM iteration over n, d and K instead of the cases")
+    add("--sums", action="store_true", help="curves of a kernel density over n, h and d, by every plan, and its errors")
     add("--json", metavar="PATH", help="write machine, medians and every single time to this file")
-    add("--plot", metavar="FILE", help="draw the curves; without --scaling, those in the file that --json names")
+    add("--plot", metavar="FILE", help="draw the curves; without --scaling or --sums, those in the file of --json")
     add("--list", action="store_true", help="print the names of the cases and end")
     args = parser.parse_args(argv)
-    if args.plot and not args.scaling and not args.json:
-        parser.error("--plot draws what --scaling measures, or what the file holds that --json names; neither is given")
+    args.curves = SUM_CURVES if args.sums else CURVES if args.scaling else []
+    if args.scaling and args.sums:
+        parser.error("--scaling and --sums are both given; expected one of them")
+    if args.plot and not args.curves and not args.json:
+        parser.error("--plot draws what --scaling or --sums measures, or the file that --json names; none is given")
     args.repeats = args.repeats or (3 if args.quick else 5)
-    if args.scaling:
-        args.selected = [curve.shrunk() for curve in CURVES] if args.quick else CURVES
+    if args.curves:
+        args.selected = [curve.shrunk() for curve in args.curves] if args.quick else args.curves
     else:
         args.selected = [case.shrunk() for case in QUICK] if args.quick else CASES
     if args.cases:
@@ -78,7 +83,7 @@ def main(argv=None):
     if args.list:
         print("\n".join(case.name for case in args.selected))
         return 0
-    if args.plot and not args.scaling:
+    if args.plot and not args.curves:
         with open(args.json) as file:
             picture.draw(json.load(file), args.plot)
         return 0

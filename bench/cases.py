@@ -13,6 +13,7 @@ from bench.predictions import METHODS, PredictionCase
 from bench.radial_kernels import RadialCase
 from bench.scaling import Curve
 from bench.selection import SelectionCase
+from bench.sum_curves import SumCurve
 from bench.threads import ThreadsCase
 
 EM = [
@@ -63,4 +64,9 @@ CURVES = [
     Curve("n", [*THIRDS, 10_000_000], d=2, K=8),
     Curve("d", [1, 2, 5, 10, 20, 50, 100, 200, 500], n=20_000, K=8),
     Curve("K", [1, 2, 4, 8, 16, 32, 64, 128, 256], n=100_000, d=4),
+]
+SUM_CURVES = [SumCurve("n", THIRDS[:-1], d=d) for d in (1, 2, 3)]
+SUM_CURVES += [
+    SumCurve("h", [1 / 30, 1 / 18, 1 / 10, 1 / 5.5, 1 / 3, 1 / 1.7, 1, 1.7, 3], n=100_000, d=2),
+    SumCurve("d", [1, 2, 3, 4, 6, 8, 10], n=20_000),
 ]

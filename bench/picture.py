@@ -1,4 +1,4 @@
-"""The scaling curves as one picture: ``python -m bench --plot FILE.png``, measured now or read from ``--json``."""
+"""Curves as one picture: ``python -m bench --plot FILE.png``, measured now or read from ``--json``."""
 
 import numpy as np
 
@@ -24,9 +24,16 @@ def draw(report, path):
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    curves = [result["notes"] for result in report["results"] if result["group"] == "scaling" and result["notes"]]
+    curves, sums = (
+        [result["notes"] for result in report["results"] if result["group"] == group and result["notes"]]
+        for group in ("scaling", "sums")
+    )
+    if sums:
+        from bench import sum_picture
+
+        return sum_picture.draw(report, sums, path)
     if not curves:
-        raise ValueError("the report holds no scaling curves; measure them with --scaling")
+        raise ValueError("the report holds no curves; measure them with --scaling or --sums")
     figure = Figure(figsize=(3.9 * len(curves), 3.8), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(1, len(curves), sharey=True, squeeze=False)[0]
@@ -59,6 +66,11 @@ def _draw_curve(ax, notes):
         ax.xaxis.set_major_formatter(plain)
     ax.xaxis.set_minor_locator(NullLocator())
     ax.yaxis.set_major_formatter(plain)
+    dress(ax)
+
+
+def dress(ax):
+    """Grid, ticks and spines of every panel."""
     ax.grid(color=PALE, lw=0.7)
     ax.set_axisbelow(True)
     ax.tick_params(which="both", length=0, colors=INK, labelsize=9)

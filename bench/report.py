@@ -12,7 +12,7 @@ PEERS = ("gaussum float64", "scikit-learn", "oneDAL", "SciPy", "KDEpy", "NumPy")
 def machine(names):
     """Processor, cores, load, versions and gaussum's build, as a dict."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    packages = ["gaussum", "numpy", "scipy", "scikit-learn", "scikit-learn-intelex", "KDEpy", "threadpoolctl"]
+    packages = ["gaussum", "numpy", "scipy", "scikit-learn", "scikit-learn-intelex", "KDEpy", "mlpack", "threadpoolctl"]
     facts = {
         "cpu": _cpu(),
         "cores": cores,
@@ -225,6 +225,22 @@ def scaling_table(result):
     return table(rows)
 
 
+def sums_table(result):
+    """One row a point of the curve: every way's seconds, with ~ where a part stands for all, and its error."""
+    curve = result.notes["curve"]
+    ways = {name: note for name, note in result.notes.items() if name != "curve"}
+    points = {name: dict(zip(note["values"], zip(note["seconds"], note["whole"], note["errors"])))
+              for name, note in ways.items()}
+    plans = dict(zip(ways["gaussum"]["values"], ways["gaussum"]["plans"])) if "gaussum" in ways else {}
+    rows = [[curve["axis"], *["plan"] * bool(plans), *(cell for name in ways for cell in (name, "error"))]]
+    for value in sorted({value for found in points.values() for value in found}):
+        rows.append([f"{value:,.3g}" if value < 100 else f"{value:,}", *[plans.get(value, "–")] * bool(plans)])
+        for name in ways:
+            seconds, whole, error = points[name].get(value, (None, True, None))
+            rows[-1] += ["~" * (not whole) + duration(seconds), "–" if error is None else f"{error:.0e}"]
+    return table(rows)
+
+
 def optima_table(result):
     """One row a set of problems and contender: the parts of fits that ended near the best, and the mean time."""
     rows = [["problems", "contender", "fits", "near the best", "near the best, spurious ones too", "spurious", "time"]]
@@ -268,6 +284,9 @@ def text(results):
         elif group == "optima":
             parts.append("Fits at the defaults that end within 1e-3 of the best known mean log-likelihood.")
             parts += [optima_table(result) for result in members if result.notes]
+        elif group == "sums":
+            parts.append("Fit and score, and the largest error of the log density; ~: from part of the targets.")
+            parts += [f"{result.case}\n\n{sums_table(result)}" for result in members if result.notes]
         elif group == "scaling":
             parts += [f"{result.case}\n\n{scaling_table(result)}" for result in members if result.notes]
         else:

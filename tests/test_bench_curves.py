@@ -20,7 +20,7 @@ PNG = b"\x89PNG"
 def bench(monkeypatch):
     monkeypatch.syspath_prepend(ROOT)
     names = ("mixtures", "predictions", "threads", "builds", "limits", "scaling", "picture", "cases", "report")
-    names += ("timing", "solvers", "__main__")
+    names += ("timing", "solvers", "sum_curves", "sum_picture", "__main__")
     modules = {name.strip("_"): importlib.import_module(f"bench.{name}") for name in names}
     monkeypatch.setattr(modules["mixtures"], "TARGET_SECONDS", 1e-3)
     monkeypatch.setattr(modules["timing"], "SHORTEST", 1e-4)
@@ -80,6 +80,104 @@ def test_a_wrong_point_takes_its_curve(bench, curves, monkeypatch):
     monkeypatch.setattr(bench.solvers, "run_estimator", wrong)
     result = curves[0].run(["gaussum"], 1)
     assert result.status == "WRONG" and result.notes == {} and "means" in result.reasons[0]
+
+
+@pytest.fixture
+def sums(bench, monkeypatch):
+    curves = [
+        bench.sum_curves.SumCurve("n", [400, 900], d=1),
+        bench.sum_curves.SumCurve("h", [0.1, 1.0], n=400, d=2),
+        bench.sum_curves.SumCurve("d", [1, 4], n=400),
+    ]
+    monkeypatch.setattr(bench.main, "SUM_CURVES", curves)
+    return curves
+
+
+def test_sums_are_measured_with_their_errors_and_drawn_again(bench, sums, tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    measured, first, again = (str(tmp_path / name) for name in ("sums.json", "first.png", "again.png"))
+    assert bench.main.main(["--sums", "--repeats", "1", "--json", measured, "--plot", first]) == 0
+    results = json.loads(Path(measured).read_text())["results"]
+    there = bench.sum_curves.ways(bench.main.installed())
+    for curve, result in zip(sums, results):
+        assert {"gaussum", "direct", "grid", "tree"} <= set(result["notes"]) <= {"curve", *there}
+        for name, note in result["notes"].items():
+            if name == "curve":
+                continue
+            assert note["values"] == (curve.values[:1] if name in ("grid", "KDEpy FFT") and curve.axis == "d"
+                                      else curve.values), name
+            assert all(seconds > 0 for seconds in note["seconds"]) and all(note["whole"])
+            if there[name].package == "gaussum":
+                assert max(note["errors"]) <= 1e-6
+            if name == "direct":
+                assert max(note["errors"]) < 1e-9
+            if name in ("scikit-learn", "SciPy", "mlpack", "KDEpy naive") and curve.axis == "n":
+                assert max(note["errors"]) < 2e-6, name
+    out = capsys.readouterr().out
+    assert all(curve.name in out for curve in sums) and "| 900 " in out
+    assert bench.main.main(["--json", measured, "--plot", again]) == 0
+    assert Path(first).read_bytes() == Path(again).read_bytes() and Path(first).read_bytes().startswith(PNG)
+
+
+def test_wrong_sums_end_in_status_1(bench, sums, monkeypatch, tmp_path, capsys):
+    right, picture = bench.sum_curves._gaussum, tmp_path / "sums.png"
+
+    def wrong(sources, bandwidth, threads, algorithm):
+        score = right(sources, bandwidth, threads, algorithm)
+        return lambda targets: score(targets) + 2e-6 * (algorithm == "tree" and len(sources) == 900)
+
+    monkeypatch.setattr(bench.sum_curves, "_gaussum", wrong)
+    arguments = ["--sums", "--repeats", "1", "--contenders", "gaussum", "--cases", sums[0].name]
+    assert bench.main.main([*arguments, "--plot", str(picture)]) == 1
+    assert "WRONG, sums-900-d1-h1: tree" in capsys.readouterr().out and not picture.exists()
+
+
+def test_a_peer_that_is_wrong_is_shown_not_refused(bench, sums, monkeypatch):
+    monkeypatch.setattr(bench.sum_curves, "_scipy", lambda sources, h, threads: lambda X: np.full(len(X), np.nan))
+    result = sums[0].run(["gaussum", "SciPy"], 1)
+    assert result.status == "agreed" and result.notes["SciPy"]["errors"] == [np.inf, np.inf]
+    assert "inf" in bench.report.text([result])
+
+
+def test_slow_sums_are_timed_in_part_or_end(bench, monkeypatch):
+    monkeypatch.setattr(bench.sum_curves, "FEWEST", 100)
+    case = bench.sum_curves.SumCase(900, 1)
+    way = bench.sum_curves.ways(["gaussum"])["direct"]
+    asked = []
+    counted = bench.sum_curves.Way(
+        "gaussum", lambda *a: lambda X: asked.append(len(X)) or way.make(*a)(X), by_target=True)
+    assert case.part == 9
+    answer = case.measure(counted, part=9)[1]
+    assert asked == [100, 100]          # those timed, those checked
+    assert case.differences("direct", answer)["log densities"][0] < 1e-12
+    seconds = {True: 2.0, False: 9.0}
+    monkeypatch.setattr(bench.sum_curves.SumCurve, "_expected", lambda self, case, way, *_: seconds[way.by_target])
+    monkeypatch.setattr(bench.sum_curves, "LONGEST", 1.0)
+    curve = bench.sum_curves.SumCurve("n", [900], d=1)
+    notes = curve.run(["gaussum"], 1).notes
+    assert set(notes) == {"curve", "gaussum", "direct"}
+    assert notes["gaussum"]["whole"] == [True] and notes["direct"]["whole"] == [False]
+    assert "~" in bench.report.sums_table(SimpleNamespace(notes=notes))
+    seconds[True] = 10.0
+    assert set(curve.run(["gaussum"], 1).notes) == {"curve", "gaussum"}
+
+
+def test_what_is_expected_follows_the_points_before(bench):
+    curve = bench.sum_curves.SumCurve("n", [100, 200, 400], d=1)
+    case = bench.sum_curves.SumCase(400, 1)
+    assert curve._expected(case, None, {"values": [200], "seconds": [1.0]}, None) == 2.0
+    assert curve._expected(case, None, {"values": [100, 200], "seconds": [1.0, 4.0]}, None) == 16.0
+
+
+def test_grids_for_an_fft_hold_the_samples(bench):
+    case = bench.sum_curves.SumCase(1000, 2)
+    sources, targets = case._problem()
+    axes, grid = bench.sum_curves._grid(sources, 1000, 2)
+    assert grid.shape == (32 * 32, 2)
+    assert (grid.min(axis=0) < sources.min(axis=0)).all() and (grid.max(axis=0) > sources.max(axis=0)).all()
+    inside = targets[(np.abs(targets) < 2).all(axis=1)]
+    away = ((grid[:, np.newaxis] - inside) ** 2).sum(axis=2)
+    assert (bench.sum_curves._nearest(axes, inside) == away.argmin(axis=0)).all()
 
 
 def test_operations_are_counted(bench):
