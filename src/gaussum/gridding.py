@@ -24,6 +24,7 @@ WIDTHS = (16, 24, 32)
 MOST_AXES = 3
 MOST_NODES = 1 << 24                # 128 MB
 _MOST_TILES = 1 << 16
+_TILE_NODES = 8                     # of an axis, as in grid_pass
 _ORDERED_NODES = 1 << 19            # a grid beyond the caches (4 MB) is visited in order
 _MOST_PARTS = 16                    # each with planes of its own
 # A grid is of use where the density is down to this fraction of its largest value.
@@ -35,6 +36,7 @@ _POINT_SECONDS = 10e-9
 _AXIS_SECONDS = 9e-9
 _ROW_SECONDS = {16: 2.2e-9, 24: 3.2e-9, 32: 4.2e-9}
 NODE_SECONDS = 3e-9
+_UNORDERED_NODE_SECONDS = 70e-9
 _PLACE_SECONDS = 3e-9           # of finding a source's tile
 # Of contracting an axis: of a node and a column.
 _FUSED_SECONDS = 0.15e-9
@@ -158,8 +160,9 @@ class Layout:
         return n_points * point_seconds(len(self.shape), self.width)
 
     def node_seconds(self):
-        """Of making the nodes."""
-        return self.n_nodes * NODE_SECONDS
+        """Of making the nodes: more where there are too many to visit in order, as each part then makes all of them."""
+        tiles = math.prod(size // _TILE_NODES + 1 for size in self.shape)
+        return self.n_nodes * (NODE_SECONDS if tiles <= _MOST_TILES else _UNORDERED_NODE_SECONDS)
 
 
 def point_seconds(d, width):
