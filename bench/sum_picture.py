@@ -5,7 +5,7 @@ import textwrap
 
 import numpy as np
 
-from bench.picture import GREY, INK, PALE, dress
+from bench.picture import GREY, INK, dress
 from bench.sum_curves import LONGEST, LONGEST_QUICK, RTOL
 
 AXES = {"n": "samples n, and as many targets", "h": "bandwidth / Scott's", "d": "features d"}
