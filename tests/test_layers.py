@@ -20,7 +20,7 @@ kernels.estep kernels.mstep kernels.separation kernels.gauss_sum kernels.gauss_v
 kernels.gauss_box kernels.radial_sum kernels.kmeans kernels.pair_moments kernels.line
 kernels.elementary kernels
 kernels.mixture kernels.sums kernels.densities kernels.c_api
-base validation criteria progress
+typing base validation criteria progress
 samples covariance initial_pass mixture_pass short_em single_pass skipping_pass information_pass quasi_newton sum_pass
 grid_pass tree_pass flow_pass pair_pass binned_pass radial_pass box_pass line_pass varying_pass
 rotations variational_step parallel
