@@ -27,7 +27,7 @@ rotations variational_step parallel
 parameters statistics orientation
 structures rescue spurious
 flat variational skipping information likelihood acceleration constrained moments prior
-initialize starts em
+initialize search starts em
 spread binned univariate pairs multivariate bandwidth_matrix bandwidth radial
 axes cell_moments gridding tree neighbors on_grid cells line distribution summation mean_shift images boundary support
 kernel_sum varying_grid varying adaptive whitening selectors slices regions probabilities slopes
