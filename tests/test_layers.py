@@ -37,7 +37,7 @@ mixture kde scipy_kde bayesian
 selection bootstrap merging outliers
 gaussum
 embed
-drawing plot files
+drawing plot_arguments plot_densities plot_mixtures plot_outliers plot_selection plot files
 output
 demo commands
 cli __main__
@@ -47,12 +47,13 @@ ORDER = {
 }
 
 # Leaves: no layer below `gaussum` knows them, except inside a function.
-LEAVES = {"embed", "drawing", "plot", "files", "output", "demo", "commands", "cli", "__main__"}
+PLOTS = {"plot", "plot_arguments", "plot_densities", "plot_mixtures", "plot_outliers", "plot_selection"}
+LEAVES = {"embed", "drawing", *PLOTS, "files", "output", "demo", "commands", "cli", "__main__"}
 
 # What may be imported besides the standard library: anywhere; only inside the functions of certain modules.
 REQUIRED = {"numpy", "scipy", "threadpoolctl"}
 OPTIONAL = {
-    "matplotlib": {"drawing", "plot", "output"},
+    "matplotlib": {"drawing", "output"},
     "pyarrow": {"files"},
     "tqdm": {"progress"},
     "pandas": {"selection"},

@@ -1,13 +1,11 @@
-"""What the pictures of `gaussum.plot` are made of: artists, default limits, checks, and where legends go."""
+"""What the pictures of `gaussum.plot` are made of: artists, default limits, and where legends go."""
 
 import math
 
 import numpy as np
 from scipy.special import ndtri
 
-from gaussum.base import NotFittedError, is_fitted, shape_name
 from gaussum.covariance import kernel_type
-from gaussum.validation import check_array, check_integer, check_samples
 
 # Okabe and Ito's colours, safe for colour-blind readers, and two more: component k has colour k everywhere.
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#882255", "#999933")
@@ -15,9 +13,6 @@ DASHES = ("-", "--", "-.", ":")
 INK, PALE, GREY = "#222222", "#DADADA", "#8A8A8A"
 REGIONS = (0.5, 0.8, 0.95)
 BLUES, GREYS = ("#5B9BC8", "#97C0DE", "#CFE2F0"), ("#A9A9A9", "#C9C9C9", "#E6E6E6")
-TITLES = {"bic": "BIC", "aic": "AIC", "aicc": "AICc", "icl": "ICL", "cv": "cross-validated log-likelihood"}
-LARGER_IS_BETTER = ("cv",)
-MARKERS = "osD^vP"
 ELLIPSES = "ellipses: 1 and 2 standard deviations"
 MANY = 20_000  # points of a scatter; above it a two-dimensional histogram, or a subsample
 
@@ -110,30 +105,6 @@ def draw_samples(ax, X, colors, label=None):
     ax.scatter(*X.T, s=point_size(len(X)), c=colors, alpha=0.6, lw=0, rasterized=len(X) > 2000)
 
 
-def draw_criterion(ax, rows, name, types, styles):
-    """A criterion against the number of components, a line a covariance type; returns the best row.
-
-    Hollow points had not converged; crosses are spurious, and never the best.
-    """
-    sound = [row for row in rows if not row.get("spurious")] or rows
-    best = (max if name in LARGER_IS_BETTER else min)(sound, key=lambda row: row[name])
-    for covariance_type in types:
-        line = [row for row in rows if row["covariance_type"] == covariance_type]
-        line.sort(key=lambda row: row["n_components"])
-        k, y = [row["n_components"] for row in line], [row[name] for row in line]
-        style = styles[covariance_type]
-        ax.plot(k, y, **style)
-        for pending, mark in (
-            ([not row.get("converged", True) for row in line], {"marker": style["marker"], "mfc": "white"}),
-            ([bool(row.get("spurious")) for row in line], {"marker": "x", "ms": 9, "mew": 1.8, "color": INK}),
-        ):
-            ax.plot(np.array(k)[pending], np.array(y)[pending], ls="", zorder=3,
-                    **{"ms": style["ms"], "color": style["color"]} | mark)
-        if best in line:
-            ax.plot(best["n_components"], best[name], marker="*", ms=17, color=style["color"], mec=INK, zorder=4)
-    return best
-
-
 # ---- numbers behind the drawing ----------------------------------------------------------------------------
 
 
@@ -182,16 +153,6 @@ def evaluate_plane(estimator, window, n_points=150):
     gx, gy = (np.linspace(*limits, n_points) for limits in window)
     points = np.column_stack([axis.ravel() for axis in np.meshgrid(gx, gy)])
     return gx, gy, np.asarray(estimator.score_samples(points)).reshape(n_points, n_points)
-
-
-def near_best(values, larger_is_better):
-    """Limits about the better values: a few hopeless ones must not flatten the rest."""
-    values = np.sort(-np.asarray(values) if larger_is_better else values)
-    best, middle = values[0], np.median(values)
-    worst = min(values[-1], best + 2.5 * (middle - best)) if middle > best else values[-1]
-    pad = 0.08 * (worst - best) or 0.5
-    low, high = best - pad, worst + pad
-    return (-high, -low) if larger_is_better else (low, high)
 
 
 def _window(values, weights=None, reach=0.0):
@@ -271,82 +232,6 @@ def count_label(X, window, n_shown=None):
     outside = np.count_nonzero(((X < low) | (X > high)).any(axis=1))
     shown = f", {n_shown:,} shown" if n_shown not in (None, len(X)) else ""
     return f"samples (n = {len(X):,}{shown}" + (f", {outside:,} beyond the axes)" if outside else ")")
-
-
-# ---- checks of arguments -----------------------------------------------------------------------------------
-
-
-def check_density(estimator, name, X):
-    """The number of features of a fitted density."""
-    if not callable(getattr(estimator, "score_samples", None)) or isinstance(estimator, type):
-        raise TypeError(f"{name} is {shape_name(estimator)}; expected a fitted density, with score_samples")
-    if hasattr(estimator, "fit") and not is_fitted(estimator):
-        raise NotFittedError(f"{name} is not fitted yet; call fit of this {type(estimator).__name__} first")
-    n_features = getattr(estimator, "n_features_in_", None)
-    if n_features is None and hasattr(estimator, "means_"):
-        n_features = np.shape(estimator.means_)[1]
-    if n_features is None:
-        n_features = 1 if X is None or np.ndim(X) < 2 else np.shape(X)[1]
-    return int(n_features)
-
-
-def check_mixture(mixture, name):
-    for attribute in ("weights_", "means_", "covariances_", "covariance_type"):
-        if not hasattr(mixture, attribute):
-            what = shape_name(mixture)
-            raise TypeError(f"{name} is {what}, without {attribute}; expected a fitted Gaussian mixture")
-    return np.shape(mixture.means_)[1]
-
-
-def read_samples(X, n_features, *, required=False):
-    names = feature_names(X, n_features)
-    if X is not None or required:
-        X = check_samples(X, n_features=n_features)
-    return X, names
-
-
-def feature_names(X, n_features):
-    """Names for the axes: those of a data frame's columns, or plain ones."""
-    columns = getattr(X, "columns", None)
-    if columns is None and getattr(X, "name", None) is not None:
-        columns = [X.name]
-    if columns is not None and len(columns) == n_features:
-        return [str(c) for c in columns]
-    return ["value"] if n_features == 1 else [f"feature {j}" for j in np.arange(n_features)]
-
-
-def check_bins(bins, X):
-    if bins is not None:
-        return check_integer(bins, "bins", minimum=1)
-    return 80 if X is None else max(5, min(80, round(3 * math.sqrt(len(X)))))
-
-
-def check_range(limits, n_features):
-    """Pairs of limits, one a feature; None for None."""
-    if limits is None:
-        return None
-    shape = (2,) if n_features == 1 and np.ndim(limits) == 1 else (n_features, 2)
-    limits = check_array(limits, "range", shape).reshape(n_features, 2)
-    if not (limits[:, 0] < limits[:, 1]).all():
-        raise ValueError(f"range is {limits.tolist()}; expected low < high")
-    return [(float(low), float(high)) for low, high in limits]
-
-
-def check_indices(indices, n_samples):
-    """A mask of the samples with these indices; None for None."""
-    if indices is None:
-        return None
-    array = np.asarray(indices)
-    if array.size and array.dtype.kind not in "iu":
-        raise TypeError(f"true_outliers holds {array.dtype} values; expected integer indices of samples")
-    if array.ndim != 1:
-        raise ValueError(f"true_outliers has shape {array.shape}; expected one dimension, indices of samples")
-    if array.size and (array.min() < 0 or array.max() >= n_samples):
-        bad = array[(array < 0) | (array >= n_samples)][0]
-        raise ValueError(f"true_outliers holds {bad}; expected indices from 0 to {n_samples - 1}")
-    mask = np.zeros(n_samples, dtype=bool)
-    mask[array.astype(np.intp)] = True
-    return mask
 
 
 # ---- axes --------------------------------------------------------------------------------------------------
