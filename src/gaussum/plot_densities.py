@@ -1,12 +1,22 @@
 """Pictures of densities of one or two features, over their samples; several densities in one picture."""
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
 from gaussum import drawing
 from gaussum.base import shape_name
-from gaussum.drawing import BLUES, COLORS, DASHES, GREYS, INK, MANY
+from gaussum.drawing import BLUES, COLORS, DASHES, GREYS, INK, MANY, Density
 from gaussum.plot_arguments import check_bins, check_density, check_mixture, check_range, read_samples
+from gaussum.typing import ArrayLike
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
-def density(estimator, X=None, *, bins=None, range=None, components=False, label=None, ax=None):
+def density(
+    estimator: Density, X: ArrayLike | None = None, *, bins: int | None = None, range: ArrayLike | None = None,
+    components: bool = False, label: str | None = None, ax: "Axes | None" = None,
+) -> "Axes":
     """Draw a density of one or two features, over its samples if they are given.
 
     One feature: the curve over a histogram. Two: the smallest regions that hold 50, 80 and 95 % of the
@@ -50,8 +60,7 @@ def density(estimator, X=None, *, bins=None, range=None, components=False, label
     'density'
     """
     n_features = check_density(estimator, "estimator", X)
-    if components:
-        check_mixture(estimator, "estimator")
+    mixture = check_mixture(estimator, "estimator") if components else None
     if n_features > 2:
         raise ValueError(f"estimator has {n_features} features; expected 1 or 2 (plot.pairs draws more)")
     X, names = read_samples(X, n_features)
@@ -63,22 +72,25 @@ def density(estimator, X=None, *, bins=None, range=None, components=False, label
         peaks = [drawing.draw_histogram(ax, X, window[0], bins)]
         color = INK if fresh or not ax.lines else COLORS[(len(ax.lines) - 1) % len(COLORS)]
         peaks.append(drawing.draw_curve(ax, estimator, window[0], label or "density", color))
-        if components:
-            drawing.fill_components(ax, estimator, window[0])
+        if mixture is not None:
+            drawing.fill_components(ax, mixture, window[0])
         return drawing.finish_curves(ax, fresh, window[0], peaks, names[0])
-    image = X is not None and len(X) > MANY
-    if image:
-        drawing.draw_image(ax, X, window)
-    drawing.draw_regions(ax, estimator, window, GREYS if components else BLUES, filled=not image, label=label)
-    if X is not None and not image:
+    image = X if X is not None and len(X) > MANY else None
+    if image is not None:
+        drawing.draw_image(ax, image, window)
+    drawing.draw_regions(ax, estimator, window, GREYS if components else BLUES, filled=image is None, label=label)
+    if X is not None and image is None:
         drawing.draw_samples(ax, X, "#333333", drawing.count_label(X, window))
-    if components:
-        covariances = drawing.covariance_matrices(estimator)
-        drawing.draw_ellipses(ax, estimator.means_, covariances, estimator.weights_, fill=0.0)
+    if mixture is not None:
+        covariances = drawing.covariance_matrices(mixture)
+        drawing.draw_ellipses(ax, mixture.means_, covariances, mixture.weights_, fill=0.0)
     return drawing.finish_plane(ax, fresh, window, names, ellipses=components)
 
 
-def compare(estimators, X=None, *, bins=None, range=None, ax=None):
+def compare(
+    estimators: Mapping[str, Density], X: ArrayLike | None = None, *, bins: int | None = None,
+    range: ArrayLike | None = None, ax: "Axes | None" = None,
+) -> "Axes":
     """Draw several univariate densities as curves over one histogram.
 
     Parameters

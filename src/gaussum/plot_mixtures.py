@@ -1,14 +1,24 @@
 """Pictures of a mixture's components: curves and ellipses, for all features two at a time."""
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from gaussum import drawing
-from gaussum.drawing import COLORS, ELLIPSES, INK, MANY
-from gaussum.plot_arguments import check_bins, check_density, check_mixture, check_range, read_samples
-from gaussum.validation import check_integer
+from gaussum.drawing import COLORS, ELLIPSES, INK, MANY, Mixture
+from gaussum.plot_arguments import check_bins, check_density, check_mixture, check_range, feature_names, read_samples
+from gaussum.typing import ArrayLike, NDArray
+from gaussum.validation import check_integer, check_samples
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
-def components(mixture, X=None, *, bins=None, range=None, ax=None):
+def components(
+    mixture: Mixture, X: ArrayLike | None = None, *, bins: int | None = None, range: ArrayLike | None = None,
+    ax: "Axes | None" = None,
+) -> "Axes":
     """Draw the components of a Gaussian mixture of one or two features.
 
     One feature: each weighted component as a filled curve, over a histogram of `X`. Two: ellipses at 1 and 2
@@ -24,8 +34,8 @@ def components(mixture, X=None, *, bins=None, range=None, ax=None):
     >>> len(gaussum.plot.components(model).collections)
     2
     """
-    check_density(mixture, "mixture", X)
-    n_features = check_mixture(mixture, "mixture")
+    n_features = check_density(mixture, "mixture", X)
+    check_mixture(mixture, "mixture")
     if n_features > 2:
         raise ValueError(f"mixture has {n_features} features; expected 1 or 2 (plot.pairs draws more)")
     X, names = read_samples(X, n_features)
@@ -45,7 +55,9 @@ def components(mixture, X=None, *, bins=None, range=None, ax=None):
     return drawing.finish_plane(ax, fresh, window, names, ellipses=True)
 
 
-def pairs(mixture, X, *, features=None, max_points=5000):
+def pairs(
+    mixture: Mixture, X: ArrayLike, *, features: Sequence[str] | None = None, max_points: int = 5000,
+) -> NDArray[Any]:
     """Draw a mixture of any number of features two at a time.
 
     On the diagonal the marginal densities over histograms of all samples, off it the samples, coloured by
@@ -80,10 +92,11 @@ def pairs(mixture, X, *, features=None, max_points=5000):
     >>> gaussum.plot.pairs(gaussum.GaussianMixture(1).fit(X), X).shape
     (3, 3)
     """
-    check_density(mixture, "mixture", X)
-    d = check_mixture(mixture, "mixture")
+    d = check_density(mixture, "mixture", X)
+    check_mixture(mixture, "mixture")
     max_points = check_integer(max_points, "max_points", minimum=1)
-    X, names = read_samples(X, d, required=True)
+    names = feature_names(X, d)
+    X = check_samples(X, n_features=d)
     if features is not None:
         if isinstance(features, str) or len(features) != d:
             raise ValueError(f"features is {features!r}; expected a sequence of {d} names, one a feature")
@@ -93,6 +106,7 @@ def pairs(mixture, X, *, features=None, max_points=5000):
     shown = drawing.subsample(X, max_points)
     colors = drawing.component_colors(mixture, shown)
     side = min(1.2 + 2.3 * d, 30.0)
+    grid: NDArray[Any]
     figure, grid = drawing.pyplot().subplots(d, d, figsize=(side, side), squeeze=False, layout="constrained")
     for (row, column), ax in np.ndenumerate(grid):
         if row == column:

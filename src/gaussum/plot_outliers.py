@@ -1,16 +1,24 @@
 """Pictures of outliers: samples whose log density lies below a threshold."""
 
 import math
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gaussum import drawing
-from gaussum.drawing import COLORS, GREY, INK, MANY
-from gaussum.plot_arguments import check_density, check_indices, feature_names, read_samples
-from gaussum.validation import check_number
+from gaussum.drawing import COLORS, GREY, INK, MANY, Density
+from gaussum.plot_arguments import check_density, check_indices, feature_names
+from gaussum.typing import ArrayLike, MaskArray
+from gaussum.validation import check_number, check_samples
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
-def outliers(estimator, X, *, threshold=None, true_outliers=None, ax=None):
+def outliers(
+    estimator: Density, X: ArrayLike, *, threshold: float | None = None, true_outliers: ArrayLike | None = None,
+    ax: "Axes | None" = None,
+) -> "Axes":
     """Mark the samples whose log density lies below a threshold.
 
     One feature: log density against value. Two: the samples in the plane, with the threshold's contour. More:
@@ -53,7 +61,7 @@ def outliers(estimator, X, *, threshold=None, true_outliers=None, ax=None):
             raise ValueError("threshold is None and estimator has no offset_; expected a log density")
     threshold = check_number(threshold, "threshold")
     names = feature_names(X, d)
-    X, _ = read_samples(X, d, required=True)
+    X = check_samples(X, n_features=d)
     truth = check_indices(true_outliers, len(X))
     scores = np.asarray(estimator.score_samples(X), dtype=np.float64)
     flagged = scores < threshold
@@ -75,8 +83,9 @@ def outliers(estimator, X, *, threshold=None, true_outliers=None, ax=None):
     known = truth if truth is not None else np.zeros(len(X), dtype=bool)
     ordinary = np.flatnonzero(~flagged & ~known)
     shown = points[drawing.subsample(ordinary, MANY)]
-    ax.scatter(*shown.T, s=drawing.point_size(len(shown)), color=GREY, alpha=0.55, lw=0,
+    ax.scatter(shown[:, 0], shown[:, 1], s=drawing.point_size(len(shown)), color=GREY, alpha=0.55, lw=0,
                rasterized=len(shown) > 2000, label=f"ordinary ({len(ordinary):,})")
+    groups: list[tuple[MaskArray, str, dict[str, Any]]]
     if truth is None:
         groups = [(flagged, "outliers", dict(marker="o", color=COLORS[4], edgecolors="white", s=46))]
     else:
@@ -87,9 +96,9 @@ def outliers(estimator, X, *, threshold=None, true_outliers=None, ax=None):
         ]
     for z, (group, name, style) in enumerate(groups):
         style["s"] *= float(np.clip(12 / math.sqrt(group.sum() + 1), 0.3, 1.0))
-        ax.scatter(*points[group].T, lw=1.4 if name == "missed" else 0.6, zorder=3 + z, clip_on=False,
+        ax.scatter(points[group, 0], points[group, 1], lw=1.4 if name == "missed" else 0.6, zorder=3 + z, clip_on=False,
                    label=f"{name} ({np.count_nonzero(group):,})", **style)
-    line = dict(color=INK, ls="--", lw=1.1)
+    line: dict[str, Any] = dict(color=INK, ls="--", lw=1.1)
     if d == 2:
         gx, gy, values = drawing.evaluate_plane(estimator, (xlim, ylim))
         if values.min() < threshold < values.max():

@@ -1,20 +1,32 @@
 """Pictures of what chooses the number of components: criteria, candidates, bootstrap tests, entropies of mergings."""
 
 import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gaussum import drawing
 from gaussum.base import shape_name
+from gaussum.bootstrap import BootstrapTest
 from gaussum.drawing import COLORS, DASHES, GREY, INK, PALE
+from gaussum.merging import ComponentMerging
+from gaussum.selection import SelectionResult
+from gaussum.typing import ArrayLike, NDArray
 from gaussum.validation import check_choice
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 TITLES = {"bic": "BIC", "aic": "AIC", "aicc": "AICc", "icl": "ICL", "cv": "cross-validated log-likelihood"}
 LARGER_IS_BETTER = ("cv",)
 MARKERS = "osD^vP"
 
 
-def criteria(result, criteria=("bic", "aic"), ax=None):
+def criteria(
+    result: SelectionResult | Sequence[dict[str, Any]], criteria: str | Sequence[str] = ("bic", "aic"),
+    ax: "Axes | None" = None,
+) -> "Axes":
     """Draw information criteria against the number of components, with the best of each marked.
 
     Parameters
@@ -56,7 +68,7 @@ def criteria(result, criteria=("bic", "aic"), ax=None):
     ax = drawing.own_axes(ax)
     several = len(types) > 1
     for i, name in enumerate(names):
-        styles = {}
+        styles: dict[str, dict[str, Any]] = {}
         for t, kind in enumerate(types):
             style = i if len(names) > 1 else t // len(COLORS)
             styles[kind] = dict(ls=DASHES[style % len(DASHES)], marker=MARKERS[style % len(MARKERS)], ms=5.5, lw=1.6,
@@ -66,10 +78,10 @@ def criteria(result, criteria=("bic", "aic"), ax=None):
         chosen = f"{best['n_components']}" + (f", {best['covariance_type']}" if several else "")
         key.set_label(f"{TITLES[name]}: best {chosen}")
     for kind in types if several else ():
-        look = styles[kind] if len(names) == 1 else {"color": styles[kind]["color"], "lw": 4}
+        look: dict[str, Any] = styles[kind] if len(names) == 1 else {"color": styles[kind]["color"], "lw": 4}
         ax.plot([], [], label=kind, **look)
     _explain_marks(ax, rows, names)
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.locator_params(axis="x", integer=True)
     larger = names[0] in LARGER_IS_BETTER
     label = "mean log-likelihood (unseen samples)" if larger else "criterion (smaller is better)"
     ax.set(xlabel="number of components", ylabel=label)
@@ -83,7 +95,7 @@ def criteria(result, criteria=("bic", "aic"), ax=None):
     return drawing.finish(ax)
 
 
-def selection(result, *, n_top=8):
+def selection(result: SelectionResult, *, n_top: int = 8) -> NDArray[Any]:
     """Draw every criterion of a selection in a panel of its own, and the best few candidates.
 
     In each panel the criterion against the number of components, a line a covariance type, with the best marked; values
@@ -132,7 +144,7 @@ def selection(result, *, n_top=8):
     n_rows = -(-n_panels // n_columns)
     size = (4.2 * n_columns, 3.4 * n_rows + 0.5)
     figure, grid = drawing.pyplot().subplots(n_rows, n_columns, figsize=size, squeeze=False, layout="constrained")
-    panels = grid.ravel()
+    panels: NDArray[Any] = grid.ravel()
     for ax in panels[n_panels:]:
         ax.remove()
     panels = panels[:n_panels]
@@ -141,7 +153,7 @@ def selection(result, *, n_top=8):
         chosen = f"{best['n_components']}" + (f", {best['covariance_type']}" if len(types) > 1 else "")
         ax.set_title(f"{TITLES[name]}: {chosen}", fontsize="medium")
         ax.set_ylim(near_best([row[name] for row in rows[name]], name in LARGER_IS_BETTER))
-        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.locator_params(axis="x", integer=True)
         ax.set_xlabel("number of components")
         ax.grid(axis="y", color="#EEEEEE")
     ax = panels[-1]
@@ -166,7 +178,9 @@ def selection(result, *, n_top=8):
     return panels
 
 
-def bootstrap(test, *, axes=None):
+def bootstrap(
+    test: BootstrapTest, *, axes: "Sequence[Axes] | NDArray[Any] | None" = None,
+) -> NDArray[Any]:
     """Draw the bootstrap tests for the number of components: replicates of the statistic, and that of the data.
 
     Parameters
@@ -205,10 +219,10 @@ def bootstrap(test, *, axes=None):
         for ax in grid[n:]:
             ax.remove()
         axes = grid[:n]
-    axes = np.ravel(axes)
-    if len(axes) != n:
-        raise ValueError(f"axes holds {len(axes)}; expected {n}, one a hypothesis")
-    for ax, row, replicates in zip(axes, test.table, test.replicates, strict=True):
+    panels = np.ravel(np.asarray(axes, dtype=object))
+    if len(panels) != n:
+        raise ValueError(f"axes holds {len(panels)}; expected {n}, one a hypothesis")
+    for ax, row, replicates in zip(panels, test.table, test.replicates, strict=True):
         found = replicates[np.isfinite(replicates)]
         color = COLORS[4] if row["p_value"] <= test.level else COLORS[0]
         ax.hist(found, bins=max(5, min(40, round(2 * math.sqrt(len(found) + 1)))), color=PALE,
@@ -219,10 +233,10 @@ def bootstrap(test, *, axes=None):
         ax.set_title(f"{k} against {k + 1}: p = {row['p_value']:.3g}, {verdict}", fontsize="medium")
         ax.set_xlabel("likelihood-ratio statistic")
         drawing.finish(ax)
-    return axes
+    return panels
 
 
-def entropy(merging, *, ax=None):
+def entropy(merging: ComponentMerging, *, ax: "Axes | None" = None) -> "Axes":
     """Draw the entropy of the classification against the number of clusters, with the elbow's two lines.
 
     There are none where all clusters overlap so much that one is suggested.
@@ -263,14 +277,16 @@ def entropy(merging, *, ax=None):
     ax.plot(n, values, color=COLORS[0], marker="o", ms=5.5, lw=1.6, label="entropy")
     ax.plot(elbow, values[elbow - 1], marker="*", ms=17, ls="", color=COLORS[0], mec=INK, zorder=4,
             label=f"elbow: {elbow} clusters" if elbow > 1 else "one cluster: they overlap")
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.locator_params(axis="x", integer=True)
     ax.set(xlabel="number of clusters", ylabel="entropy of the classification (nats)")
     ax.grid(axis="y", color="#EEEEEE")
     ax.set_axisbelow(True)
     return drawing.finish(ax)
 
 
-def draw_criterion(ax, rows, name, types, styles):
+def draw_criterion(
+    ax: "Axes", rows: list[dict[str, Any]], name: str, types: Sequence[str], styles: Mapping[str, dict[str, Any]],
+) -> dict[str, Any]:
     """A criterion against the number of components, a line a covariance type; returns the best row.
 
     Hollow points had not converged; crosses are spurious, and never the best.
@@ -294,7 +310,7 @@ def draw_criterion(ax, rows, name, types, styles):
     return best
 
 
-def near_best(values, larger_is_better):
+def near_best(values: ArrayLike, larger_is_better: bool) -> tuple[float, float]:
     """Limits about the better values: a few hopeless ones must not flatten the rest."""
     values = np.sort(-np.asarray(values) if larger_is_better else values)
     best, middle = values[0], np.median(values)
@@ -304,14 +320,14 @@ def near_best(values, larger_is_better):
     return (-high, -low) if larger_is_better else (low, high)
 
 
-def _table(result):
+def _table(result: object) -> Sequence[dict[str, Any]]:
     table = getattr(result, "table", result)
     if not isinstance(table, (list, tuple)) or not all(isinstance(row, dict) for row in table):
         raise TypeError(f"result is {shape_name(result)}; expected a SelectionResult or its table")
     return table
 
 
-def _rows(result, names):
+def _rows(result: object, names: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
     """The rows of a table that have a finite value, by criterion."""
     rows = {name: [row for row in _table(result) if math.isfinite(row.get(name, math.nan))] for name in names}
     for name in names:
@@ -320,7 +336,7 @@ def _rows(result, names):
     return rows
 
 
-def _explain_marks(ax, rows, names):
+def _explain_marks(ax: "Axes", rows: dict[str, list[dict[str, Any]]], names: Sequence[str]) -> None:
     ax.plot([], [], ls="", marker="*", ms=11, color="white", mec=INK, label="best")
     shown = [row for name in names for row in rows[name]]
     if not all(row.get("converged", True) for row in shown):
