@@ -137,6 +137,8 @@ class BayesianGaussianMixture(BaseMixture):
 
     weight_concentration_: FloatArray | tuple[FloatArray, FloatArray]
     degrees_of_freedom_: FloatArray | float
+    covariance_prior_: FloatArray | float
+    mean_prior_: FloatArray
 
     def __init__(
         self, n_components: int = 1, *, covariance_type: str = "full", tol: float = 1e-8, reg_covar: float = 1e-6,

@@ -141,9 +141,9 @@ class ComponentMerging:
     ) -> None:
         self.mixture = mixture
         self.merges = merges
-        self.entropies = np.array(entropies[::-1])
-        self.merged_weights = np.array(merged_weights[::-1])
-        self.certainties = np.array(certainties[::-1])
+        self.entropies: FloatArray = np.array(entropies[::-1])
+        self.merged_weights: FloatArray = np.array(merged_weights[::-1])
+        self.certainties: FloatArray = np.array(certainties[::-1])
         self.n_components = len(entropies)
         overlap = self.n_components > 1 and self.certainties[1:].max() < _LEAST_CERTAINTY
         self.n_clusters_ = 1 if overlap else self.elbow()
