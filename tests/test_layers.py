@@ -50,7 +50,7 @@ ORDER = {
 PLOTS = {"plot", "plot_arguments", "plot_densities", "plot_mixtures", "plot_outliers", "plot_selection"}
 LEAVES = {"embed", "drawing", *PLOTS, "files", "output", "demo", "commands", "cli", "__main__"}
 
-# What may be imported besides the standard library: anywhere; only inside the functions of certain modules.
+# What may be imported besides the standard library: anywhere; inside the functions of certain modules only, or for types alone.
 REQUIRED = {"numpy", "scipy", "threadpoolctl"}
 OPTIONAL = {
     "matplotlib": {"drawing", "output"},
@@ -201,6 +201,10 @@ def test_the_reader_of_imports_reads():
     assert "scipy.linalg.cython_lapack" in found["kernels/lapack.pxd"]
     assert {"gaussum.samples", "gaussum.kernels", "libc.string"} <= found["mixture_pass.pyx"]
     assert "gaussum.validation" in found["kde.py"]
+    where = {(file, module): inside for file, _, imports in SOURCES for _, module, _, inside in imports}
+    assert where["selection.py", "matplotlib.axes"] == "types"
+    assert where["drawing.py", "matplotlib.pyplot"] == "function"
+    assert where["selection.py", "numpy"] == ""
     assert list(targets("gaussum.kernels", ["estep", "mstep"])) == ["kernels.estep", "kernels.mstep"]
     assert list(targets("gaussum.kernels.lanes", ["simd_exp"])) == ["kernels.lanes"]
     assert list(targets("gaussum", ["plot", "GaussianMixture"])) == ["plot", "gaussum"]
