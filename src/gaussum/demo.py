@@ -14,6 +14,7 @@ import numpy as np
 import gaussum
 from gaussum import plot
 from gaussum.bandwidth import scott
+from gaussum.drawing import Density
 from gaussum.files import FileError, Table, read_table
 from gaussum.kde import KernelDensity
 from gaussum.mixture import GaussianMixture
@@ -262,7 +263,7 @@ class _Story:
         }
 
         def draw(ax: "Axes") -> None:
-            models = {"mixture of 4": mixture, f"kernel density, bandwidth {BANDWIDTH:g}": density}
+            models: dict[str, Density] = {"mixture of 4": mixture, f"kernel density, bandwidth {BANDWIDTH:g}": density}
             plot.compare(models, x, bins=BINS, range=RANGE, ax=ax)
             ax.set(title="x: mixture and kernel density", xlabel="x")
 
@@ -329,7 +330,9 @@ class _Story:
         self.summary["galaxies"]["silverman"] = density.bandwidth_
 
         def draw(ax: "Axes") -> None:
-            models = {"mixture that BIC prefers": result.best_, "kernel density, Silverman's rule": density}
+            models: dict[str, Density] = {
+                "mixture that BIC prefers": result.best_, "kernel density, Silverman's rule": density,
+            }
             plot.compare(models, table.values, bins=30, ax=ax)
             ax.set(title="Velocities of 82 galaxies", xlabel="velocity (1000 km/s)")
 
