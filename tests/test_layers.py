@@ -72,13 +72,14 @@ CYTHON = {str(path.relative_to(ROOT)): path for path in sorted([*ROOT.rglob("*.p
 
 
 def python_imports(path):
-    """(line, module, names, inside a function) of every import."""
+    """(line, module, names, inside a function) of every import; what only type checkers read is as inside one."""
     tree = ast.parse(path.read_text())
     inside = {
         node
-        for function in ast.walk(tree)
-        if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
-        for node in ast.walk(function)
+        for block in ast.walk(tree)
+        if isinstance(block, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+        or isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING" and not block.orelse
+        for node in ast.walk(block)
     }
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

@@ -1,5 +1,8 @@
+from typing_extensions import disjoint_base
+
 from gaussum.typing import FloatArray
 
+@disjoint_base
 class BoxPass:
     def __init__(
         self, sources: FloatArray, log_weights: FloatArray, inv_bandwidth: FloatArray, low: FloatArray,

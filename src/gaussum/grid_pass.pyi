@@ -1,10 +1,12 @@
 from collections.abc import Sequence
 
 import numpy as np
+from typing_extensions import disjoint_base
 
 from gaussum.samples import Samples
 from gaussum.typing import FloatArray, IndexArray, NDArray
 
+@disjoint_base
 class GridPass:
     def __init__(
         self, width: int, spacing: float, scale: FloatArray, stretches: Sequence[FloatArray], shape: Sequence[int],

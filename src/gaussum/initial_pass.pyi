@@ -1,6 +1,9 @@
+from typing_extensions import disjoint_base
+
 from gaussum.samples import Samples
 from gaussum.typing import FloatArray, IndexArray
 
+@disjoint_base
 class MomentsPass:
     def __init__(self, samples: Samples, sample_weight: FloatArray | None, n_parts: int) -> None: ...
     @property
@@ -11,6 +14,7 @@ class MomentsPass:
     def scratch_size(self) -> int: ...
     def moments(self, part: int, origin: FloatArray, out: FloatArray, scratch: FloatArray) -> None: ...
 
+@disjoint_base
 class KMeansPass:
     def __init__(self, x: FloatArray, sample_weight: FloatArray, n_parts: int) -> None: ...
     @property

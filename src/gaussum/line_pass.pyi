@@ -1,5 +1,8 @@
+from typing_extensions import disjoint_base
+
 from gaussum.typing import FloatArray, IndexArray
 
+@disjoint_base
 class LinePass:
     def __init__(
         self, sources: FloatArray, log_weights: FloatArray, below: FloatArray, above: FloatArray,
@@ -14,6 +17,7 @@ class LinePass:
         self, low: FloatArray, high: FloatArray, first: int, last: int, out: FloatArray, scratch: FloatArray
     ) -> None: ...
 
+@disjoint_base
 class CellPass:
     def __init__(self, width: float, starts: FloatArray, offsets: IndexArray) -> None: ...
     def values(

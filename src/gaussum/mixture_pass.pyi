@@ -1,11 +1,14 @@
 from collections.abc import Callable
 
+from typing_extensions import disjoint_base
+
 from gaussum.samples import Samples
 from gaussum.typing import FloatArray, IndexArray
 
 def all_finite(x: FloatArray) -> bool: ...
 def log_determinants(structure: str, d: int, precisions_chol: FloatArray, log_det: FloatArray) -> bool: ...
 
+@disjoint_base
 class MixturePass:
     def __init__(
         self, samples: Samples, structure: str, n_components: int, sample_weight: FloatArray | None, n_parts: int,

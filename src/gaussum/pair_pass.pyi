@@ -1,5 +1,8 @@
+from typing_extensions import disjoint_base
+
 from gaussum.typing import FloatArray
 
+@disjoint_base
 class PairPass:
     def __init__(self, points: FloatArray, weights: FloatArray) -> None: ...
     @property

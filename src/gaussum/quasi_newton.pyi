@@ -1,5 +1,8 @@
+from typing_extensions import disjoint_base
+
 from gaussum.typing import FloatArray
 
+@disjoint_base
 class QuasiNewtonModel:
     def __init__(self, structure: str, n_components: int, ridge: FloatArray) -> None: ...
     @property

@@ -1,8 +1,11 @@
+from typing_extensions import disjoint_base
+
 from gaussum.samples import Samples
 from gaussum.typing import FloatArray, IndexArray
 
 CODES: dict[str, int]
 
+@disjoint_base
 class RadialPass:
     def __init__(
         self, kernel: str, reach: float, scale: FloatArray, weights: FloatArray, log_weights: FloatArray,

@@ -1,6 +1,9 @@
+from typing_extensions import disjoint_base
+
 from gaussum.mixture_pass import MixturePass
 from gaussum.typing import FloatArray, IndexArray
 
+@disjoint_base
 class ShortEM:
     def __init__(self, mixture: MixturePass) -> None: ...
     @property

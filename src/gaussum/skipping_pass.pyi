@@ -1,9 +1,11 @@
 import numpy as np
+from typing_extensions import disjoint_base
 
 from gaussum.mixture_pass import MixturePass
 from gaussum.samples import Samples
 from gaussum.typing import FloatArray, IndexArray, NDArray
 
+@disjoint_base
 class SkippingPass(MixturePass):
     def __init__(
         self, samples: Samples, structure: str, n_components: int, sample_weight: FloatArray | None, n_parts: int

@@ -1,8 +1,10 @@
 import numpy as np
+from typing_extensions import disjoint_base
 
 from gaussum.samples import Samples
 from gaussum.typing import FloatArray, NDArray
 
+@disjoint_base
 class KernelSumPass:
     def __init__(
         self, sources: FloatArray, weights: FloatArray, log_weights: FloatArray, inv_bandwidth: FloatArray,

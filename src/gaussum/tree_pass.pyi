@@ -1,6 +1,9 @@
+from typing_extensions import disjoint_base
+
 from gaussum.samples import Samples
 from gaussum.typing import FloatArray, IndexArray
 
+@disjoint_base
 class Division:
     def __init__(self, points: FloatArray, order: IndexArray, inv_bandwidth: FloatArray, leaf: int) -> None: ...
     @property
@@ -14,6 +17,7 @@ class Division:
     def starts(self) -> list[int]: ...
     def divide(self, level: int, first: int, last: int, keys: FloatArray) -> None: ...
 
+@disjoint_base
 class TreePass(Division):
     def __init__(
         self, sources: FloatArray, weights: FloatArray, log_weights: FloatArray, order: IndexArray,

@@ -1,3 +1,5 @@
+from typing_extensions import disjoint_base
+
 from gaussum.typing import FloatArray
 
 NAMES: tuple[str, ...]
@@ -7,6 +9,7 @@ def expected_parameters(
     structure: str, d: int, sticks: bool, hyper: FloatArray, parameters: FloatArray
 ) -> None: ...
 
+@disjoint_base
 class VariationalStep:
     def __init__(
         self, structure: str, n_components: int, sticks: bool, *, concentration: float, mean_precision: float,

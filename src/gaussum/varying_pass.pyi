@@ -1,10 +1,13 @@
 from collections.abc import Sequence
 
+from typing_extensions import disjoint_base
+
 from gaussum.grid_pass import GridPass
 from gaussum.samples import Samples
 from gaussum.tree_pass import TreePass
 from gaussum.typing import FloatArray, IndexArray
 
+@disjoint_base
 class VaryingSumPass:
     def __init__(
         self, sources: FloatArray, log_weights: FloatArray, sharpness: FloatArray, inv_bandwidth: FloatArray,
@@ -18,6 +21,7 @@ class VaryingSumPass:
     def scratch_size(self) -> int: ...
     def log_density(self, first: int, last: int, out: FloatArray, scratch: FloatArray) -> None: ...
 
+@disjoint_base
 class VaryingTreePass(TreePass):
     def __init__(
         self, sources: FloatArray, weights: FloatArray, log_weights: FloatArray, sharpness: FloatArray,
@@ -25,6 +29,7 @@ class VaryingTreePass(TreePass):
         nodes: FloatArray, ranges: FloatArray, by_target: bool,
     ) -> None: ...
 
+@disjoint_base
 class VaryingGridPass(GridPass):
     def __init__(
         self, width: int, spacing: float, scale: FloatArray, stretches: Sequence[FloatArray], shape: Sequence[int],
