@@ -5,7 +5,7 @@ from importlib.metadata import version as _version
 from pathlib import Path as _Path
 from typing import TYPE_CHECKING
 
-from gaussum import functions
+from gaussum import bandwidth, criteria, functions, kernels
 from gaussum.bandwidth import BandwidthWarning
 from gaussum.base import NotFittedError
 from gaussum.bayesian import BayesianGaussianMixture
