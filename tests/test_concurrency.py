@@ -14,6 +14,7 @@ import pytest
 
 import gaussum
 from gaussum import BayesianGaussianMixture, GaussianMixture, KernelDensity, OutlierDetector, functions, parallel
+from gaussum.base import is_fitted
 from gaussum.mixture_base import TrainingData
 
 N_THREADS = 8
@@ -276,6 +277,20 @@ def test_p_values_of_a_shared_detector(random_state):
         assert_same(found[:1], [again.p_values(X)])
     # and those of another fit are others
     assert not np.array_equal(detector.fit(2 * X).p_values(X), found[0])
+
+
+def test_whether_it_is_fitted_while_something_is_made():
+    """As if another thread added an attribute just when one is looked at."""
+    detector = OutlierDetector(KernelDensity())
+
+    class Name(str):
+        def endswith(self, suffix):
+            detector._made = None
+            return str.endswith(self, suffix)
+
+    vars(detector)[Name("_looked_at")] = None
+    assert not is_fitted(detector)
+    assert detector._made is None
 
 
 def test_what_fits_share_is_made_once():

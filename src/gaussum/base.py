@@ -95,7 +95,7 @@ def clone(estimator):
 
 
 def _has_fitted_attributes(estimator):
-    return any(name.endswith("_") and not name.startswith("_") for name in vars(estimator))
+    return any(name.endswith("_") and not name.startswith("_") for name in list(vars(estimator)))
 
 
 def shape_name(value):
