@@ -43,6 +43,10 @@ parameters, log_likelihood = functions.em_step(X, *mixture_of_arrays)
 assert_type(parameters.means, NDArray[np.float64])
 assert_type(log_likelihood, float)
 
+assert_type(gaussum.bandwidth.scott(X), NDArray[np.float64])
+assert_type(gaussum.select_mixture(X, range(1, 3)), gaussum.SelectionResult)
+assert_type(gaussum.SufficientStatistics("full", X) + gaussum.SufficientStatistics("full", X),
+            gaussum.SufficientStatistics)
 assert_type(gaussum.get_include(), str)
 gaussum.embed.functions()
 gaussum.plot.density(kde)
