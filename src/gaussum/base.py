@@ -106,7 +106,7 @@ def clone(estimator: _Parameterised) -> _Parameterised:
 
 
 def _has_fitted_attributes(estimator: object) -> bool:
-    return any(name.endswith("_") and not name.startswith("_") for name in vars(estimator))
+    return any(name.endswith("_") and not name.startswith("_") for name in list(vars(estimator)))
 
 
 def shape_name(value: object) -> str:
