@@ -248,7 +248,7 @@ def _run(
     beside, starts = (parallel.threads_beside(n, shape[0], work, n_threads) for n in (len(tasks), model.n_init))
     outcomes: dict[int, parallel.Outcome[_Replicate]] = {}
 
-    def receive(b: int, outcome: "parallel.Outcome[_Replicate]") -> None:
+    def receive(b: int, outcome: parallel.Outcome[_Replicate]) -> None:
         outcomes[b] = outcome
         advance()
 

@@ -103,6 +103,7 @@ class BaseMixture(Estimator):
 
     weights_: FloatArray
     means_: FloatArray
+    n_features_in_: int
     precisions_cholesky_: FloatArray
     _fitted_structure: str
 

@@ -404,7 +404,7 @@ class _Tasks:
             n_numbers = sum(model.covariance_type == candidates[0].covariance_type for model in candidates)
             order.sort(key=lambda i: (i // n_numbers, -candidates[i % len(candidates)].n_components))
 
-        def receive(number: int, outcome: "parallel.Outcome[Any]") -> None:
+        def receive(number: int, outcome: parallel.Outcome[Any]) -> None:
             outcomes[order[number]] = outcome
             advance()
 
@@ -458,7 +458,7 @@ def _add_cross_validation(table: list[dict[str, Any]], tasks: _Tasks, n_folds: i
         )
 
 
-def _keep_quiet_of_spurious(outcome: "parallel.Outcome[Any]") -> None:
+def _keep_quiet_of_spurious(outcome: parallel.Outcome[Any]) -> None:
     """Take the warnings of spurious optima out of an outcome: the table tells of them."""
     outcome.warnings = [given for given in outcome.warnings if given[1] is not SpuriousOptimumWarning]
 
