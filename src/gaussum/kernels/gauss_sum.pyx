@@ -40,6 +40,8 @@ cdef inline void _exponents(
     cdef vec tile[VEC_TILE]
     cdef vec s, g, z, minus_half = vec_all(-0.5)
     cdef Py_ssize_t b, i, j
+    for b in range(count * VEC_TILE):
+        squares[b] = vec_all(0.0)
     for j in range(d):
         g = vec_all(inv_bandwidth[j])
         for i in range(VEC_TILE):

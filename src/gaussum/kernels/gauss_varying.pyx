@@ -42,6 +42,8 @@ cdef inline void _exponents(
     cdef vec tile[VEC_TILE]
     cdef vec s, g, z, minus_half = vec_all(-0.5)
     cdef Py_ssize_t b, i, j
+    for b in range(count * VEC_TILE):
+        squares[b] = vec_all(0.0)
     for j in range(d):
         for i in range(VEC_TILE):
             tile[i] = vec_load(targets + j * ldt + i * VEC_REALS)

@@ -37,6 +37,8 @@ cdef inline void _distances(
     cdef vec tile[VEC_TILE]
     cdef vec s, g, z, zero = vec_all(0.0)
     cdef Py_ssize_t a, b, i, j
+    for b in range(count * width):
+        squares[b] = zero
     for j in range(d):
         g = vec_all(scale[j])
         for i in range(width):
