@@ -26,7 +26,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from gaussum.summation import Plan
+from gaussum.plans import Plan
 
 # Shares of rtol: of the sums themselves, and of each of the two ways to leave out images.
 _OF_SUMS = 0.9

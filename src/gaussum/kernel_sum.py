@@ -12,8 +12,8 @@ from scipy.special import logsumexp
 
 from gaussum import parallel, radial
 from gaussum.radial_pass import RadialPass
+from gaussum.plans import ALGORITHMS, TREE_SECONDS, TREE_SHARE, asked_for, cheapest, direct
 from gaussum.samples import Samples
-from gaussum.summation import ALGORITHMS, Plan, asked_for
 from gaussum.tree import TreeSum, build_seconds
 
 _BLOCK = 128
@@ -23,10 +23,6 @@ _PAIR_SECONDS = {
     "tophat": 0.06e-9, "epanechnikov": 0.06e-9, "linear": 0.25e-9, "cosine": 0.25e-9, "exponential": 0.5e-9,
 }
 _FEATURE_SECONDS = 0.05e-9
-_TREE_SECONDS = 500e-6
-# A tree is built, to learn what it costs, where that takes no more than this share of the direct sum.
-_TREE_SHARE = 0.1
-_WORTH = 1.2
 # Sources of smaller weight than this come into the sum where no others do, in units of their own.
 _LIGHT = -300.0
 _LATE = -570.0
@@ -126,7 +122,7 @@ class KernelSum:
         By which differences are divided before their distance is taken.
     kernel : {"tophat", "epanechnikov", "exponential", "linear", "cosine"}
     algorithm : str
-        The plan, one of gaussum.summation.ALGORITHMS; there is no grid.
+        The plan, one of gaussum.plans.ALGORITHMS; there is no grid.
     """
 
     def __init__(self, X, log_weights, bandwidths, kernel, algorithm="auto"):
@@ -179,25 +175,25 @@ class KernelSum:
 
         Returns
         -------
-        gaussum.summation.Plan
+        gaussum.plans.Plan
         """
         (m, d), n = X.shape, len(self._weights)
-        direct = n * m * self._pair_seconds()
-        costs = {"direct": direct}
+        exact = n * m * self._pair_seconds()
         if rtol == 0.0:
-            return Plan("direct", "rtol = 0 asks for every pair", direct, costs)
-        build = _TREE_SECONDS + build_seconds(n, d)
+            return direct(exact)
+        costs = {"direct": exact}
+        build = TREE_SECONDS + build_seconds(n, d)
         only = ALGORITHMS[self._algorithm]
         if only is not None:
             if only == "tree":
                 costs["tree"] = build + self._tree_for(n_threads).seconds(X, rtol)
-            return Plan(only, asked_for(self._algorithm), costs[only], costs)
-        if _TREE_SHARE * direct > build:
+            return asked_for(self._algorithm, costs)
+        if TREE_SHARE * exact > build:
             costs["tree"] = build + self._tree_for(n_threads).seconds(X, rtol)
-        if costs.get("tree", math.inf) * _WORTH < direct:
-            return Plan("tree", "most sources are too far from a target to count, or near in boxes that count as one",
-                        costs["tree"], costs)
-        return Plan("direct", f"{n:,} sources x {m:,} targets cost least pair by pair", direct, costs)
+        return cheapest(costs, {
+            "direct": f"{n:,} sources x {m:,} targets cost least pair by pair",
+            "tree": "most sources are too far from a target to count, or near in boxes that count as one",
+        })
 
     def log_density(self, X, *, rtol=0.0, n_threads=None):
         """log sum_s w_s K(t - s) for every row of `X`; -inf where no source reaches.
