@@ -12,6 +12,7 @@ from scipy.special import logsumexp
 
 from gaussum import parallel, radial
 from gaussum.radial_pass import RadialPass
+from gaussum.decay import CompactDecay, ExponentialDecay
 from gaussum.plans import ALGORITHMS, TREE_SECONDS, TREE_SHARE, asked_for, cheapest, direct
 from gaussum.samples import Samples
 from gaussum.tree import TreeSum, build_seconds
@@ -163,6 +164,13 @@ class KernelSum:
         """How far such a sample is from its source, in bandwidths, shape (n_samples, n_features)."""
         return radial.draw(self._kernel, len(index), len(self._bandwidths), rng)
 
+    @property
+    def decay(self):
+        """How its kernels fall off."""
+        d = len(self._bandwidths)
+        log_peak = float(-np.log(self._bandwidths).sum() - radial.log_volume(self._kernel, d))
+        return ExponentialDecay(log_peak, d) if self._kernel == "exponential" else CompactDecay(log_peak)
+
     def plan(self, X, rtol=0.0, *, n_threads=None):
         """The plan for targets, "direct" or "tree".
 
@@ -220,6 +228,22 @@ class KernelSum:
         """
         own = np.arange(self._sources.shape[1])
         return self._log_sums(self._sources.T, rtol, own, n_threads) + self._log_norm
+
+    def log_density_without(self, own, X, *, rtol=0.0, n_threads=None):
+        """log sum_{s != own_t} w_s K(x_t - s) for every row of `X`; the weights stay as they are.
+
+        Parameters
+        ----------
+        own : ndarray of int, shape (n_targets,)
+            The source that each target leaves out.
+        X : ndarray of float64, shape (n_targets, n_features)
+        rtol, n_threads : as those of `log_density`
+
+        Returns
+        -------
+        ndarray, shape (n_targets,)
+        """
+        return self._log_sums(X, rtol, own, n_threads) + self._log_norm
 
     def _log_sums(self, X, rtol, own, n_threads):
         out = self._by(self.plan(X, rtol, n_threads=n_threads).name, X, rtol, own, n_threads)

@@ -16,6 +16,7 @@ import math
 
 import numpy as np
 
+from gaussum.decay import GaussianDecay
 from gaussum.distribution import Distribution
 from gaussum.gridding import GridSum
 from gaussum.layout import GRID_SECONDS, Layout
@@ -89,6 +90,11 @@ class GaussianSum(TensorGrids):
     def steps(self, index, rng):
         """How far such a sample is from its source, in bandwidths, shape (n_samples, n_features)."""
         return rng.standard_normal((len(index), len(self._inv_bandwidth)))
+
+    @property
+    def decay(self):
+        """How its kernels fall off."""
+        return GaussianDecay(float(self._log_norm))
 
     @property
     def log_weights(self):

@@ -12,6 +12,7 @@ import math
 
 import numpy as np
 
+from gaussum.decay import GaussianDecay
 from gaussum.plans import TREE_SECONDS, cheapest, direct, sums_in_parts, tree_may_pay
 from gaussum.samples import Samples
 from gaussum.tree import TreeSum, build_seconds
@@ -82,6 +83,11 @@ class VaryingSum:
         noise = rng.standard_normal((len(index), len(self._inv_bandwidth)))
         return noise / self._sharpness[index, np.newaxis]
 
+    @property
+    def decay(self):
+        """How its kernels fall off, where it is sources that have factors."""
+        return GaussianDecay(float(self._log_norm), float(1.0 / self._sharpness.min()))
+
     def plan(self, X, rtol=0.0, *, n_threads=None):
         """The plan for targets, as of GaussianSum."""
         return self._plan(self._targets(X, False, n_threads)[0], rtol, n_threads)
@@ -110,6 +116,12 @@ class VaryingSum:
         ndarray, shape (n_sources,)
         """
         return self._log_density(self._sources.T, rtol, np.arange(self._sources.shape[1]), n_threads)
+
+    def log_density_without(self, own, X, *, rtol=0.0, n_threads=None):
+        """The log density at every row of `X` by the sources but one, `own`, shape (n_targets,); see GaussianSum."""
+        # the tree knows no rtol of 0, but that of rounding
+        tree = self._tree_for(n_threads)
+        return tree.log_density(X, max(rtol, 2.0**-52), own=own, n_threads=n_threads) + self._log_norm
 
     def _log_density(self, X, rtol, own, n_threads):
         targets, log_factors = self._targets(X, own is not None, n_threads)
