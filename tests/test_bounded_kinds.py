@@ -6,7 +6,6 @@ import itertools
 import numpy as np
 import pytest
 from scipy.special import gammaln, logsumexp
-from scipy.stats import multivariate_normal
 
 from gaussum import KernelDensity
 from gaussum.adaptive import Abramson, Balloon, Breiman
@@ -180,13 +179,24 @@ def test_neighbours_are_counted_with_their_images():
 
 
 def test_kernels_that_differ_much_in_width():
-    """Wide ones have many images; more than are looked at are refused, and clipped widths are not."""
+    """Wide ones have images beyond count, and are uniform; narrow ones have hardly any."""
     x = np.concatenate([0.5 + 1e-9 * np.random.default_rng(0).normal(size=2000), [0.9]])
     density = {"bounds": (0.0, 1.0), "boundary": "reflect"}
-    with pytest.raises(ValueError, match="more than 4096 images within the bounds of feature 0.*clipped"):
-        KernelDensity(0.01, adaptive="breiman", **density).fit(x)
-    kde = KernelDensity(0.01, adaptive=Breiman(clip=(None, 100)), **density).fit(x)
-    assert kde.local_factors_.max() == 100.0 and np.isfinite(kde.score_samples([0.0, 0.2, 1.0])).all()
+    kde = KernelDensity(0.01, adaptive="breiman", **density).fit(x)
+    factors, T = kde.local_factors_, np.array([[0.0], [0.2], [1.0]])
+    assert factors[-1] > 1e5 and factors[:-1].max() < 500
+    logs = varying_by_definition(
+        x[:-1, np.newaxis], np.full(2000, 1 / 2001), np.array([0.01]), factors[:-1], T, [("reflect", 0.0, 1.0)], 20)
+    exact = np.logaddexp(logsumexp(logs, axis=1), np.log(1 / 2001))
+    np.testing.assert_allclose(kde.score_samples(T), exact, atol=1e-6)
+    np.testing.assert_array_equal(kde.sources_[:, 0], x)
+    drawn, alone = kde.sample(3000, random_state=0), kde.score_leave_one_out()
+    assert ((drawn >= 0) & (drawn <= 1)).all()
+    with_all = kde.score_samples(x[-1:])[0] + np.log(2001)
+    assert np.exp(alone[-1]) * 2000 == pytest.approx(np.exp(with_all) - 1, rel=1e-5)
+    assert "classes of widths" in kde.explain(x).reason
+    wide = KernelDensity(0.01, adaptive=Breiman(clip=(None, 100)), **density).fit(x)
+    assert wide.local_factors_.max() == 100.0 and np.isfinite(wide.score_samples([0.0, 0.2, 1.0])).all()
 
 
 # --- matrices -------------------------------------------------------------------------------------

@@ -1,13 +1,12 @@
 """Kernel density estimation."""
 
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 
 from gaussum import parallel, radial
 from gaussum.adaptive import Balloon, adaptive_sum, rule_for
-from gaussum.axes import check_axes, log_density_on_axes, plan_on_axes
+from gaussum.axes import OnGrid, check_axes, log_density_on_axes, plan_on_axes
 from gaussum.base import Estimator
 from gaussum.conventions import LEAF_SIZE, check_conventions
 from gaussum.kernel_sum import KernelSum
@@ -22,21 +21,7 @@ from gaussum.validation import (
 )
 from gaussum.varying import VaryingSum
 from gaussum.whitening import kernel_sum
-
-
-class OnGrid(NamedTuple):
-    """What `KernelDensity.density_on_grid` gives.
-
-    Attributes
-    ----------
-    density : ndarray, shape (n_1, ..., n_d)
-        Or its logarithm, if that was asked for.
-    axes : list of ndarrays, shape (n_j,)
-        The points of every axis, in the units of the data.
-    """
-
-    density: np.ndarray
-    axes: list
+from gaussum.width_classes import sum_by_widths
 
 
 class KernelDensity(Probabilities, Slopes, Estimator):
@@ -240,8 +225,12 @@ class KernelDensity(Probabilities, Slopes, Estimator):
             X, log_weights, h, self.rtol, self.n_threads,
             pilot=partial(support.make_sum, partial(kernel_sum, GaussianSum)), images=partial(support.images, X),
         )
-        make = partial(kernel_sum, partial(VaryingSum, factors=factors))
-        total = support.make_sum(make, X, log_weights, h, narrowest=float(factors.min()))
+
+        def make(X, log_weights, factors):
+            make = partial(kernel_sum, partial(VaryingSum, factors=factors))
+            return support.make_sum(make, X, log_weights, h, narrowest=float(factors.min()))
+
+        total = sum_by_widths(make, X, log_weights, factors, support.widest_period(h))
         total.factors = factors
         return total
 

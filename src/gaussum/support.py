@@ -19,7 +19,7 @@ import numpy as np
 
 from gaussum.base import shape_name
 from gaussum.boundary import BoundarySum
-from gaussum.image_axes import Images
+from gaussum.image_axes import Images, period
 from gaussum.images import ImageSum
 from gaussum.validation import check_choice
 
@@ -164,6 +164,11 @@ class Support:
                 found[-1][:, j] = y[near]
             all_of_them = np.concatenate(found)
         return all_of_them[len(X) :]
+
+    def widest_period(self, h):
+        """The largest bandwidth in periods, of bandwidths or a covariance matrix; 0 where there are no periods."""
+        h = np.sqrt(np.diagonal(h)) if h.ndim == 2 else h
+        return float(max(h[axis.feature] / period(axis) for axis in self.axes))
 
     def make_sum(self, make, X, log_weights, h, narrowest=1.0):
         """The sum of kernels that keep to the support.
