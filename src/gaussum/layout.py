@@ -44,6 +44,8 @@ class Layout:
     ----------
     reason : str or None
         Why there is no grid.
+    too_many : bool
+        Whether that is because the sources spread over too many nodes.
     width : int
     spacing : float
         In bandwidths.
@@ -56,7 +58,7 @@ class Layout:
 
     def __init__(self, sources, inv_bandwidth, rtol):
         d, n = sources.shape
-        self.reason, self.shape, self.stretches, self.subdivisions = None, (), [], 0
+        self.reason, self.shape, self.stretches, self.subdivisions, self.too_many = None, (), [], 0, False
         if d > MOST_AXES:
             self.reason = f"a grid serves up to {MOST_AXES} features"
             return
@@ -70,14 +72,14 @@ class Layout:
         for j in range(d):
             stretches = stretches_of(sources[j], self.scale[j], self.width, 3 * self.width)
             if stretches is None:
-                self.reason = "the sources spread over too many bandwidths for a grid"
+                self.reason, self.too_many = "the sources spread over too many bandwidths for a grid", True
                 return
             self.stretches.append(stretches)
             self.shape += (int(stretches[2, -1] + (stretches[1, -1] - stretches[0, -1]) * self.scale[j])
                            + self.width + 2,)
         self.n_nodes = math.prod(self.shape)
         if self.n_nodes > MOST_NODES:
-            self.reason = f"a grid would need {self.n_nodes:.3g} nodes"
+            self.reason, self.too_many = f"a grid would need {self.n_nodes:.3g} nodes", True
         elif rtol < lost_places(self.width, self.spacing, self.shape):
             self.reason = f"the bound {rtol:g} is too close to rounding for a grid of this length"
         elif d == 1:

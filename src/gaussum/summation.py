@@ -19,11 +19,12 @@ import numpy as np
 from gaussum.decay import GaussianDecay
 from gaussum.distribution import Distribution
 from gaussum.gridding import GridSum
-from gaussum.layout import GRID_SECONDS, Layout
+from gaussum.layout import GRID_SECONDS
 from gaussum.plans import (
     ALGORITHMS, TREE_SECONDS, Plan, asked_for, cheapest, check_algorithm, direct, sums_in_parts, tree_may_pay
 )
 from gaussum.samples import Samples
+from gaussum.stragglers import BulkGrid, BulkLayout, layout_for, n_apart
 from gaussum.sum_pass import KernelSumPass
 from gaussum.tensor_sum import TensorGrids
 from gaussum.tree import TreeSum, build_seconds
@@ -136,12 +137,13 @@ class GaussianSum(TensorGrids):
             return direct(exact)
         costs = {"direct": exact}
         only = ALGORITHMS[self._algorithm]
-        why_not = "few pairs"
+        why_not, apart = "few pairs", 0
         if only == "grid" or only is None and exact > GRID_SECONDS:
             layout = self._layout_for(rtol)
-            why_not = layout.reason
+            why_not, apart = layout.reason, n_apart(layout)
             if why_not is None:
-                costs["grid"] = GRID_SECONDS + layout.spread_seconds(n) + layout.node_seconds() + layout.seconds(m)
+                costs["grid"] = (GRID_SECONDS + layout.spread_seconds(n) + layout.node_seconds() + layout.seconds(m)
+                                 + m * apart * self._pair_seconds(X, rtol))
             elif only == "grid":
                 raise ValueError(f"algorithm is 'grid', but {why_not}; expected 'auto', 'tree' or 'direct'")
         if only == "tree" or only is None and self._tree_may_pay(X, rtol, min(costs.values())):
@@ -150,7 +152,9 @@ class GaussianSum(TensorGrids):
             return asked_for(self._algorithm, costs)
         return cheapest(costs, {
             "direct": f"{n:,} sources x {m:,} targets" + (f", {why_not}" if why_not else " cost least pair by pair"),
-            "grid": "the sources lie densely enough in the nodes of a grid",
+            "grid": "the sources lie densely enough in the nodes of a grid" + (
+                f", but for {apart} far out, which are summed one by one" if apart else ""
+            ),
             "tree": "most sources are too far from a target to count",
         })
 
@@ -300,14 +304,19 @@ class GaussianSum(TensorGrids):
     def _layout_for(self, rtol):
         layout = self._layout
         if layout is None or layout[0] != rtol:
-            self._layout = layout = rtol, Layout(self._sources, self._inv_bandwidth, rtol)
+            self._layout = layout = rtol, layout_for(self._sources, self._inv_bandwidth, rtol)
         return layout[1]
 
     def _grid_for(self, rtol, n_threads):
         grid = self._grid
         if grid is None or grid[0] != rtol:
             layout = self._layout_for(rtol)
-            self._grid = grid = rtol, GridSum(layout, self._sources, self._weights, rtol, n_threads)
+            if isinstance(layout, BulkLayout):
+                pair = _PAIR_SECONDS + _FEATURE_SECONDS * len(self._sources)
+                made = BulkGrid(layout, self._sources, self._weights, self._inv_bandwidth, rtol, pair, n_threads)
+            else:
+                made = GridSum(layout, self._sources, self._weights, rtol, n_threads)
+            self._grid = grid = rtol, made
         return grid[1]
 
     def _tree_for(self, n_threads):

@@ -13,6 +13,7 @@ from gaussum import on_grid
 from gaussum.axes import points, some_points
 from gaussum.layout import GRID_SECONDS
 from gaussum.plans import TREE_SECONDS, cheapest
+from gaussum.stragglers import n_apart
 from gaussum.tree import build_seconds
 
 # Points that are summed one by one are listed so many at a time.
@@ -46,7 +47,7 @@ class TensorGrids:
             layout = self._layout_for(rtol)
             if layout.reason is None:
                 costs["grid"] = (GRID_SECONDS + layout.spread_seconds(n) + layout.node_seconds()
-                                 + layout.contraction_seconds(sizes))
+                                 + layout.contraction_seconds(sizes) + on_grid.product_seconds(n_apart(layout), sizes))
             some = some_points(axes)
             if self._tree_may_pay(some, rtol, min(costs.values()), m):
                 tree = self._tree_for(n_threads).seconds(some, rtol, len(some))
