@@ -10,9 +10,9 @@ from gaussum.layout import Layout
 from gaussum.stragglers import BulkLayout, layout_for
 
 
-def scattered(d, n=4000, n_far=30, seed=0):
+def scattered(d, n=6000, seed=0):
     """A bulk, sources a million bandwidths away, some of them beside each other, and queries near and far."""
-    rng = np.random.default_rng(seed)
+    rng, n_far = np.random.default_rng(seed), 30 if d == 3 else 250
     X = rng.normal(size=(n, d))
     X[:n_far] = rng.normal(size=(n_far, d)) * 3e5
     X[5:9] = X[5] + 0.1 * rng.normal(size=(4, d))
@@ -26,6 +26,8 @@ def scattered(d, n=4000, n_far=30, seed=0):
 
 
 def assert_within(found, exact, rtol):
+    same = found == exact           # minus infinity too
+    found, exact = found[~same], exact[~same]
     assert (np.abs(found - exact) <= 1.01 * rtol + 1e-13 * np.abs(exact)).all()
 
 
@@ -36,7 +38,7 @@ def test_the_contract(d, rtol):
     w = np.random.default_rng(1).exponential(size=len(X))
     kde = KernelDensity(0.3, rtol=rtol, algorithm="grid").fit(X, sample_weight=w)
     exact = KernelDensity(0.3, rtol=0).fit(X, sample_weight=w)
-    assert kde.explain(T).name == "grid" and len(kde._sum._layout_for(rtol).apart) == 64
+    assert kde.explain(T).name == "grid" and len(kde._sum._layout_for(rtol).apart) == (64 if d == 3 else 512)
     assert_within(kde.score_samples(T), exact.score_samples(T), rtol)
     assert_within(kde.score_leave_one_out(), exact.score_leave_one_out(), rtol)
     again = pickle.loads(pickle.dumps(kde)).set_params(n_threads=3)
