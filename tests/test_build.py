@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from kernel_access import BUILDS, INFO, signatures
 INSTALLED = Path(gaussum.__file__).parent / "kernels"
 SOURCES = Path(__file__).parent.parent / "src" / "gaussum" / "kernels"
 KNOWN = ["v4", "v3", "baseline"]
+CPUINFO = Path("/proc/cpuinfo")
 
 FIT = """
 import json, sys, numpy as np, gaussum
@@ -63,6 +65,17 @@ def test_build_info():
     # what is handed out is a copy
     info["builds"].clear()
     assert gaussum.build_info()["builds"]
+
+
+@pytest.mark.skipif(not CPUINFO.exists(), reason="no /proc/cpuinfo")
+def test_runnable_is_what_the_system_says_of_the_processor():
+    lines = re.findall(r"^flags\s*:(.*)$", CPUINFO.read_text(), flags=re.M)
+    flags = set(lines[0].split()) if lines and platform.machine() == "x86_64" else set()
+    # abm is LZCNT; a flag is missing where the system does not save the registers
+    v3 = {"avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe", "popcnt", "sse4_2"}
+    v4 = v3 | {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
+    expected = [name for name, needed in (("v4", v4), ("v3", v3)) if needed <= flags]
+    assert INFO["runnable"] == [*expected, "baseline"]
 
 
 def test_every_build_has_every_kernel():

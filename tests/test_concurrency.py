@@ -1,6 +1,8 @@
 """Fits side by side, and fitted objects that many Python threads share: the same bits as alone."""
 
 import copy
+import itertools
+import pickle
 import subprocess
 import sys
 import sysconfig
@@ -12,6 +14,7 @@ import pytest
 
 import gaussum
 from gaussum import BayesianGaussianMixture, GaussianMixture, KernelDensity, OutlierDetector, functions, parallel
+from gaussum.base import is_fitted
 from gaussum.mixture_base import TrainingData
 
 N_THREADS = 8
@@ -145,13 +148,121 @@ def test_a_shared_kernel_density_by_every_plan(plan, n, d, bandwidth, rtol):
     assert_same(found[4:], [alone.score_leave_one_out(), expected, alone.score_samples(other)])
 
 
-def test_bounds_that_differ_share_a_density():
+def unpickled(fitted):
+    return pickle.loads(pickle.dumps(fitted))
+
+
+def light(d):
+    """Weights, of which some are next to nothing."""
+    return np.where(samples(3000, d)[:, 0] > 8.0, 1e-290, 1.0)
+
+
+# What a fitted object makes at its first use: the object that has it, its name, a fit, and the use.
+MADE_LATE = {
+    "tree of another kernel": (
+        lambda kde: kde._sum, "_tree",
+        lambda: KernelDensity(0.05, kernel="cosine", algorithm="tree").fit(samples(3000, 2)),
+        lambda kde: kde.score_samples(samples(500, 2, 1)),
+    ),
+    "sum of light sources": (
+        lambda kde: kde._sum, "_light",
+        lambda: KernelDensity(0.5, kernel="linear").fit(samples(3000, 1), sample_weight=light(1)),
+        lambda kde: kde.score_samples(np.linspace(8.0, 12.0, 100)),
+    ),
+    "line": (
+        lambda kde: kde._sum._distribution, "_line", lambda: KernelDensity(0.5).fit(samples(3000, 1)),
+        lambda kde: kde.cdf(samples(20, 1, 1)),
+    ),
+    "distribution": (
+        lambda kde: kde._sum, "_distribution", lambda: KernelDensity(0.5).fit(samples(300, 2)),
+        lambda kde: kde.cdf(samples(20, 2, 1)),
+    ),
+    "cells of a line": (
+        lambda kde: kde._sum.distribution().line, "_cells", lambda: KernelDensity(0.2).fit(samples(20_000, 1)),
+        lambda kde: kde.cdf(samples(3000, 1, 1)),
+    ),
+    "classes of widths": (
+        lambda kde: kde._sum, "_classes", lambda: KernelDensity(0.2, adaptive=0.5).fit(samples(20_000, 1)),
+        lambda kde: kde.score_samples(samples(5000, 1, 1)),
+    ),
+    "grids of widths": (
+        lambda kde: kde._sum, "_grids", lambda: KernelDensity(0.2, adaptive=0.5).fit(samples(20_000, 1)),
+        lambda kde: kde.score_samples(samples(5000, 1, 1)),
+    ),
+    "tree of widths": (
+        lambda kde: kde._sum, "_tree", lambda: KernelDensity(0.05, adaptive=0.5).fit(samples(20_000, 4)),
+        lambda kde: kde.score_samples(samples(5000, 4, 1)),
+    ),
+    "tree of neighbours": (
+        lambda kde: kde._sum._target_factors._neighbors, "_tree",
+        lambda: unpickled(KernelDensity(0.5, adaptive="balloon").fit(samples(3000, 2))),
+        lambda kde: kde.score_samples(samples(200, 2, 1)),
+    ),
+    "distribution of a matrix": (
+        lambda kde: kde._sum, "_distribution", lambda: KernelDensity([[0.5, 0.3], [0.3, 0.4]]).fit(samples(300, 2)),
+        lambda kde: kde.cdf(samples(20, 2, 1)),
+    ),
+    "tree of whitened samples": (
+        lambda kde: kde._sum.inner, "_tree",
+        lambda: KernelDensity(0.002 * (np.eye(4) + 0.5)).fit(samples(20_000, 4)),
+        lambda kde: kde.score_samples(samples(5000, 4, 1)),
+    ),
+    "integral within bounds": (
+        lambda kde: kde._sum, "_log_integral_",
+        lambda: KernelDensity(0.3, bounds=(-20.0, None), boundary="linear").fit(samples(1000, 1)),
+        lambda kde: kde.score_samples(samples(200, 1, 1)),
+    ),
+    "ratios within bounds": (
+        lambda kde: kde._sum, "_log_ratios_",
+        lambda: KernelDensity(0.3, bounds=[(-20.0, None), None], boundary="linear").fit(samples(300, 2)),
+        lambda kde: kde.sample(200, random_state=0),
+    ),
+    "sum of SciPy's estimate": (
+        lambda kde: kde, "_kept", lambda: gaussum.gaussian_kde(samples(3000, 2).T),
+        lambda kde: kde(samples(200, 2, 1).T),
+    ),
+}
+
+
+@pytest.mark.parametrize("made", MADE_LATE)
+def test_what_is_made_at_first_use_is_the_same_for_all(made):
+    owner, name, fit, use = MADE_LATE[made]
+    alone, shared = fit(), fit()
+    assert getattr(owner(alone), name, None) is None
+    expected = use(alone)
+    assert getattr(owner(alone), name) is not None
+    # some use what is half made, some a copy of it
+    calls = [lambda: use(shared)] * 4 + [lambda: use(copy.deepcopy(shared)), lambda: use(unpickled(shared))]
+    assert_same(together(*calls), [expected] * len(calls))
+    assert np.array_equal(use(shared), expected)
+
+
+@pytest.mark.parametrize("adaptive", [None, 0.5])
+def test_bounds_that_differ_share_a_density(adaptive):
     """A grid is kept for one bound at a time: threads that ask for different ones do not get each other's."""
     X = samples(20_000, 1)
-    shared = KernelDensity(0.1).fit(X)._sum
     bounds = [1e-3, 1e-6, 1e-9] * 2
-    expected = [KernelDensity(0.1).fit(X)._sum.log_density(X, rtol=rtol) for rtol in bounds]
+    expected = [KernelDensity(0.1, adaptive=adaptive).fit(X)._sum.log_density(X, rtol=rtol) for rtol in bounds]
+    shared = KernelDensity(0.1, adaptive=adaptive).fit(X)._sum
     assert_same(together(*(lambda rtol=rtol: shared.log_density(X, rtol=rtol) for rtol in bounds)), expected)
+
+
+@pytest.mark.parametrize("adaptive", [None, 0.5])
+@pytest.mark.parametrize("interrupted", [0, 1, 2])
+def test_another_bound_comes_in_between(adaptive, interrupted):
+    """As if another thread's turn came just when the bound has been found to be that of the grid there is."""
+    X = samples(20_000, 1)
+    total = KernelDensity(0.1, adaptive=adaptive).fit(X)._sum
+    expected, comparisons = total.log_density(X, rtol=1e-6), itertools.count()
+
+    class Bound(float):
+        def __ne__(self, other):
+            if next(comparisons) == interrupted:
+                total.log_density(X, rtol=1e-3)
+            return float(self) != other
+
+    assert np.array_equal(total.log_density(X, rtol=Bound(1e-6)), expected)
+    assert next(comparisons) > 0
 
 
 @pytest.mark.parametrize("random_state", [0, None])
@@ -166,6 +277,20 @@ def test_p_values_of_a_shared_detector(random_state):
         assert_same(found[:1], [again.p_values(X)])
     # and those of another fit are others
     assert not np.array_equal(detector.fit(2 * X).p_values(X), found[0])
+
+
+def test_whether_it_is_fitted_while_something_is_made():
+    """As if another thread added an attribute just when one is looked at."""
+    detector = OutlierDetector(KernelDensity())
+
+    class Name(str):
+        def endswith(self, suffix):
+            detector._made = None
+            return str.endswith(self, suffix)
+
+    vars(detector)[Name("_looked_at")] = None
+    assert not is_fitted(detector)
+    assert detector._made is None
 
 
 def test_what_fits_share_is_made_once():

@@ -24,20 +24,21 @@ typing base validation criteria progress
 samples covariance initial_pass mixture_pass short_em single_pass skipping_pass information_pass quasi_newton sum_pass
 grid_pass tree_pass flow_pass pair_pass binned_pass radial_pass box_pass line_pass varying_pass
 rotations variational_step parallel
-statistics parameters orientation
+parameters statistics orientation
 structures rescue spurious
 flat variational skipping information likelihood acceleration constrained moments prior
-initialize starts em
+initialize search starts em
 spread binned univariate pairs multivariate bandwidth_matrix bandwidth radial
-axes cell_moments layout gridding tree plans neighbors on_grid cells line distribution decay stragglers tensor_sum summation mean_shift image_axes images
-boundary support kernel_sum varying_grid varying width_classes whitening adaptive selectors slices regions probabilities slopes
+axes cell_moments layout gridding tree plans neighbors on_grid cells line distribution decay
+stragglers tensor_sum summation mean_shift image_axes images boundary support
+kernel_sum varying_grid varying width_classes whitening adaptive selectors slices regions probabilities slopes
 mixture_base conventions
 arguments em_functions functions
 mixture kde scipy_kde bayesian
 selection bootstrap merging outliers
 gaussum
 embed
-drawing plot files
+drawing plot_arguments plot_densities plot_mixtures plot_outliers plot_selection plot files
 output
 demo commands
 cli __main__
@@ -47,12 +48,13 @@ ORDER = {
 }
 
 # Leaves: no layer below `gaussum` knows them, except inside a function.
-LEAVES = {"embed", "drawing", "plot", "files", "output", "demo", "commands", "cli", "__main__"}
+PLOTS = {"plot", "plot_arguments", "plot_densities", "plot_mixtures", "plot_outliers", "plot_selection"}
+LEAVES = {"embed", "drawing", *PLOTS, "files", "output", "demo", "commands", "cli", "__main__"}
 
-# What may be imported besides the standard library: anywhere; only inside the functions of certain modules.
+# What may be imported besides the standard library: anywhere; inside the functions of certain modules only, or for types alone.
 REQUIRED = {"numpy", "scipy", "threadpoolctl"}
 OPTIONAL = {
-    "matplotlib": {"drawing", "plot", "output"},
+    "matplotlib": {"drawing", "output"},
     "pyarrow": {"files"},
     "tqdm": {"progress"},
     "pandas": {"selection"},
@@ -72,24 +74,24 @@ CYTHON = {str(path.relative_to(ROOT)): path for path in sorted([*ROOT.rglob("*.p
 
 
 def python_imports(path):
-    """(line, module, names, inside a function) of every import."""
+    """(line, module, names, where) of every import: inside a "function", for "types" alone, or "" for neither."""
     tree = ast.parse(path.read_text())
-    inside = {
-        node
-        for function in ast.walk(tree)
-        if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
-        for node in ast.walk(function)
-    }
+    inside = {}
+    for block in ast.walk(tree):
+        if isinstance(block, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+            inside |= dict.fromkeys(ast.walk(block), "function")
+        elif isinstance(block, ast.If) and isinstance(block.test, ast.Name) and block.test.id == "TYPE_CHECKING":
+            inside |= dict.fromkeys(ast.walk(block), "types")
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
-                yield node.lineno, alias.name, [], node in inside
+                yield node.lineno, alias.name, [], inside.get(node, "")
         elif isinstance(node, ast.ImportFrom):
             yield (
                 node.lineno,
                 "." * node.level + (node.module or ""),
                 [a.name for a in node.names],
-                node in inside,
+                inside.get(node, ""),
             )
 
 
@@ -105,9 +107,9 @@ def cython_imports(path):
         names = [n.split(" as ")[0].strip() for n in names.split(",") if n.strip()]
         if module is None:
             for name in names:
-                yield number, name, [], bool(indented)
+                yield number, name, [], "function" if indented else ""
         else:
-            yield number, module, names, bool(indented)
+            yield number, module, names, "function" if indented else ""
 
 
 def targets(module, names):
@@ -123,7 +125,11 @@ def targets(module, names):
 def everything():
     """(file, module, imports) of every source."""
     for name, path in PYTHON.items():
-        yield str(path.relative_to(ROOT)), name, list(python_imports(path))
+        imports = list(python_imports(path))
+        if name == "gaussum":
+            # it names for type checkers the leaves that it loads when they are asked for
+            imports = [found for found in imports if found[-1] != "types"]
+        yield str(path.relative_to(ROOT)), name, imports
     for file, path in CYTHON.items():
         yield file, name_of(path), list(cython_imports(path))
 
@@ -143,7 +149,7 @@ def test_imports_point_down(file, module, imports):
         assert not imported.startswith("."), f"{file}:{line}: a relative import"
         for target in targets(imported, names):
             assert target in ORDER, f"{file}:{line}: gaussum.{target} is no module of this package"
-            if target in LEAVES and inside:
+            if target in LEAVES and inside == "function":
                 continue
             assert ORDER[target] < ORDER[module], (
                 f"{file}:{line}: {module} imports {target}, which stands above it"
@@ -158,6 +164,8 @@ def test_other_packages(file, module, imports):
             continue
         assert package in OPTIONAL, f"{file}:{line}: {package} is neither a requirement nor an extra"
         assert inside, f"{file}:{line}: {package} is optional and must be imported inside a function"
+        if inside == "types":
+            continue
         assert module in OPTIONAL[package], f"{file}:{line}: {package} belongs to {sorted(OPTIONAL[package])}"
 
 
@@ -167,7 +175,7 @@ def test_the_leaves_are_not_imported_from_below():
             continue
         for line, imported, names, inside in imports:
             for target in targets(imported, names):
-                assert target not in LEAVES or inside, f"{file}:{line}: imports the leaf {target}"
+                assert target not in LEAVES or inside == "function", f"{file}:{line}: imports the leaf {target}"
 
 
 def test_the_ground_floor_is_free_of_numpy():
@@ -198,6 +206,10 @@ def test_the_reader_of_imports_reads():
     assert "scipy.linalg.cython_lapack" in found["kernels/lapack.pxd"]
     assert {"gaussum.samples", "gaussum.kernels", "libc.string"} <= found["mixture_pass.pyx"]
     assert "gaussum.validation" in found["kde.py"]
+    where = {(file, module): inside for file, _, imports in SOURCES for _, module, _, inside in imports}
+    assert where["selection.py", "matplotlib.axes"] == "types"
+    assert where["drawing.py", "matplotlib.pyplot"] == "function"
+    assert where["selection.py", "numpy"] == ""
     assert list(targets("gaussum.kernels", ["estep", "mstep"])) == ["kernels.estep", "kernels.mstep"]
     assert list(targets("gaussum.kernels.lanes", ["simd_exp"])) == ["kernels.lanes"]
     assert list(targets("gaussum", ["plot", "GaussianMixture"])) == ["plot", "gaussum"]

@@ -13,6 +13,7 @@ from gaussum.likelihood import MixtureLikelihood
 from gaussum.mixture_pass import MixturePass
 from gaussum.parameters import MixtureParameters
 from gaussum.samples import Samples
+from gaussum.search import Search
 from gaussum.short_em import ShortEM
 
 
@@ -222,7 +223,7 @@ def test_starts_follow_the_scale(scale):
 
 def test_the_work_is_bounded(monkeypatch):
     sizes, passes = [], []
-    make, search = Partitions.__init__, starts._Search.__init__
+    make, search = Partitions.__init__, Search.__init__
 
     def watched(self, *args, **options):
         make(self, *args, **options)
@@ -233,7 +234,7 @@ def test_the_work_is_bounded(monkeypatch):
         passes.append(self)
 
     monkeypatch.setattr(Partitions, "__init__", watched)
-    monkeypatch.setattr(starts._Search, "__init__", kept)
+    monkeypatch.setattr(Search, "__init__", kept)
     X = np.random.default_rng(0).normal(size=(300_000, 2))
     for K, n_searches in ((8, 1), (200, 0)):
         sizes.clear(), passes.clear()

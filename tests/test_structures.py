@@ -21,6 +21,7 @@ from gaussum.orientation import common_orientation, squares
 from gaussum.output import variances
 from gaussum.parameters import MixtureParameters
 from gaussum.samples import Samples
+from gaussum.search import ConstrainedShortEM
 from gaussum.statistics import SufficientStatistics
 from gaussum.structures import structured_m_step
 
@@ -423,7 +424,7 @@ def test_short_runs_under_a_constraint_are_em(name):
     likelihood = MixtureLikelihood(X, kind, 3, ridge=ridge, n_threads=1, m_step=m_step)
     expected = m_step.project(fitted(name, X, max_iter=1, init_params="kmeans")._parameters())
     mixture_pass = MixturePass(Samples(X), kind, 3, None, 1, ridge)
-    short = starts._ConstrainedShortEM(mixture_pass, m_step, np.empty(mixture_pass.scratch_size))
+    short = ConstrainedShortEM(mixture_pass, m_step, np.empty(mixture_pass.scratch_size))
     buffer = expected.buffer.copy()
     reached = short.run(buffer, 6)
     for _ in range(6):
@@ -473,7 +474,7 @@ def test_starts_are_searched_for_under_the_constraint(method, monkeypatch):
 
 
 def test_costly_constraints_are_left_to_the_plain_search(monkeypatch):
-    monkeypatch.setattr(starts, "_ConstrainedSearch", None)
+    monkeypatch.setattr(starts, "ConstrainedSearch", None)
     X = np.random.default_rng(0).normal(size=(200, 24))
     ridge = 1e-6 * np.ones(24)
     m_step = structured_m_step("EVE", 4, 24, ridge)

@@ -3,8 +3,9 @@
 import importlib
 from importlib.metadata import version as _version
 from pathlib import Path as _Path
+from typing import TYPE_CHECKING
 
-from gaussum import functions
+from gaussum import bandwidth, criteria, functions, kernels
 from gaussum.bandwidth import BandwidthWarning
 from gaussum.base import NotFittedError
 from gaussum.bayesian import BayesianGaussianMixture
@@ -20,6 +21,9 @@ from gaussum.rescue import CollapsedComponentWarning, SpuriousOptimumWarning
 from gaussum.scipy_kde import gaussian_kde
 from gaussum.selection import SelectionResult, select_mixture
 from gaussum.statistics import SufficientStatistics
+
+if TYPE_CHECKING:
+    from gaussum import embed, plot
 
 __version__ = _version("gaussum")
 
@@ -53,7 +57,7 @@ __all__ = [
 ]
 
 
-def get_include():
+def get_include() -> str:
     """The folder of gaussum.h, for C and C++ compilers: `-I` (see gaussum.embed).
 
     Examples
@@ -65,12 +69,14 @@ def get_include():
     return str(_Path(__file__).parent / "include")
 
 
-def __getattr__(name):
-    # matplotlib is loaded when plots are asked for, not before; few need what other compiled packages do
-    if name in ("embed", "plot"):
-        return importlib.import_module(f"gaussum.{name}")
-    raise AttributeError(f"module 'gaussum' has no attribute {name!r}")
+if not TYPE_CHECKING:
+
+    def __getattr__(name):
+        # matplotlib is loaded when plots are asked for, not before; few need what other compiled packages do
+        if name in ("embed", "plot"):
+            return importlib.import_module(f"gaussum.{name}")
+        raise AttributeError(f"module 'gaussum' has no attribute {name!r}")
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted(__all__)

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gaussum.likelihood import MixtureLikelihood
 from gaussum.parameters import MixtureParameters
 from gaussum.quasi_newton import QuasiNewtonModel
 from gaussum.statistics import SufficientStatistics
@@ -69,12 +70,14 @@ class QuasiNewton:
         One whose M-step is the plain one; for others see gaussum.constrained.
     """
 
-    def __init__(self, likelihood):
+    def __init__(self, likelihood: MixtureLikelihood) -> None:
         self._likelihood = likelihood
         self._model = QuasiNewtonModel(likelihood.covariance_type, likelihood.n_components, likelihood.ridge)
         self._referred = False
 
-    def step(self, parameters, statistics, objective):
+    def step(
+        self, parameters: MixtureParameters, statistics: SufficientStatistics, objective: float,
+    ) -> Step | None:
         """One step from `parameters`, at which `statistics` and `objective` were computed; None if none was found."""
         model, total = self._model, statistics.total_weight
         if not self._referred or model.distance > _FAR:
@@ -86,12 +89,12 @@ class QuasiNewton:
         noise = max(self._likelihood.noise, ROUNDING) * max(1.0, abs(objective))
         length = min(1.0, _LONGEST_LOG / max(model.longest, 1e-300))
         for shorter in (0.5, 0.2, 0.2):
-            after = self._likelihood.blank_parameters()
-            lightest = model.propose(length, after.buffer)
+            proposed = self._likelihood.blank_parameters()
+            lightest = model.propose(length, proposed.buffer)
             held = self._lightest * total
             if held > _NEGLIGIBLE_MASS and lightest * total < min(_LEAST_MASS, 0.5 * held):
                 return self._refuse()
-            after = self._admit(after, statistics)
+            after = self._admit(proposed, statistics)
             if after is None:
                 return self._refuse()
             after_statistics, after_objective = self._likelihood.evaluate(after)
@@ -102,26 +105,28 @@ class QuasiNewton:
             length *= shorter
         return self._refuse()
 
-    def _refer(self, parameters, statistics):
+    def _refer(self, parameters: MixtureParameters, statistics: SufficientStatistics) -> float:
         lightest = self._model.refer(parameters.buffer, statistics.buffer)
         information = self._likelihood.information(parameters)
         if information is not None and np.isfinite(information).all():
             self._model.begin_with(information, _LONGEST_LOG)
         return lightest
 
-    def _admit(self, parameters, statistics):
+    def _admit(self, parameters: MixtureParameters, statistics: SufficientStatistics) -> MixtureParameters | None:
         """The parameters to try in place of those proposed from where the statistics are, or None."""
         return parameters
 
-    def _accept(self, parameters, statistics):
+    def _accept(self, parameters: MixtureParameters, statistics: SufficientStatistics) -> float:
         return self._model.accept(parameters.buffer, statistics.buffer)
 
-    def _refuse(self):
+    def _refuse(self) -> Step | None:
         self._referred = False
         return None
 
 
-def gradient_norm(likelihood, parameters, statistics):
+def gradient_norm(
+    likelihood: MixtureLikelihood, parameters: MixtureParameters, statistics: SufficientStatistics,
+) -> float:
     """The norm of the gradient of the mean objective at `parameters`, whose statistics these are.
 
     In coordinates scaled by the complete-data information there, which neither the units of the data nor their number

@@ -1,7 +1,7 @@
 """What the functions of arrays take: a mixture as three arrays, data, and arrays for results; all of it checked."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 
@@ -9,6 +9,7 @@ from gaussum import covariance
 from gaussum.likelihood import MixtureLikelihood
 from gaussum.mixture_pass import all_finite, log_determinants
 from gaussum.parameters import MixtureParameters
+from gaussum.typing import ArrayLike, FloatArray, Samples
 from gaussum.validation import check_array, check_choice, check_output
 
 # Weights may miss 1 by as much.
@@ -29,12 +30,14 @@ class Parameters(NamedTuple):
         1 / sigma, shape (K, d) for "diag" and (K,) for "spherical".
     """
 
-    weights: np.ndarray
-    means: np.ndarray
-    precisions_cholesky: np.ndarray
+    weights: FloatArray
+    means: FloatArray
+    precisions_cholesky: FloatArray
 
 
-def mixture(weights, means, precisions_cholesky, covariance_type):
+def mixture(
+    weights: ArrayLike, means: ArrayLike, precisions_cholesky: ArrayLike, covariance_type: str,
+) -> MixtureParameters:
     """The parameters in the kernels' form, checked."""
     check_choice(covariance_type, "covariance_type", covariance.COVARIANCE_TYPES)
     chol = precisions_cholesky
@@ -66,18 +69,18 @@ def mixture(weights, means, precisions_cholesky, covariance_type):
     return parameters
 
 
-def _numbers(weights, means, precisions_cholesky):
+def _numbers(weights: ArrayLike, means: ArrayLike, precisions_cholesky: ArrayLike) -> list[FloatArray]:
     """The three as finite arrays."""
     names = "weights", "means", "precisions_cholesky"
     return [check_array(a, name) for a, name in zip((weights, means, precisions_cholesky), names)]
 
 
-def is_plain(a):
+def is_plain(a: object) -> TypeGuard[FloatArray]:
     """Whether it can be used as it is, once its shape and values have been checked."""
     return type(a) is np.ndarray and a.dtype is _FLOAT64 and a.flags.c_contiguous
 
 
-def check_factors(covariance_type, d, factors):
+def check_factors(covariance_type: str, d: int, factors: FloatArray) -> None:
     """Refuse what is no U of U U^T."""
     square = covariance_type in ("full", "tied")
     log_det = np.empty(1 if covariance_type == "tied" else len(factors))
@@ -89,7 +92,7 @@ def check_factors(covariance_type, d, factors):
         )
 
 
-def by_type(values, name, covariance_type):
+def by_type(values: ArrayLike, name: str, covariance_type: str) -> FloatArray:
     """Covariances or factors as an array of the dimensions of their type."""
     check_choice(covariance_type, "covariance_type", covariance.COVARIANCE_TYPES)
     values = check_array(values, name)
@@ -102,12 +105,12 @@ def by_type(values, name, covariance_type):
     return values
 
 
-def likelihood(X, parameters, **options):
+def likelihood(X: Samples, parameters: MixtureParameters, **options: Any) -> MixtureLikelihood:
     """The likelihood for one pass over samples."""
     return MixtureLikelihood(X, parameters.covariance_type, parameters.n_components, lasting=False, **options)
 
 
-def output(out, name, shape, inputs):
+def output(out: FloatArray | None, name: str, shape: tuple[int, ...], inputs: dict[str, Any]) -> FloatArray:
     """The array for a result: a new one, or the given one if it will do."""
     if out is None:
         return np.empty(shape)

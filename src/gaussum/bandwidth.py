@@ -9,11 +9,14 @@ Weighted samples count as ``n_eff = (sum w)^2 / sum w^2`` (Kish 1965), and their
 zero weight count for nothing. Every selector follows the data's scale and does not notice their offset.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from gaussum import parallel, univariate
 from gaussum.bandwidth_matrix import auto_matrix, lcv_matrix, lscv_matrix, plug_in, scott_matrix, silverman_matrix
 from gaussum.spread import BandwidthWarning, spread
+from gaussum.typing import ArrayLike, FloatArray
 from gaussum.validation import check_samples, check_weights
 
 __all__ = [
@@ -25,7 +28,7 @@ __all__ = [
 _FEWEST = 1.5
 
 
-def scott(X, sample_weight=None):
+def scott(X: ArrayLike, sample_weight: ArrayLike | None = None) -> FloatArray:
     """Scott's rule: ``sigma_j * n_eff ** (-1 / (d + 4))`` for feature j of d.
 
     It is scale-aware, as a bandwidth must be: scikit-learn's ``bandwidth="scott"`` is the factor alone,
@@ -62,10 +65,11 @@ def scott(X, sample_weight=None):
     array([0.5])
     """
     sigma, n_eff = spread(X, sample_weight)
-    return sigma * n_eff ** (-1.0 / (sigma.size + 4))
+    h: FloatArray = sigma * n_eff ** (-1.0 / (sigma.size + 4))
+    return h
 
 
-def silverman(X, sample_weight=None):
+def silverman(X: ArrayLike, sample_weight: ArrayLike | None = None) -> FloatArray:
     """Silverman's rule: ``sigma_j * (n_eff * (d + 2) / 4) ** (-1 / (d + 4))`` for feature j of d.
 
     The bandwidth of least asymptotic mean integrated squared error when the density is normal with
@@ -104,10 +108,11 @@ def silverman(X, sample_weight=None):
     """
     sigma, n_eff = spread(X, sample_weight)
     d = sigma.size
-    return sigma * (n_eff * (d + 2) / 4.0) ** (-1.0 / (d + 4))
+    h: FloatArray = sigma * (n_eff * (d + 2) / 4.0) ** (-1.0 / (d + 4))
+    return h
 
 
-def improved_sheather_jones(X, sample_weight=None):
+def improved_sheather_jones(X: ArrayLike, sample_weight: ArrayLike | None = None) -> FloatArray:
     """The improved Sheather-Jones bandwidth, by name ``"isj"``: no normal density anywhere in it.
 
     The best bandwidth needs the roughness of the density's second derivative, whose own best bandwidth needs that of
@@ -162,7 +167,7 @@ def improved_sheather_jones(X, sample_weight=None):
     return _select(X, sample_weight, "isj", univariate.improved_sheather_jones)
 
 
-def sheather_jones(X, sample_weight=None):
+def sheather_jones(X: ArrayLike, sample_weight: ArrayLike | None = None) -> FloatArray:
     """Sheather and Jones's bandwidth, by name ``"sheather_jones"`` or ``"sj"``: the solve-the-equation plug-in.
 
     Steady, and R's recommendation (``bw.SJ``). Its first stage takes the data for one bell of their interquartile
@@ -203,7 +208,7 @@ def sheather_jones(X, sample_weight=None):
     return _select(X, sample_weight, "sheather_jones", univariate.sheather_jones)
 
 
-def lscv(X, sample_weight=None):
+def lscv(X: ArrayLike, sample_weight: ArrayLike | None = None) -> FloatArray:
     """Least-squares (unbiased) cross-validation, by name ``"lscv"``, for one feature.
 
     The least of ``int f^2 - 2 mean of f_(-i)(x_i)``, an unbiased estimate of the integrated squared error but for a
@@ -245,7 +250,7 @@ def lscv(X, sample_weight=None):
     return _select(X, sample_weight, "lscv", univariate.least_squares, several=False)
 
 
-def lcv(X, sample_weight=None):
+def lcv(X: ArrayLike, sample_weight: ArrayLike | None = None) -> FloatArray:
     """Leave-one-out likelihood cross-validation, by name ``"lcv"``, for one feature; robust.
 
     The largest mean of ``log f_(-i)(x_i)``, but not at the mercy of one isolated sample, whose logarithm would make the
@@ -289,7 +294,7 @@ def lcv(X, sample_weight=None):
     return _select(X, sample_weight, "lcv", univariate.likelihood, several=False)
 
 
-def auto(X, sample_weight=None):
+def auto(X: ArrayLike, sample_weight: ArrayLike | None = None) -> FloatArray:
     """The default of KernelDensity: improved Sheather-Jones for one feature, `auto_matrix` for several.
 
     On Marron and Wand's fifteen densities `improved_sheather_jones` comes nearest to the least integrated squared error
@@ -340,7 +345,10 @@ SELECTORS = {
 }
 
 
-def _select(X, sample_weight, name, method, *, several=True):
+def _select(
+    X: ArrayLike, sample_weight: ArrayLike | None, name: str, method: Callable[[univariate.Line], univariate.Found], *,
+    several: bool = True,
+) -> FloatArray:
     """A bandwidth for every feature by a method of gaussum.univariate."""
     X = check_samples(X)
     d, w = X.shape[1], check_weights(sample_weight, X.shape[0])

@@ -7,15 +7,18 @@ Samples of zero weight count for nothing; weighted samples count as ``n_eff = (s
 All matrices are equivariant to every affine map, ``H(A x + b) = A H(x) A'``, the diagonal ones to scale and shift.
 """
 
+from collections.abc import Callable
+
 from gaussum import multivariate, parallel
 from gaussum.spread import BandwidthWarning, spread
+from gaussum.typing import ArrayLike, FloatArray, Samples
 from gaussum.validation import check_samples, check_weights
 
 # Features up to which `auto` estimates derivatives of the density.
 MOST_FEATURES = 6
 
 
-def scott_matrix(X, sample_weight=None):
+def scott_matrix(X: ArrayLike, sample_weight: ArrayLike | None = None) -> FloatArray:
     """Scott's rule as a matrix: the samples' covariance times ``n_eff ** (-2 / (d + 4))``.
 
     The bandwidth of `scipy.stats.gaussian_kde`. Unlike `scott` it follows correlations.
@@ -52,7 +55,7 @@ def scott_matrix(X, sample_weight=None):
     return multivariate.covariance(X, w, sigma, n_eff ** (-2.0 / (X.shape[1] + 4)))
 
 
-def silverman_matrix(X, sample_weight=None):
+def silverman_matrix(X: ArrayLike, sample_weight: ArrayLike | None = None) -> FloatArray:
     """Silverman's rule as a matrix: the samples' covariance times ``(n_eff * (d + 2) / 4) ** (-2 / (d + 4))``.
 
     The matrix of least asymptotic mean integrated squared error when the density is normal; too wide for any other.
@@ -88,7 +91,7 @@ def silverman_matrix(X, sample_weight=None):
     return multivariate.covariance(X, w, sigma, multivariate.normal_reference(n_eff, X.shape[1]))
 
 
-def plug_in(X, sample_weight=None, *, diagonal=False):
+def plug_in(X: ArrayLike, sample_weight: ArrayLike | None = None, *, diagonal: bool = False) -> FloatArray:
     """The plug-in matrix, by name ``"plug_in"``: of least asymptotic error, the density's roughness estimated.
 
     The asymptotic mean integrated squared error of a bandwidth matrix holds integrals of the density's fourth
@@ -134,7 +137,7 @@ def plug_in(X, sample_weight=None, *, diagonal=False):
     return cloud.in_units(multivariate.plug_in(cloud))
 
 
-def lscv_matrix(X, sample_weight=None, *, diagonal=False):
+def lscv_matrix(X: ArrayLike, sample_weight: ArrayLike | None = None, *, diagonal: bool = False) -> FloatArray:
     """Least-squares cross-validated matrix, by name ``"lscv"``.
 
     The minimum of ``int f^2 - 2 mean of f_(-i)(x_i)``, an unbiased estimate of the integrated squared error but for a
@@ -184,7 +187,7 @@ def lscv_matrix(X, sample_weight=None, *, diagonal=False):
     return _cross_validated(X, sample_weight, diagonal, "lscv", multivariate.least_squares)
 
 
-def lcv_matrix(X, sample_weight=None, *, diagonal=False):
+def lcv_matrix(X: ArrayLike, sample_weight: ArrayLike | None = None, *, diagonal: bool = False) -> FloatArray:
     """Matrix of largest leave-one-out likelihood, by name ``"lcv"``.
 
     The maximum of the mean of ``log f_(-i)(x_i)``, finite however far a sample lies. Best for the Kullback-Leibler
@@ -229,7 +232,7 @@ def lcv_matrix(X, sample_weight=None, *, diagonal=False):
     return _cross_validated(X, sample_weight, diagonal, "lcv", multivariate.likelihood)
 
 
-def auto_matrix(X, sample_weight=None, *, diagonal=False):
+def auto_matrix(X: ArrayLike, sample_weight: ArrayLike | None = None, *, diagonal: bool = False) -> FloatArray:
     """What ``"auto"`` means for several features: `plug_in` up to six features, above them `scott_matrix`.
 
     On Wand and Jones's twelve bivariate densities, and on some in three dimensions, `plug_in` has the least integrated
@@ -269,20 +272,26 @@ def auto_matrix(X, sample_weight=None, *, diagonal=False):
             return multivariate.covariance(X, w, sigma, n_eff ** (-2.0 / (d + 4)))
     except multivariate.SingularError:
         pass
-    return sigma * n_eff ** (-1.0 / (d + 4))
+    h: FloatArray = sigma * n_eff ** (-1.0 / (d + 4))
+    return h
 
 
-def _checked(X, sample_weight):
+def _checked(
+    X: ArrayLike, sample_weight: ArrayLike | None,
+) -> tuple[Samples, FloatArray | None, FloatArray, float]:
     X = check_samples(X)
     w = check_weights(sample_weight, X.shape[0])
     return X, w, *spread(X, w)
 
 
-def _cloud(X, sample_weight, diagonal):
+def _cloud(X: ArrayLike, sample_weight: ArrayLike | None, diagonal: bool) -> multivariate.Cloud:
     return multivariate.Cloud(*_checked(X, sample_weight), diagonal)
 
 
-def _cross_validated(X, sample_weight, diagonal, name, method):
+def _cross_validated(
+    X: ArrayLike, sample_weight: ArrayLike | None, diagonal: bool, name: str,
+    method: Callable[[multivariate.Cloud], FloatArray | None],
+) -> FloatArray:
     cloud = _cloud(X, sample_weight, diagonal)
     H = method(cloud)
     if H is None:

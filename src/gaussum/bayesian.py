@@ -1,6 +1,8 @@
 """Gaussian mixtures fitted by variational Bayes."""
 
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any, Self
 
 import numpy as np
 
@@ -8,6 +10,7 @@ from gaussum import covariance, em, starts
 from gaussum.likelihood import MixtureLikelihood
 from gaussum.mixture_base import BaseMixture, relative_ridge
 from gaussum.parameters import MixtureParameters
+from gaussum.typing import ArrayLike, FloatArray, RandomState, Samples
 from gaussum.validation import (
     check_array, check_choice, check_number, check_random_state, check_samples, check_weights,
 )
@@ -132,12 +135,20 @@ class BayesianGaussianMixture(BaseMixture):
     2
     """
 
+    weight_concentration_: FloatArray | tuple[FloatArray, FloatArray]
+    degrees_of_freedom_: FloatArray | float
+    covariance_prior_: FloatArray | float
+    mean_prior_: FloatArray
+
     def __init__(
-        self, n_components=1, *, covariance_type="full", tol=1e-8, reg_covar=1e-6, max_iter=10_000, n_init=1,
-        init_params="auto", weight_concentration_prior_type="dirichlet_process", weight_concentration_prior=None,
-        mean_precision_prior=None, mean_prior=None, degrees_of_freedom_prior=None, covariance_prior=None,
-        random_state=None, warm_start=False, verbose=0, verbose_interval=10, n_threads=None,
-    ):
+        self, n_components: int = 1, *, covariance_type: str = "full", tol: float = 1e-8, reg_covar: float = 1e-6,
+        max_iter: int = 10_000, n_init: int = 1, init_params: str = "auto",
+        weight_concentration_prior_type: str = "dirichlet_process", weight_concentration_prior: float | None = None,
+        mean_precision_prior: float | None = None, mean_prior: ArrayLike | None = None,
+        degrees_of_freedom_prior: float | None = None, covariance_prior: ArrayLike | None = None,
+        random_state: RandomState = None, warm_start: bool = False, verbose: int = 0, verbose_interval: int = 10,
+        n_threads: int | None = None,
+    ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
         self.tol = tol
@@ -157,7 +168,10 @@ class BayesianGaussianMixture(BaseMixture):
         self.verbose_interval = verbose_interval
         self.n_threads = n_threads
 
-    def fit(self, X, y=None, sample_weight=None, *, callback=None):
+    def fit(
+        self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None, *,
+        callback: Callable[[int, float], object] | None = None,
+    ) -> Self:
         """Fit the posterior.
 
         Parameters
@@ -181,7 +195,7 @@ class BayesianGaussianMixture(BaseMixture):
         """
         X = check_samples(X)
         weight = check_weights(sample_weight, X.shape[0])
-        self.check_parameters(X.shape[0] if weight is None else np.count_nonzero(weight), weight is not None)
+        self.check_parameters(X.shape[0] if weight is None else int(np.count_nonzero(weight)), weight is not None)
         rng = check_random_state(self.random_state)
         mean, variance = self._reference_moments(X, weight)
         prior = self._prior(X, weight, mean, variance)
@@ -194,6 +208,7 @@ class BayesianGaussianMixture(BaseMixture):
                 **prior | {"covariance": self._regularized(prior["covariance"], variance)},
             ),
         )
+        first_starts: list[Callable[[], MixtureParameters]]
         if self.warm_start and hasattr(self, "means_") and self._fits(X.shape[1], sticks):
             first_starts = [self._parameters]
         else:
@@ -205,7 +220,7 @@ class BayesianGaussianMixture(BaseMixture):
             )
             first_starts = [partial(self._start, likelihood, mixture, sticks) for mixture in mixtures]
         result = self._best_of(likelihood, first_starts, callback, print if self.verbose else None)
-        while sticks and result.converged and (np.diff(result.parameters.hyper[0]) > 0).any():
+        while sticks and result.converged and (np.diff(_hyper(result.parameters)[0]) > 0).any():
             # in a better order of the sticks the same components have a higher bound, and there is more to gain
             start = partial(self._reordered, likelihood, result.parameters)
             after = self._best_of(likelihood, [start], callback and _later(callback, result.n_iter))
@@ -219,20 +234,23 @@ class BayesianGaussianMixture(BaseMixture):
         self._store(result, prior, sticks, X.shape[1])
         return self
 
-    def _best_of(self, likelihood, first_starts, callback, report=None):
+    def _best_of(
+        self, likelihood: MixtureLikelihood, first_starts: Sequence[Callable[[], MixtureParameters]],
+        callback: Callable[[int, float], object] | None, report: Callable[[str], object] | None = None,
+    ) -> em.EMResult:
         return em.best_of(
             likelihood, first_starts, tol=self.tol, max_iter=self.max_iter, accelerate=False, callback=callback,
             progress=self._progress(), report=report, objective="mean lower bound",
         )
 
-    def score_samples(self, X):
+    def score_samples(self, X: ArrayLike) -> FloatArray:
         """The log density of every sample under the last E-step, shape (n_samples,), in nats.
 
         log sum_k exp(E log(pi_k N(x; mu_k, Lambda_k^-1))), as scikit-learn's; right however far the sample.
         """
         return super().score_samples(X)
 
-    def check_parameters(self, n_samples, weighted=False):
+    def check_parameters(self, n_samples: int, weighted: bool = False) -> None:
         """Refuse parameters that make no sense for so many samples (of positive weight, if `weighted`).
 
         Raises
@@ -249,7 +267,9 @@ class BayesianGaussianMixture(BaseMixture):
                 check_number(getattr(self, name), name, minimum=0.0, open_minimum=True)
         self._check_shared(n_samples, weighted)
 
-    def _prior(self, X, weight, mean, variance):
+    def _prior(
+        self, X: Samples, weight: FloatArray | None, mean: FloatArray, variance: FloatArray,
+    ) -> dict[str, Any]:
         """The prior as given or by default, under VariationalStep's names; the covariance is not regularised yet."""
         d = X.shape[1]
         degrees_of_freedom = self._given("degrees_of_freedom_prior", d)
@@ -269,11 +289,13 @@ class BayesianGaussianMixture(BaseMixture):
             "covariance": self._prior_covariance(X, weight, mean, variance),
         }
 
-    def _given(self, name, default):
-        value = getattr(self, name)
+    def _given(self, name: str, default: float) -> float:
+        value: float | None = getattr(self, name)
         return default if value is None else value
 
-    def _prior_covariance(self, X, weight, mean, variance):
+    def _prior_covariance(
+        self, X: Samples, weight: FloatArray | None, mean: FloatArray, variance: FloatArray,
+    ) -> FloatArray:
         """As given, or the data's, of the shape that VariationalStep expects."""
         d = X.shape[1]
         matrix = self.covariance_type in ("full", "tied")
@@ -290,13 +312,13 @@ class BayesianGaussianMixture(BaseMixture):
         one = MixtureLikelihood(X, "full", 1, sample_weight=weight, n_threads=self.n_threads)
         chol = np.diag(variance**-0.5)[np.newaxis]
         statistics = one.statistics(MixtureParameters.from_precisions_chol("full", np.ones(1), mean[np.newaxis], chol))
-        upper = np.triu(statistics.second[0]) / statistics.total_weight
+        upper: FloatArray = np.triu(statistics.second[0]) / statistics.total_weight
         diagonal = np.diagonal(upper)
         # the yardstick of a constant feature takes the place of its variance
         diagonal = np.where(diagonal > 0, diagonal, variance)
         return unbiased * (np.triu(upper, 1) + np.triu(upper, 1).T + np.diag(diagonal))
 
-    def _regularized(self, matrix, variance):
+    def _regularized(self, matrix: FloatArray, variance: FloatArray) -> FloatArray:
         """The prior's covariance with reg_covar's scatter, and more of it where it is too thin for doubles."""
         mass = self.reg_covar
         if self.covariance_type not in ("full", "tied"):
@@ -308,22 +330,24 @@ class BayesianGaussianMixture(BaseMixture):
                 return total
             mass = max(10.0 * mass, _THINNEST)
 
-    def _start(self, likelihood, mixture, sticks):
+    def _start(
+        self, likelihood: MixtureLikelihood, mixture: Callable[[], MixtureParameters], sticks: bool,
+    ) -> MixtureParameters:
         """The posterior given the responsibilities of a first mixture."""
         likelihood = likelihood.alone()
         statistics = likelihood.statistics(mixture())
         return likelihood.maximize(by_size(statistics) if sticks else statistics)
 
-    def _reordered(self, likelihood, posterior):
+    def _reordered(self, likelihood: MixtureLikelihood, posterior: MixtureParameters) -> MixtureParameters:
         # the run before may have left hints, or have had a likelihood of its own
         likelihood.restart()
         return likelihood.maximize(by_size(likelihood.statistics(posterior)))
 
-    def _fits(self, n_features, sticks):
+    def _fits(self, n_features: int, sticks: bool) -> bool:
         same = self.means_.shape == (self.n_components, n_features) and self._structure() == self.covariance_type
         return same and sticks == isinstance(self.weight_concentration_, tuple)
 
-    def _parameters(self):
+    def _parameters(self) -> Posterior:
         """The fitted posterior, as it is now (it may have been set by hand), in the kernels' form."""
         sticks = isinstance(self.weight_concentration_, tuple)
         means, chol = (np.ascontiguousarray(a, dtype=float) for a in (self.means_, self.precisions_cholesky_))
@@ -336,9 +360,9 @@ class BayesianGaussianMixture(BaseMixture):
         hyper[2], hyper[3] = self.mean_precision_, self.degrees_of_freedom_
         return Posterior.from_hyper(self._structure(), sticks, hyper, means, chol)
 
-    def _store(self, result, prior, sticks, n_features):
+    def _store(self, result: em.EMResult, prior: dict[str, Any], sticks: bool, n_features: int) -> None:
         posterior = result.parameters
-        a, b, mean_precision, degrees_of_freedom = posterior.hyper
+        a, b, mean_precision, degrees_of_freedom = _hyper(posterior)
         spherical = posterior.covariance_type == "spherical"
         self._fitted_structure = posterior.covariance_type
         self.weight_concentration_prior_ = prior["concentration"]
@@ -364,6 +388,12 @@ class BayesianGaussianMixture(BaseMixture):
         self.n_features_in_ = n_features
 
 
-def _later(callback, n_iter):
+def _hyper(parameters: MixtureParameters) -> FloatArray:
+    """Of a posterior: VariationalMStep makes no other parameters."""
+    assert isinstance(parameters, Posterior)
+    return parameters.hyper
+
+
+def _later(callback: Callable[[int, float], object], n_iter: int) -> Callable[[int, float], object]:
     """The callback, with so many iterations before."""
     return lambda iteration, objective: callback(n_iter + iteration, objective)

@@ -18,6 +18,7 @@ import math
 import numpy as np
 
 from gaussum.binned_pass import leave_one_out, spread
+from gaussum.typing import FloatArray
 
 NODES = 12.0                # a bandwidth, at the finest of a grid
 OCTAVES = 2.0               # of bandwidths that a grid serves
@@ -41,7 +42,7 @@ class Grid:
         The samples' places, for `log_likelihood`.
     """
 
-    def __init__(self, x, w, finest, keep=False):
+    def __init__(self, x: FloatArray, w: FloatArray, finest: float, keep: bool = False) -> None:
         self.step = finest / NODES
         place = places(x, finest)
         place /= self.step
@@ -52,11 +53,11 @@ class Grid:
         spread(place, w, counts)
         self._n_nodes, self._place = n_nodes, place if keep else None
         k = np.arange(1 + min(n_nodes // 2, math.ceil(_FREQUENCIES / finest * n_nodes * self.step / (2.0 * math.pi))))
-        self._omega = k * (2.0 * math.pi / (n_nodes * self.step))
+        self._omega: FloatArray = k * (2.0 * math.pi / (n_nodes * self.step))
         self._transform = fft.rfft(counts)[: len(k)] / np.sinc(k / n_nodes) ** 4
         self._power = np.abs(self._transform) ** 2
 
-    def roughness(self, s, g):
+    def roughness(self, s: int, g: float) -> float:
         """R_s(g), pairs of a sample with itself included."""
         z = self._omega[: self._most(g)] * g
         z *= z
@@ -67,21 +68,24 @@ class Grid:
         # every frequency stands for itself and its negative, and 0 for itself alone
         terms *= z
         total = terms.sum() - 0.5 * terms[0]
-        return 2.0 * total / (self._n_nodes * self.step) * g ** (-2.0 * s)
+        roughness: float = 2.0 * total / (self._n_nodes * self.step) * g ** (-2.0 * s)
+        return roughness
 
-    def density(self, h):
+    def density(self, h: float) -> FloatArray:
         """The kernel density at the nodes."""
         most = self._most(h)
         z = self._omega[:most] * h
         from scipy import fft
 
-        return fft.irfft(self._transform[:most] * np.exp(-0.5 * z * z), self._n_nodes) / self.step
+        nodes: FloatArray = fft.irfft(self._transform[:most] * np.exp(-0.5 * z * z), self._n_nodes) / self.step
+        return nodes
 
-    def log_likelihood(self, h, w, floor):
+    def log_likelihood(self, h: float, w: FloatArray, floor: float) -> tuple[float, float]:
         """sum_i w_i log f_(-i)(x_i) at bandwidth h, Wu's line below `floor`, and what it is to be compared with.
 
         The second is Wu's int l'(f) f: the integral of f where f >= floor, of f^2 / (2 floor) elsewhere.
         """
+        assert self._place is not None
         nodes = self.density(h)
         under = np.minimum(nodes, floor)
         # the integrand jumps by floor / 2 where f = floor, which is somewhere between two nodes
@@ -92,17 +96,18 @@ class Grid:
         expected = self.step * (nodes.sum() - (under - under * under / (2.0 * floor)).sum() + 0.5 * floor * above)
         return leave_one_out(nodes, self._place, w, 1.0 / (math.sqrt(2.0 * math.pi) * h), floor), expected
 
-    def _most(self, g):
+    def _most(self, g: float) -> int:
         """The number of frequencies that count for a bandwidth."""
-        return min(len(self._omega), 1 + math.ceil(_FREQUENCIES / (g * self._omega[1])))
+        return min(len(self._omega), 1 + math.ceil(_FREQUENCIES / float(g * self._omega[1])))
 
 
-def reach(finest):
+def reach(finest: float) -> float:
     """The reach of the widest kernel of a grid."""
-    return REACH * 2.0**OCTAVES * finest
+    widest: float = 2.0**OCTAVES * finest
+    return REACH * widest
 
 
-def places(x, finest):
+def places(x: FloatArray, finest: float) -> FloatArray:
     """Where sorted samples lie when the gaps that no kernel of the grid spans are shortened."""
     gaps, longest = np.diff(x, prepend=x[0]), reach(finest)
     return np.cumsum(np.minimum(gaps, longest)) if (gaps > longest).any() else x - x[0]
@@ -129,20 +134,23 @@ class Functionals:
     finest : float
     """
 
-    def __init__(self, x, w, finest, keep=False, most_nodes=MOST_NODES):
-        self._x, self._w, self._grids, self._keep = x, w, {}, keep
+    def __init__(
+        self, x: FloatArray, w: FloatArray, finest: float, keep: bool = False, most_nodes: int = MOST_NODES,
+    ) -> None:
+        self._x, self._w, self._keep = x, w, keep
+        self._grids: dict[int, Grid] = {}
         while places(x, finest)[-1] + reach(finest) > most_nodes * finest / NODES:
             finest *= 2.0
         self.finest = finest
 
-    def grid(self, g):
+    def grid(self, g: float) -> Grid:
         """The grid that serves a bandwidth."""
         level = max(0, math.floor(math.log2(g / self.finest) / OCTAVES))
         if level not in self._grids:
             self._grids[level] = Grid(self._x, self._w, self.finest * 2.0 ** (OCTAVES * level), self._keep)
         return self._grids[level]
 
-    def roughness(self, s, g):
+    def roughness(self, s: int, g: float) -> float:
         """R_s(g), pairs of a sample with itself included."""
         g = max(g, self.finest)
         return self.grid(g).roughness(s, g) if g < math.inf else 0.0

@@ -1,7 +1,9 @@
 """A test for the number of components: the likelihood ratio, judged by samples drawn from the fitted mixture."""
 
 import math
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -10,23 +12,27 @@ from gaussum.mixture import GaussianMixture
 from gaussum.mixture_base import TrainingData
 from gaussum.progress import counted
 from gaussum.selection import derived_seed
+from gaussum.typing import ArrayLike, FloatArray, NDArray, RandomState
 from gaussum.validation import check_integer, check_number, check_random_state, check_samples
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 def bootstrap_test(
-    X,
-    n_components=range(1, 9),
+    X: ArrayLike,
+    n_components: int | Sequence[int] = range(1, 9),
     *,
-    covariance_type="full",
-    n_bootstrap=99,
-    level=0.05,
-    n_init=5,
-    random_state=None,
-    n_threads=None,
-    progress=False,
-    callback=None,
-    **mixture_params,
-):
+    covariance_type: str = "full",
+    n_bootstrap: int = 99,
+    level: float = 0.05,
+    n_init: int = 5,
+    random_state: RandomState = None,
+    n_threads: int | None = None,
+    progress: bool = False,
+    callback: Callable[[int, int], object] | None = None,
+    **mixture_params: Any,
+) -> "BootstrapTest":
     """Test a number of components against one more by the likelihood ratio, with a parametric bootstrap.
 
     Twice the gain in log-likelihood from one component more does not follow a chi-squared distribution, since the
@@ -111,7 +117,9 @@ def bootstrap_test(
     params = mixture_params | {"covariance_type": covariance_type, "n_init": n_init, "n_threads": n_threads}
     GaussianMixture(numbers[-1] + 1, **params).check_parameters(len(X))
     data = TrainingData(*GaussianMixture()._check_data(X, None))
-    fitted, table, replicates = {}, [], []
+    fitted: dict[int, GaussianMixture] = {}
+    table: list[dict[str, Any]] = []
+    replicates: list[FloatArray] = []
     for k in numbers:
         for K in (k, k + 1):
             if K not in fitted:
@@ -151,16 +159,19 @@ class BootstrapTest:
         The mixtures fitted to the data, by number of components.
     """
 
-    def __init__(self, level, table, replicates, models):
+    def __init__(
+        self, level: float, table: list[dict[str, Any]], replicates: list[FloatArray],
+        models: dict[int, GaussianMixture],
+    ) -> None:
         self.level = level
         self.table = table
         self.replicates = replicates
         self.models = models
         last = table[-1]
-        self.n_components_ = last["n_components"] + (last["p_value"] <= level)
+        self.n_components_: int = last["n_components"] + (last["p_value"] <= level)
         self.best_ = models[self.n_components_]
 
-    def plot(self, axes=None):
+    def plot(self, axes: "Sequence[Axes] | NDArray[Any] | None" = None) -> NDArray[Any]:
         """Draw each hypothesis' replicates and the data's statistic; returns the Axes as an array.
 
         Needs matplotlib: ``pip install "gaussum[plot]"``. See `gaussum.plot.bootstrap`.
@@ -169,7 +180,7 @@ class BootstrapTest:
 
         return plot.bootstrap(self, axes=axes)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         lines = [["components", "against", "statistic", "p-value", ""]]
         for row in self.table:
             notes = [f"{row[key]} {word}" for key, word in _NOTES.items() if row[key]]
@@ -183,12 +194,15 @@ class BootstrapTest:
         return "\n".join([f"{head} ({self.table[0]['n_replicates']} replicates a row)", *text])
 
 
+# A replicate's statistic, whether a fit was spurious, and whether one had not converged.
+_Replicate: TypeAlias = tuple[float, bool, bool]
+
 _NOTES = {
     "n_failed": "replicates failed", "n_spurious": "spurious replicates", "n_not_converged": "replicates not converged",
 }
 
 
-def _hypotheses(n_components, n_samples):
+def _hypotheses(n_components: int | Sequence[int], n_samples: int) -> list[int]:
     """The numbers to test, in increasing order."""
     if isinstance(n_components, str) or not hasattr(n_components, "__iter__"):
         numbers = [check_integer(n_components, "n_components", minimum=1)]
@@ -208,12 +222,14 @@ def _hypotheses(n_components, n_samples):
     return numbers
 
 
-def _statistic(n_samples, null, alternative):
+def _statistic(n_samples: int, null: GaussianMixture, alternative: GaussianMixture) -> float:
     # a gain below zero means that the larger mixture's maximum was missed: it contains the smaller one
     return max(0.0, 2.0 * n_samples * (alternative.lower_bound_ - null.lower_bound_))
 
 
-def _replicate(null, n_samples, params, root, b):
+def _replicate(
+    null: GaussianMixture, n_samples: int, params: dict[str, Any], root: list[int], b: int,
+) -> _Replicate:
     """The statistic of samples drawn from the null, and whether a fit was spurious or had not converged."""
     k = len(null.weights_)
     sample, _ = null.sample(n_samples, random_state=derived_seed(root, k, b))
@@ -223,33 +239,38 @@ def _replicate(null, n_samples, params, root, b):
     return _statistic(n_samples, *models), spurious, not all(model.converged_ for model in models)
 
 
-def _run(tasks, shape, largest, model, n_threads, advance):
+def _run(
+    tasks: Sequence[Callable[[], _Replicate]], shape: tuple[int, int], largest: int, model: GaussianMixture,
+    n_threads: int | None, advance: Callable[[], None],
+) -> "list[parallel.Outcome[_Replicate]]":
     """The outcomes of all replicates, side by side where they are small."""
-    work = likelihood.seconds(*shape, largest, model._structure())
+    work = likelihood.seconds(shape[0], shape[1], largest, model._structure())
     beside, starts = (parallel.threads_beside(n, shape[0], work, n_threads) for n in (len(tasks), model.n_init))
-    outcomes = [None] * len(tasks)
+    outcomes: dict[int, parallel.Outcome[_Replicate]] = {}
 
-    def receive(b, outcome):
+    def receive(b: int, outcome: parallel.Outcome[_Replicate]) -> None:
         outcomes[b] = outcome
         advance()
 
     parallel.side_by_side(tasks, beside if beside >= starts and not model.verbose else 1, receive)
-    return outcomes
+    return [outcomes[b] for b in range(len(tasks))]
 
 
-def _judge(k, statistic, outcomes):
+def _judge(
+    k: int, statistic: float, outcomes: "Sequence[parallel.Outcome[_Replicate]]",
+) -> tuple[dict[str, Any], FloatArray]:
     """The row of a hypothesis, and the replicates' statistics."""
-    found, n_spurious, n_not_converged, failure = [], 0, 0, None
+    values, n_spurious, n_not_converged, failure = [], 0, 0, None
     for outcome in outcomes:
         outcome.warnings.clear()  # counted instead
         try:
             value, spurious, pending = outcome.result()
         except (ArithmeticError, ValueError) as error:
             value, spurious, pending, failure = math.nan, False, False, error
-        found.append(value)
+        values.append(value)
         n_spurious += spurious
         n_not_converged += pending
-    found = np.array(found)
+    found = np.array(values)
     n_failed = int(np.isnan(found).sum())
     if n_failed:
         parallel.warn(

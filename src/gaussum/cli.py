@@ -5,6 +5,8 @@ import contextlib
 import os
 import sys
 import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
 import gaussum
 from gaussum import commands
@@ -20,7 +22,7 @@ _EXIT_STATUS = (
 )
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int:
     """Run the command with the given arguments (default `sys.argv`) and return its exit status."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -29,15 +31,16 @@ def main(argv=None):
         warnings.showwarning = lambda message, *_, **__: _complain("warning", message)
         if sys.stdout is None:  # closed by the caller
             sys.stdout = open(os.devnull, "w")
+        stdout: Any = sys.stdout
         with contextlib.suppress(AttributeError, ValueError):
-            sys.stdout.reconfigure(errors="replace")  # a name may hold what the terminal lacks
+            stdout.reconfigure(errors="replace")  # a name may hold what the terminal lacks
         try:
             options = _parser().parse_args(argv)
             options.run(options)
             sys.stdout.flush()
             return 0
         except SystemExit as end:  # of --help and --version
-            return end.code or 0
+            return int(end.code or 0)
         except BrokenPipeError:
             _discard_stdout()
             return 141
@@ -54,29 +57,29 @@ def main(argv=None):
         return 2
 
 
-def _complain(kind, message):
+def _complain(kind: str, message: object) -> None:
     with contextlib.suppress(OSError, ValueError, AttributeError):
         blank = "\r\x1b[K" if sys.stderr.isatty() else ""  # over a line of progress
         print(f"{blank}gaussum: {kind}: {' '.join(str(message).split())}", file=sys.stderr, flush=True)
 
 
-def _discard_stdout():
+def _discard_stdout() -> None:
     """Let nothing more reach a standard output that is gone, not even from the interpreter as it ends."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class _Parser(argparse.ArgumentParser):
-    def error(self, message):
+    def error(self, message: str) -> NoReturn:
         raise FileError(message)
 
 
-def _parser():
+def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="gaussum", description="Densities made of Gaussians.", epilog=_EXIT_STATUS)
     parser.add_argument("--version", action="version", version=f"gaussum {gaussum.__version__}")
     group = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    def command(run, text):
+    def command(run: Callable[[argparse.Namespace], None], text: str) -> argparse.ArgumentParser:
         name = run.__name__
         child = group.add_parser(name, help=text, description=text, epilog=_EXIT_STATUS, allow_abbrev=False)
         child.set_defaults(run=run, command=name)
@@ -133,7 +136,7 @@ def _parser():
     return parser
 
 
-def _add_files(parser):
+def _add_files(parser: argparse.ArgumentParser) -> None:
     text = "CSV, NPY or Parquet file, one sample a row; - reads standard input"
     parser.add_argument("file", metavar="FILE", help=text)
     text = "names, indices from 0, or ranges such as 0-2 (default: all)"
@@ -148,17 +151,17 @@ def _add_files(parser):
     parser.add_argument("--plot", metavar="PATH", help=text)
 
 
-def _add_covariance_type(parser):
+def _add_covariance_type(parser: argparse.ArgumentParser) -> None:
     text = "full (default), tied, diag, spherical, or a name of mclust's, EII to VVV, E, V"
     parser.add_argument("--covariance-type", default="full", metavar="TYPE", help=text)
 
 
-def _add_bandwidth(parser):
+def _add_bandwidth(parser: argparse.ArgumentParser) -> None:
     text = f"number, numbers separated by commas (one a column), or a selector: {_SELECTORS} (default: auto)"
     parser.add_argument("--bandwidth", type=_bandwidth, default="auto", metavar="H", help=text)
 
 
-def _add_em(parser):
+def _add_em(parser: argparse.ArgumentParser) -> None:
     em = parser.add_argument_group("EM")
     em.add_argument("--n-init", type=_count, default=10, metavar="N", help="restarts (default: 10)")
     em.add_argument("--tol", type=float, default=1e-8, metavar="T", help="tolerance (default: 1e-8)")
@@ -169,29 +172,29 @@ def _add_em(parser):
     em.add_argument("--seed", type=_seed, default=0, metavar="S", help="seed (default: 0)")
 
 
-def _add_common(parser):
+def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=_count, metavar="N", help="threads (default: one a core)")
     parser.add_argument("--quiet", action="store_true", help="no summary and no progress")
 
 
-def _count(text):
+def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no integer >= 1")
     return int(text)
 
 
-def _seed(text):
+def _seed(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is no integer >= 0")
     return int(text)
 
 
-def _counts(text):
-    numbers = []
+def _counts(text: str) -> list[int]:
+    numbers: list[int] = []
     for part in text.split(","):
-        first, _, last = part.partition("-")
-        first = _count(first.strip())
-        last = _count(last.strip()) if "-" in part else first
+        low, _, high = part.partition("-")
+        first = _count(low.strip())
+        last = _count(high.strip()) if "-" in part else first
         if last - first >= _MANY:
             raise argparse.ArgumentTypeError(f"{text!r} names more than {_MANY} numbers")
         numbers.extend(range(first, last + 1))
@@ -200,7 +203,7 @@ def _counts(text):
     return numbers
 
 
-def _bandwidth(text):
+def _bandwidth(text: str) -> str | float | list[float]:
     if text in NAMES:
         return text
     try:

@@ -2,12 +2,16 @@
 
 import math
 import os
+from argparse import Namespace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 import gaussum
 from gaussum import plot
-from gaussum.files import FileError, read_table
+from gaussum.drawing import Density
+from gaussum.files import FileError, Table, read_table
 from gaussum.kde import KernelDensity
 from gaussum.mixture import GaussianMixture
 from gaussum.outliers import OutlierDetector
@@ -25,7 +29,16 @@ from gaussum.output import (
     writing,
 )
 from gaussum.selection import select_mixture
+from gaussum.typing import FloatArray, NDArray, Samples
 from gaussum.validation import check_number, check_weights
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_Say: TypeAlias = Callable[[object], object]
+_Draw: TypeAlias = "Callable[[Axes], object]"
+# What makes the blocks of a CSV file: of each, its columns.
+_Blocks: TypeAlias = Callable[[], Iterable[Sequence[NDArray[Any]]]]
 
 _PICTURES = (".png", ".pdf", ".svg")
 
@@ -38,7 +51,7 @@ _SHOWN_OUTLIERS = 20
 _LEAST_P_VALUE = 1e-6  # needs 20 million draws
 
 
-def _prepare(options):
+def _prepare(options: Namespace) -> tuple[Table, _Say, Progress]:
     """Check what is to be written, then read: the table, a printer and the progress."""
     inputs = [path for path in (options.file, getattr(options, "at", None)) if path is not None]
     for path in options.output:
@@ -55,11 +68,11 @@ def _prepare(options):
     return table, say, Progress(options.quiet)
 
 
-def _printer(options):
+def _printer(options: Namespace) -> _Say:
     return (lambda *_: None) if options.quiet else print
 
 
-def _mixture(options, table, progress):
+def _mixture(options: Namespace, table: Table, progress: Progress) -> GaussianMixture:
     """The mixture that the options describe, fitted."""
     if options.components > len(table.values):
         n = len(table.values)
@@ -79,7 +92,7 @@ def _mixture(options, table, progress):
     return mixture
 
 
-def _score(density, X, progress):
+def _score(density: Density, X: Samples, progress: Progress) -> FloatArray:
     """Log densities, in blocks so that the progress shows."""
     sources = getattr(density, "sources_", None)
     rows = _BLOCK_ROWS if sources is None else max(1024, _BLOCK_PAIRS // len(sources))
@@ -91,7 +104,7 @@ def _score(density, X, progress):
     return np.concatenate(scores)
 
 
-def _document(options, table, **results):
+def _document(options: Namespace, table: Table, **results: Any) -> dict[str, Any]:
     """The JSON document of a command."""
     return {
         "command": options.command,
@@ -104,7 +117,9 @@ def _document(options, table, **results):
     }
 
 
-def _deliver(options, say, document, names, blocks, draw):
+def _deliver(
+    options: Namespace, say: _Say, document: dict[str, Any], names: list[str], blocks: _Blocks, draw: _Draw,
+) -> None:
     """Write what was asked for: the picture first, since the most can go wrong there."""
     if options.plot:
         with writing(options.plot) as temporary:
@@ -123,30 +138,31 @@ def _deliver(options, say, document, names, blocks, draw):
 class _Scored:
     """A fitted density that shows its progress and keeps the log densities of the samples it scored last."""
 
-    def __init__(self, density, progress):
+    def __init__(self, density: GaussianMixture | KernelDensity, progress: Progress) -> None:
         self.density, self.progress, self.n_features_in_ = density, progress, density.n_features_in_
-        self.last = self.scores = None
+        self.last: Samples | None = None
+        self.scores: FloatArray = np.empty(0)
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         return getattr(self.density, name)
 
-    def score_samples(self, X):
+    def score_samples(self, X: Samples) -> FloatArray:
         if X is not self.last:
             self.last, self.scores = X, _score(self.density, X, self.progress)
         return self.scores
 
 
-def _total(table, scores):
+def _total(table: Table, scores: FloatArray) -> tuple[float, float]:
     """The number of samples, or their weight, and the log-likelihood."""
     if table.weights is None:
         return len(scores), float(scores.sum())
     return float(table.weights.sum()), float(table.weights @ scores)
 
 
-def _assignments(mixture, X, scores):
+def _assignments(mixture: GaussianMixture, X: Samples, scores: FloatArray) -> tuple[list[str], _Blocks]:
     """Names and blocks of the CSV of a mixture: component, log density and probabilities of every sample."""
 
-    def blocks():
+    def blocks() -> Iterator[Sequence[NDArray[Any]]]:
         for start in range(0, len(X), _BLOCK_ROWS):
             rows = slice(start, start + _BLOCK_ROWS)
             probabilities = mixture.predict_proba(X[rows])
@@ -155,14 +171,14 @@ def _assignments(mixture, X, scores):
     return ["component", "log_density", *(f"probability_{k}" for k in range(len(mixture.weights_)))], blocks
 
 
-def _draw_mixture(mixture, table):
+def _draw_mixture(mixture: GaussianMixture, table: Table) -> _Draw:
     """How to draw a mixture over its samples; many columns two at a time, in a figure of its own."""
     if len(table.names) > 2:
         return lambda ax: plot.pairs(mixture, table.values, features=table.names)
     return lambda ax: _label(plot.density(mixture, table.values, components=True, ax=ax), table)
 
 
-def _label(ax, table):
+def _label(ax: "Axes", table: Table) -> "Axes":
     """Name the axes that show columns."""
     if len(table.names) <= 2:
         ax.set_xlabel(table.names[0])
@@ -171,13 +187,13 @@ def _label(ax, table):
     return ax
 
 
-def _check_plot(options, table, limit, what):
+def _check_plot(options: Namespace, table: Table, limit: int, what: str) -> None:
     if options.plot and len(table.names) > limit:
         n = len(table.names)
         raise FileError(f"--plot shows {what} of up to {limit} columns, not {n}; --columns chooses them")
 
 
-def fit(options):
+def fit(options: Namespace) -> None:
     table, say, progress = _prepare(options)
     _check_plot(options, table, 10, "a mixture")
     mixture = _mixture(options, table, progress)
@@ -189,7 +205,7 @@ def fit(options):
     _deliver(options, say, document, names, blocks, _draw_mixture(mixture, table))
 
 
-def kde(options):
+def kde(options: Namespace) -> None:
     table, say, progress = _prepare(options)
     _check_plot(options, table, 2, "a kernel density")
     at = table
@@ -198,12 +214,12 @@ def kde(options):
         at = read_table(options.at, columns)
     density = KernelDensity(options.bandwidth, n_threads=options.threads)
     density.fit(table.values, sample_weight=table.weights)
-    results = {"bandwidth": density.bandwidth_}
+    results: dict[str, Any] = {"bandwidth": density.bandwidth_}
     h = density.bandwidth_
     widths = np.sqrt(np.diagonal(h)) if np.ndim(h) == 2 else np.broadcast_to(h, len(table.names))
     shown = ", ".join(f"{name} {width:.6g}" for name, width in zip(table.names, widths, strict=True))
     say(f"Gaussian kernel density, bandwidth: {shown if len(widths) <= 10 else 'one a column'}")
-    scores = None
+    scores: FloatArray = np.empty(0)
     if options.at is not None or options.output or len(at.values) <= _FEW_SAMPLES:
         scores = _score(density, at.values, progress)
         results |= {"evaluated_at": at.source, "n_evaluated": len(scores), "mean_log_density": scores.mean()}
@@ -222,12 +238,12 @@ def kde(options):
     )
 
 
-def _quoted(names):
+def _quoted(names: Sequence[str]) -> str:
     """Names as --columns reads them."""
     return ",".join('"' + name.replace('"', '""') + '"' for name in names)
 
 
-def outliers(options):
+def outliers(options: Namespace) -> None:
     kind = options.density or ("kde" if options.components is None else "mixture")
     if kind == "mixture" and options.components is None:
         raise FileError("--density mixture needs --components K")
@@ -235,7 +251,7 @@ def outliers(options):
         raise FileError("--components K is for a mixture, not for --density kde")
     rule = {name: getattr(options, name) for name in ("contamination", "threshold", "p_value")}
     rule = {name: value for name, value in rule.items() if value is not None} or {"contamination": 0.1}
-    limits = {
+    limits: dict[str, dict[str, Any]] = {
         "contamination": {"minimum": 0.0, "open_minimum": True, "maximum": 0.5},
         "p_value": {"minimum": _LEAST_P_VALUE, "maximum": 1.0, "open_maximum": True},
         "threshold": {},
@@ -243,16 +259,17 @@ def outliers(options):
     for name, value in rule.items():
         check_number(value, f"--{name.replace('_', '-')}", **limits[name])
     table, say, progress = _prepare(options)
+    density: GaussianMixture | KernelDensity
     if kind == "mixture":
         density = _mixture(options, table, progress)
     else:
         density = KernelDensity(options.bandwidth, n_threads=options.threads)
         density.fit(table.values, sample_weight=table.weights)
     n_draws = max(100_000, math.ceil(20 / rule.get("p_value", 1.0)))
-    density = _Scored(density, progress)
-    detector = OutlierDetector(density, **rule, n_draws=n_draws, random_state=options.seed)
+    scored = _Scored(density, progress)
+    detector = OutlierDetector(scored, **rule, n_draws=n_draws, random_state=options.seed)
     detector.fit(table.values, sample_weight=table.weights)
-    scores = density.score_samples(table.values)
+    scores = scored.score_samples(table.values)
     flagged = np.flatnonzero(scores < detector.offset_)
     of = f"a mixture of {options.components} Gaussians" if kind == "mixture" else "a kernel density"
     (name, value), n = next(iter(rule.items())), len(scores)
@@ -283,9 +300,9 @@ def outliers(options):
     )
 
 
-def select(options):
-    types = [name.strip() for name in options.covariance_types.split(",")]
-    types = "all" if types == ["all"] else types
+def select(options: Namespace) -> None:
+    listed = [name.strip() for name in options.covariance_types.split(",")]
+    types: str | list[str] = "all" if listed == ["all"] else listed
     table, say, progress = _prepare(options)
     most = options.max_components or min(9, len(table.values))
     numbers = options.components or range(1, most + 1)
@@ -320,14 +337,14 @@ def select(options):
     _deliver(options, say, document, names, blocks, lambda ax: result.plot(ax=ax))
 
 
-def demo(options):
+def demo(options: Namespace) -> None:
     from gaussum import demo
 
     progress = Progress(options.quiet)
     demo.run(options.output, say=_printer(options), progress=progress, n_threads=options.threads)
 
 
-def info(options):
+def info(options: Namespace) -> None:
     print(f"gaussum {gaussum.__version__}")
     for key, value in gaussum.build_info().items():
         print(f"{key}: {', '.join(map(str, value)) if isinstance(value, (list, tuple)) else value}")

@@ -17,6 +17,8 @@ import math
 import numpy as np
 
 from gaussum.acceleration import QuasiNewton
+from gaussum.likelihood import MixtureLikelihood
+from gaussum.parameters import MixtureParameters
 from gaussum.quasi_newton import QuasiNewtonModel
 from gaussum.statistics import SufficientStatistics
 
@@ -30,23 +32,33 @@ class ConstrainedQuasiNewton(QuasiNewton):
         One that was given an `m_step`.
     """
 
-    def _refer(self, parameters, statistics):
-        self._image = self._likelihood.m_step.maximize(statistics)
+    _image: MixtureParameters
+
+    def _refer(self, parameters: MixtureParameters, statistics: SufficientStatistics) -> float:
+        self._image = image_of(self._likelihood, statistics)
         return self._model.refer(parameters.buffer, statistics.buffer, self._image.buffer)
 
-    def _admit(self, parameters, statistics):
+    def _admit(self, parameters: MixtureParameters, statistics: SufficientStatistics) -> MixtureParameters | None:
         if not np.isfinite(self._image.buffer).all():
             return None
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-            after = self._likelihood.m_step.maximize(moved(statistics, self._image, parameters))
+            after = image_of(self._likelihood, moved(statistics, self._image, parameters))
         return after if np.isfinite(after.buffer).all() else None
 
-    def _accept(self, parameters, statistics):
-        self._image = self._likelihood.m_step.maximize(statistics)
+    def _accept(self, parameters: MixtureParameters, statistics: SufficientStatistics) -> float:
+        self._image = image_of(self._likelihood, statistics)
         return self._model.accept(parameters.buffer, statistics.buffer, self._image.buffer)
 
 
-def moved(statistics, image, point):
+def image_of(likelihood: MixtureLikelihood, statistics: SufficientStatistics) -> MixtureParameters:
+    """What the M-step that the likelihood was given makes of the statistics, collapsed components as they are."""
+    assert likelihood.m_step is not None
+    return likelihood.m_step.maximize(statistics)
+
+
+def moved(
+    statistics: SufficientStatistics, image: MixtureParameters, point: MixtureParameters,
+) -> SufficientStatistics:
     """The statistics moved by what leads from `image`, which an M-step made of them, to `point`; about new origins."""
     structure = statistics.covariance_type
     nk = np.maximum(statistics.nk, 1e-300)
@@ -75,13 +87,15 @@ def moved(statistics, image, point):
     return after
 
 
-def gradient_norm(likelihood, parameters, statistics):
+def gradient_norm(
+    likelihood: MixtureLikelihood, parameters: MixtureParameters, statistics: SufficientStatistics,
+) -> float:
     """The length of an EM step from `parameters`, whose statistics these are, in the scaled coordinates.
 
     To first order it is acceleration.gradient_norm, under constraints that of the gradient along them.
     """
     model = QuasiNewtonModel(likelihood.covariance_type, likelihood.n_components, likelihood.ridge)
-    image = likelihood.m_step.maximize(statistics)
+    image = image_of(likelihood, statistics)
     if not np.isfinite(image.buffer).all():
         return math.inf
     model.refer(parameters.buffer, statistics.buffer, image.buffer)

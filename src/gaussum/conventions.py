@@ -1,5 +1,7 @@
 """Parameters that scikit-learn's KernelDensity has: what they ask for here, and a clear answer where nothing can."""
 
+from typing import Any, Protocol
+
 from gaussum import parallel
 from gaussum.base import shape_name
 from gaussum.validation import check_choice, check_flag, check_integer, check_number
@@ -8,7 +10,17 @@ METRICS = ("euclidean", "l2", "minkowski", "p")
 LEAF_SIZE = 40
 
 
-def check_conventions(density):
+class HasConventions(Protocol):
+    """The parameters in question."""
+
+    metric: str
+    metric_params: dict[str, Any] | None
+    atol: float
+    breadth_first: bool
+    leaf_size: int
+
+
+def check_conventions(density: HasConventions) -> None:
     """Check `metric`, `metric_params`, `atol`, `breadth_first` and `leaf_size` of a KernelDensity.
 
     Raises

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from gaussum.typing import FloatArray
+
 # Those that kernels serve.
 COVARIANCE_TYPES = ("full", "tied", "diag", "spherical")
 
@@ -16,7 +18,7 @@ _LETTERS = {"full": "VVV", "tied": "EEE", "diag": "VVI", "spherical": "VII", "E"
 STRUCTURES = (*COVARIANCE_TYPES, *MCLUST_NAMES, "E", "V")
 
 
-def letters(structure):
+def letters(structure: str) -> str:
     """Whether volumes, shapes and orientations are (E)qual, (V)arying or the (I)dentity: a name of mclust's.
 
     Examples
@@ -28,7 +30,7 @@ def letters(structure):
     return _LETTERS.get(structure, structure)
 
 
-def kernel_type(structure):
+def kernel_type(structure: str) -> str:
     """The covariance type whose kernels serve a structure, and whose shapes its covariances have.
 
     Examples
@@ -45,7 +47,7 @@ def kernel_type(structure):
     return "tied" if name == "EEE" else "full"
 
 
-def second_shape(covariance_type, n_components, n_features):
+def second_shape(covariance_type: str, n_components: int, n_features: int) -> tuple[int, ...]:
     """The shape of the covariances, of their inverses and of the second moments.
 
     Examples
@@ -66,7 +68,7 @@ def second_shape(covariance_type, n_components, n_features):
     raise KeyError(covariance_type)
 
 
-def n_parameters(structure, n_components, n_features):
+def n_parameters(structure: str, n_components: int, n_features: int) -> int:
     """Free parameters of a mixture: weights, means and covariances.
 
     Examples
@@ -75,21 +77,21 @@ def n_parameters(structure, n_components, n_features):
     >>> n_parameters("full", 3, 1), n_parameters("VEV", 3, 2)
     (8, 15)
     """
-    volume, shape, orientation = letters(structure)
+    volume, shape, orientation = tuple(letters(structure))
     times = {"I": 0, "E": 1, "V": n_components}
     covariances = times[volume] + times[shape] * (n_features - 1)
     covariances += times[orientation] * (n_features * (n_features - 1) // 2)
     return covariances + n_components * n_features + n_components - 1
 
 
-def precisions(covariance_type, precisions_chol):
+def precisions(covariance_type: str, precisions_chol: FloatArray) -> FloatArray:
     """U U^T for every U: the inverses of the covariances."""
     if covariance_type in ("full", "tied"):
         return precisions_chol @ np.swapaxes(precisions_chol, -1, -2)
     return precisions_chol**2
 
 
-def cholesky_of_precisions(covariance_type, matrices, name):
+def cholesky_of_precisions(covariance_type: str, matrices: FloatArray, name: str) -> FloatArray:
     """Upper triangular U with U U^T = P for every matrix P; square roots for "diag" and "spherical".
 
     Raises
@@ -110,7 +112,7 @@ def cholesky_of_precisions(covariance_type, matrices, name):
     return np.ascontiguousarray(reversed_chol[..., ::-1, ::-1])
 
 
-def cholesky_of_covariances(covariance_type, matrices, name):
+def cholesky_of_covariances(covariance_type: str, matrices: FloatArray, name: str) -> FloatArray:
     """Upper triangular U with U U^T = Sigma^-1 for every matrix Sigma; 1 / sigma for "diag" and "spherical".
 
     Raises
@@ -128,20 +130,21 @@ def cholesky_of_covariances(covariance_type, matrices, name):
     return np.ascontiguousarray(np.triu(np.swapaxes(inverse, -1, -2)))
 
 
-def _check_symmetric(matrices, name):
+def _check_symmetric(matrices: FloatArray, name: str) -> None:
     if not np.allclose(matrices, np.swapaxes(matrices, -1, -2), rtol=1e-6, atol=1e-12 * np.abs(matrices).max()):
         raise ValueError(f"{name} is not symmetric; expected symmetric positive definite matrices")
 
 
-def covariances_of(covariance_type, precisions_chol):
+def covariances_of(covariance_type: str, precisions_chol: FloatArray) -> FloatArray:
     """(U U^T)^-1 for every U."""
     if covariance_type in ("diag", "spherical"):
         return 1.0 / precisions_chol**2
     inverse = np.linalg.inv(precisions_chol)
-    return np.swapaxes(inverse, -1, -2) @ inverse
+    covariances: FloatArray = np.swapaxes(inverse, -1, -2) @ inverse
+    return covariances
 
 
-def factors_of_covariances(covariance_type, precisions_chol):
+def factors_of_covariances(covariance_type: str, precisions_chol: FloatArray) -> FloatArray:
     """Lower triangular L = U^-T, L L^T = Sigma, or standard deviations: what sampling needs."""
     if covariance_type in ("full", "tied"):
         return np.swapaxes(np.linalg.inv(precisions_chol), -1, -2)

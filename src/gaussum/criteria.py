@@ -7,7 +7,7 @@ and ``n_samples`` the sum of the weights, so that a sample of weight 2 counts as
 import math
 
 
-def aic(log_likelihood, n_parameters):
+def aic(log_likelihood: float, n_parameters: int) -> float:
     """Akaike's information criterion, ``2 p - 2 log L``.
 
     Parameters
@@ -35,7 +35,7 @@ def aic(log_likelihood, n_parameters):
     return 2.0 * n_parameters - 2.0 * log_likelihood
 
 
-def aicc(log_likelihood, n_parameters, n_samples):
+def aicc(log_likelihood: float, n_parameters: int, n_samples: float) -> float:
     """AIC corrected for few samples, ``AIC + 2 p (p + 1) / (n - p - 1)``.
 
     Parameters
@@ -70,7 +70,7 @@ def aicc(log_likelihood, n_parameters, n_samples):
     return aic(log_likelihood, n_parameters) + 2.0 * n_parameters * (n_parameters + 1) / spare
 
 
-def bic(log_likelihood, n_parameters, n_samples):
+def bic(log_likelihood: float, n_parameters: int, n_samples: float) -> float:
     """Bayesian information criterion, ``p log n - 2 log L``.
 
     The R package mclust reports the same number with the other sign.
@@ -101,7 +101,7 @@ def bic(log_likelihood, n_parameters, n_samples):
     return n_parameters * math.log(n_samples) - 2.0 * log_likelihood
 
 
-def icl(log_likelihood, n_parameters, n_samples, classification_log_prob):
+def icl(log_likelihood: float, n_parameters: int, n_samples: float, classification_log_prob: float) -> float:
     """Integrated completed likelihood, ``BIC - 2 sum_i log max_k r_ik``.
 
     BIC with a penalty for samples that no single component claims: it prefers components that stand apart,

@@ -1,13 +1,21 @@
-"""What the pictures of `gaussum.plot` are made of: artists, default limits, checks, and where legends go."""
+"""What the pictures of `gaussum.plot` are made of: artists, default limits, and where legends go."""
 
 import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 from scipy.special import ndtri
 
-from gaussum.base import NotFittedError, is_fitted, shape_name
 from gaussum.covariance import kernel_type
-from gaussum.validation import check_array, check_integer, check_samples
+from gaussum.typing import ArrayLike, FloatArray, NDArray, Samples
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# What an axis spans; the weights, means and standard deviations of a univariate mixture.
+Window: TypeAlias = tuple[float, float]
+Parts: TypeAlias = tuple[FloatArray, FloatArray, FloatArray]
 
 # Okabe and Ito's colours, safe for colour-blind readers, and two more: component k has colour k everywhere.
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#882255", "#999933")
@@ -15,35 +23,51 @@ DASHES = ("-", "--", "-.", ":")
 INK, PALE, GREY = "#222222", "#DADADA", "#8A8A8A"
 REGIONS = (0.5, 0.8, 0.95)
 BLUES, GREYS = ("#5B9BC8", "#97C0DE", "#CFE2F0"), ("#A9A9A9", "#C9C9C9", "#E6E6E6")
-TITLES = {"bic": "BIC", "aic": "AIC", "aicc": "AICc", "icl": "ICL", "cv": "cross-validated log-likelihood"}
-LARGER_IS_BETTER = ("cv",)
-MARKERS = "osD^vP"
 ELLIPSES = "ellipses: 1 and 2 standard deviations"
 MANY = 20_000  # points of a scatter; above it a two-dimensional histogram, or a subsample
+
+
+class Density(Protocol):
+    """What can be drawn: a fitted density of this package, of scikit-learn's, or alike."""
+
+    def score_samples(self, X: Any, /) -> FloatArray: ...
+
+
+class Mixture(Density, Protocol):
+    """What components can be drawn of."""
+
+    covariance_type: str
+    weights_: FloatArray
+    means_: FloatArray
+
+    @property
+    def covariances_(self) -> FloatArray: ...
+
+    def predict(self, X: Any, /) -> NDArray[Any]: ...
 
 
 # ---- what is drawn -----------------------------------------------------------------------------------------
 
 
-def draw_histogram(ax, X, window, bins):
+def draw_histogram(ax: "Axes", X: Samples | None, window: Window, bins: int) -> float:
     """Bars whose area is the fraction of all samples, also of those outside; returns the highest."""
     if X is None:
         return 0.0
     counts, edges = np.histogram(X[:, 0], bins=bins, range=window)
     heights = counts / (len(X) * np.diff(edges))
     ax.stairs(heights, edges, fill=True, color=PALE, label=count_label(X[:, :1], [window]))
-    return heights.max()
+    return float(heights.max())
 
 
-def draw_curve(ax, estimator, window, label, color, dash="-"):
+def draw_curve(ax: "Axes", estimator: Density, window: Window, label: str, color: str, dash: str = "-") -> float:
     x = curve_points(window, _univariate_parts(estimator), getattr(estimator, "bandwidth_", None))
     y = np.exp(estimator.score_samples(x[:, np.newaxis]))
     ax.plot(x, y, color=color, ls=dash, lw=1.8, label=label)
-    return y.max()
+    return float(y.max())
 
 
-def fill_components(ax, mixture, window):
-    weights, means, scales = parts = _univariate_parts(mixture)
+def fill_components(ax: "Axes", mixture: Mixture, window: Window) -> float:
+    weights, means, scales = parts = _mixture_parts(mixture)
     x = curve_points(window, parts)
     curves = normal_curves(x, *parts)
     for k, curve in enumerate(curves):
@@ -52,10 +76,12 @@ def fill_components(ax, mixture, window):
         color = COLORS[k % len(COLORS)]
         face, hatch = (color, 0.4), "//" if k >= len(COLORS) else None
         ax.fill_between(x, curve, facecolor=face, edgecolor=color, lw=1.2, hatch=hatch, label=label)
-    return curves.max()
+    return float(curves.max())
 
 
-def draw_ellipses(ax, means, covariances, weights, fill=0.25):
+def draw_ellipses(
+    ax: "Axes", means: FloatArray, covariances: FloatArray, weights: FloatArray, fill: float = 0.25,
+) -> None:
     from matplotlib.patches import Ellipse
 
     for k, (mean, covariance, weight) in enumerate(zip(means, covariances, weights, strict=True)):
@@ -70,14 +96,18 @@ def draw_ellipses(ax, means, covariances, weights, fill=0.25):
         ax.plot(*mean, marker="+", ms=8, mew=1.6, color=INK, zorder=2.6)
 
 
-def draw_regions(ax, estimator, window, shades, *, filled, label):
+def draw_regions(
+    ax: "Axes", estimator: Density, window: Sequence[Window], shades: Sequence[str], *, filled: bool,
+    label: str | None,
+) -> None:
     """Smallest regions of given probability: sort the grid's cells by density and add them up."""
     gx, gy, log_density = evaluate_plane(estimator, window)
     p = np.exp(log_density)
     cells = np.sort(p, axis=None)[::-1]
     mass = np.cumsum(cells) * (gx[1] - gx[0]) * (gy[1] - gy[0])
     mass /= max(mass[-1], 1.0)
-    wanted, inner = [], math.inf
+    wanted: list[tuple[float, float, str]] = []
+    inner = math.inf
     for r, shade in zip(REGIONS, shades, strict=True):
         level = cells[np.searchsorted(mass, r)] if r < mass[-1] else 0.0
         if 0 < level < inner:
@@ -91,53 +121,29 @@ def draw_regions(ax, estimator, window, shades, *, filled, label):
         dashes = [DASHES[REGIONS.index(r)] for _, r, _ in wanted]
         ax.contour(gx, gy, p, levels=levels, colors=INK, linestyles=dashes, linewidths=1.2)
     for _, r, color in wanted[::-1]:
-        line = dict(ls=DASHES[REGIONS.index(r)], lw=1.2, color=INK)
-        patch = dict(ls="", marker="s", ms=9, color=color)
+        line: dict[str, Any] = dict(ls=DASHES[REGIONS.index(r)], lw=1.2, color=INK)
+        patch: dict[str, Any] = dict(ls="", marker="s", ms=9, color=color)
         ax.plot([], [], label=f"{label or 'density'}: densest {r:.0%}", **(patch if filled else line))
 
 
-def draw_image(ax, X, window):
-    counts, gx, gy = np.histogram2d(*X.T, bins=120, range=window)
+def draw_image(ax: "Axes", X: Samples, window: Sequence[Window]) -> None:
+    counts, gx, gy = np.histogram2d(X[:, 0], X[:, 1], bins=120, range=window)
     shade = np.ma.log(np.ma.masked_equal(counts.T, 0))
     darkest = 1.6 * shade.max() + 1.0  # keeps the lines on top readable
     ax.pcolormesh(gx, gy, shade, cmap="Blues", vmin=-1.0, vmax=darkest, rasterized=True, zorder=0.6)
     ax.plot([], [], ls="", marker="s", ms=9, color=BLUES[1], label=count_label(X, window))
 
 
-def draw_samples(ax, X, colors, label=None):
+def draw_samples(ax: "Axes", X: Samples, colors: str | NDArray[Any], label: str | None = None) -> None:
     if label:
         ax.scatter([], [], s=16, color=GREY, label=label)
-    ax.scatter(*X.T, s=point_size(len(X)), c=colors, alpha=0.6, lw=0, rasterized=len(X) > 2000)
-
-
-def draw_criterion(ax, rows, name, types, styles):
-    """A criterion against the number of components, a line a covariance type; returns the best row.
-
-    Hollow points had not converged; crosses are spurious, and never the best.
-    """
-    sound = [row for row in rows if not row.get("spurious")] or rows
-    best = (max if name in LARGER_IS_BETTER else min)(sound, key=lambda row: row[name])
-    for covariance_type in types:
-        line = [row for row in rows if row["covariance_type"] == covariance_type]
-        line.sort(key=lambda row: row["n_components"])
-        k, y = [row["n_components"] for row in line], [row[name] for row in line]
-        style = styles[covariance_type]
-        ax.plot(k, y, **style)
-        for pending, mark in (
-            ([not row.get("converged", True) for row in line], {"marker": style["marker"], "mfc": "white"}),
-            ([bool(row.get("spurious")) for row in line], {"marker": "x", "ms": 9, "mew": 1.8, "color": INK}),
-        ):
-            ax.plot(np.array(k)[pending], np.array(y)[pending], ls="", zorder=3,
-                    **{"ms": style["ms"], "color": style["color"]} | mark)
-        if best in line:
-            ax.plot(best["n_components"], best[name], marker="*", ms=17, color=style["color"], mec=INK, zorder=4)
-    return best
+    ax.scatter(X[:, 0], X[:, 1], s=point_size(len(X)), c=colors, alpha=0.6, lw=0, rasterized=len(X) > 2000)
 
 
 # ---- numbers behind the drawing ----------------------------------------------------------------------------
 
 
-def covariance_matrices(mixture):
+def covariance_matrices(mixture: Mixture) -> FloatArray:
     """Covariance matrices, shape (n_components, n_features, n_features), of any covariance type."""
     n_components, d = np.shape(mixture.means_)
     c = np.asarray(mixture.covariances_)
@@ -151,19 +157,23 @@ def covariance_matrices(mixture):
     return c
 
 
-def _univariate_parts(estimator):
+def _univariate_parts(estimator: Any) -> Parts | None:
     """Weights, means and standard deviations of a univariate mixture; None for another density."""
     if not hasattr(estimator, "means_"):
         return None
-    return estimator.weights_, estimator.means_[:, 0], np.sqrt(covariance_matrices(estimator)[:, 0, 0])
+    return _mixture_parts(estimator)
 
 
-def normal_curves(x, weights, means, scales):
+def _mixture_parts(mixture: Mixture) -> Parts:
+    return mixture.weights_, mixture.means_[:, 0], np.sqrt(covariance_matrices(mixture)[:, 0, 0])
+
+
+def normal_curves(x: FloatArray, weights: FloatArray, means: FloatArray, scales: FloatArray) -> FloatArray:
     z = (x - means[:, np.newaxis]) / scales[:, np.newaxis]
     return (weights / (scales * math.sqrt(2 * math.pi)))[:, np.newaxis] * np.exp(-0.5 * z * z)
 
 
-def curve_points(window, parts, bandwidth=None):
+def curve_points(window: Window, parts: Parts | None, bandwidth: ArrayLike | None = None) -> FloatArray:
     """Where to evaluate a curve: evenly, finer for a small bandwidth, and closely about narrow components."""
     low, high = window
     n_points = 1000
@@ -177,24 +187,16 @@ def curve_points(window, parts, bandwidth=None):
     return x
 
 
-def evaluate_plane(estimator, window, n_points=150):
+def evaluate_plane(
+    estimator: Density, window: Sequence[Window], n_points: int = 150,
+) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Log densities on a grid, shape (n_points, n_points) with rows along the second feature."""
     gx, gy = (np.linspace(*limits, n_points) for limits in window)
     points = np.column_stack([axis.ravel() for axis in np.meshgrid(gx, gy)])
     return gx, gy, np.asarray(estimator.score_samples(points)).reshape(n_points, n_points)
 
 
-def near_best(values, larger_is_better):
-    """Limits about the better values: a few hopeless ones must not flatten the rest."""
-    values = np.sort(-np.asarray(values) if larger_is_better else values)
-    best, middle = values[0], np.median(values)
-    worst = min(values[-1], best + 2.5 * (middle - best)) if middle > best else values[-1]
-    pad = 0.08 * (worst - best) or 0.5
-    low, high = best - pad, worst + pad
-    return (-high, -low) if larger_is_better else (low, high)
-
-
-def _window(values, weights=None, reach=0.0):
+def _window(values: NDArray[Any], weights: FloatArray | None = None, reach: float = 0.0) -> Window:
     """Limits that leave out but a few far values: 99 %, and three interquartile ranges about the middle half.
 
     With `reach`, that many times its own width more on both sides, as far as there are values.
@@ -213,10 +215,12 @@ def _window(values, weights=None, reach=0.0):
     return least - pad, most + pad
 
 
-def default_windows(X, estimators, n_features, reach=0.0):
+def default_windows(
+    X: NDArray[Any] | None, estimators: Sequence[Density], n_features: int, reach: float = 0.0,
+) -> list[Window]:
     """Default limits, one pair a feature: of the samples, or of the densities where there are none."""
     limits = []
-    for j in np.arange(n_features):
+    for j in range(n_features):
         low, high = math.nan, math.nan
         if X is not None:
             low, high = _window(X[:, j], reach=reach)
@@ -235,7 +239,7 @@ def default_windows(X, estimators, n_features, reach=0.0):
     return limits
 
 
-def _own_window(estimator, j):
+def _own_window(estimator: Any, j: int) -> Window | None:
     if hasattr(estimator, "means_"):
         z = ndtri((np.arange(200) + 0.5) / 200)[:, np.newaxis]
         spread = estimator.means_[:, j] + z * np.sqrt(covariance_matrices(estimator)[:, j, j])
@@ -247,112 +251,37 @@ def _own_window(estimator, j):
     return _own_window(estimator.estimator_, j) if hasattr(estimator, "estimator_") else None
 
 
-def _bandwidth(estimator, j):
+def _bandwidth(estimator: Density, j: int) -> float:
     h = np.ravel(getattr(getattr(estimator, "estimator_", estimator), "bandwidth_", 0.0))
     return float(h[min(j, len(h) - 1)])
 
 
-def subsample(rows, max_points):
+def subsample(rows: NDArray[Any], max_points: int) -> NDArray[Any]:
     if len(rows) <= max_points:
         return rows
     return rows[np.sort(np.random.default_rng(0).choice(len(rows), max_points, replace=False))]
 
 
-def component_colors(mixture, X):
-    return np.array(COLORS)[np.asarray(mixture.predict(X)) % len(COLORS)]
+def component_colors(mixture: Mixture, X: Samples) -> NDArray[Any]:
+    colors: NDArray[Any] = np.array(COLORS)[np.asarray(mixture.predict(X)) % len(COLORS)]
+    return colors
 
 
-def point_size(n_points):
+def point_size(n_points: int) -> float:
     return float(np.clip(500 / math.sqrt(max(n_points, 1)), 4, 20))
 
 
-def count_label(X, window, n_shown=None):
+def count_label(X: Samples, window: Sequence[Window], n_shown: int | None = None) -> str:
     low, high = np.transpose(window)
     outside = np.count_nonzero(((X < low) | (X > high)).any(axis=1))
     shown = f", {n_shown:,} shown" if n_shown not in (None, len(X)) else ""
     return f"samples (n = {len(X):,}{shown}" + (f", {outside:,} beyond the axes)" if outside else ")")
 
 
-# ---- checks of arguments -----------------------------------------------------------------------------------
-
-
-def check_density(estimator, name, X):
-    """The number of features of a fitted density."""
-    if not callable(getattr(estimator, "score_samples", None)) or isinstance(estimator, type):
-        raise TypeError(f"{name} is {shape_name(estimator)}; expected a fitted density, with score_samples")
-    if hasattr(estimator, "fit") and not is_fitted(estimator):
-        raise NotFittedError(f"{name} is not fitted yet; call fit of this {type(estimator).__name__} first")
-    n_features = getattr(estimator, "n_features_in_", None)
-    if n_features is None and hasattr(estimator, "means_"):
-        n_features = np.shape(estimator.means_)[1]
-    if n_features is None:
-        n_features = 1 if X is None or np.ndim(X) < 2 else np.shape(X)[1]
-    return int(n_features)
-
-
-def check_mixture(mixture, name):
-    for attribute in ("weights_", "means_", "covariances_", "covariance_type"):
-        if not hasattr(mixture, attribute):
-            what = shape_name(mixture)
-            raise TypeError(f"{name} is {what}, without {attribute}; expected a fitted Gaussian mixture")
-    return np.shape(mixture.means_)[1]
-
-
-def read_samples(X, n_features, *, required=False):
-    names = feature_names(X, n_features)
-    if X is not None or required:
-        X = check_samples(X, n_features=n_features)
-    return X, names
-
-
-def feature_names(X, n_features):
-    """Names for the axes: those of a data frame's columns, or plain ones."""
-    columns = getattr(X, "columns", None)
-    if columns is None and getattr(X, "name", None) is not None:
-        columns = [X.name]
-    if columns is not None and len(columns) == n_features:
-        return [str(c) for c in columns]
-    return ["value"] if n_features == 1 else [f"feature {j}" for j in np.arange(n_features)]
-
-
-def check_bins(bins, X):
-    if bins is not None:
-        return check_integer(bins, "bins", minimum=1)
-    return 80 if X is None else max(5, min(80, round(3 * math.sqrt(len(X)))))
-
-
-def check_range(limits, n_features):
-    """Pairs of limits, one a feature; None for None."""
-    if limits is None:
-        return None
-    shape = (2,) if n_features == 1 and np.ndim(limits) == 1 else (n_features, 2)
-    limits = check_array(limits, "range", shape).reshape(n_features, 2)
-    if not (limits[:, 0] < limits[:, 1]).all():
-        raise ValueError(f"range is {limits.tolist()}; expected low < high")
-    return [(float(low), float(high)) for low, high in limits]
-
-
-def check_indices(indices, n_samples):
-    """A mask of the samples with these indices; None for None."""
-    if indices is None:
-        return None
-    array = np.asarray(indices)
-    if array.size and array.dtype.kind not in "iu":
-        raise TypeError(f"true_outliers holds {array.dtype} values; expected integer indices of samples")
-    if array.ndim != 1:
-        raise ValueError(f"true_outliers has shape {array.shape}; expected one dimension, indices of samples")
-    if array.size and (array.min() < 0 or array.max() >= n_samples):
-        bad = array[(array < 0) | (array >= n_samples)][0]
-        raise ValueError(f"true_outliers holds {bad}; expected indices from 0 to {n_samples - 1}")
-    mask = np.zeros(n_samples, dtype=bool)
-    mask[array.astype(np.intp)] = True
-    return mask
-
-
 # ---- axes --------------------------------------------------------------------------------------------------
 
 
-def pyplot():
+def pyplot() -> Any:
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:
@@ -360,11 +289,11 @@ def pyplot():
     return plt
 
 
-def own_axes(ax):
+def own_axes(ax: "Axes | None") -> "Axes":
     return pyplot().subplots(figsize=(7.2, 4.6), layout="constrained")[1] if ax is None else ax
 
 
-def finish_curves(ax, fresh, window, peaks, name):
+def finish_curves(ax: "Axes", fresh: bool, window: Window, peaks: Sequence[float], name: str) -> "Axes":
     bars, *curves = peaks
     # one lonely spike, of the histogram or of the density, must not flatten all the rest
     top = 1.06 * (max(min(bars, 3 * max(curves)), min(max(curves), 3 * bars)) if bars else max(curves))
@@ -375,7 +304,9 @@ def finish_curves(ax, fresh, window, peaks, name):
     return finish(ax)
 
 
-def finish_plane(ax, fresh, window, names, *, ellipses):
+def finish_plane(
+    ax: "Axes", fresh: bool, window: Sequence[Window], names: Sequence[str], *, ellipses: bool,
+) -> "Axes":
     if not fresh:
         seen = ax.get_xlim(), ax.get_ylim()
         window = [(min(w[0], s[0]), max(w[1], s[1])) for w, s in zip(window, seen, strict=True)]
@@ -383,15 +314,18 @@ def finish_plane(ax, fresh, window, names, *, ellipses):
     return finish(ax, title=ELLIPSES if ellipses else None)
 
 
-def finish(ax, title=None):
+def finish(ax: "Axes", title: str | None = None) -> "Axes":
     """Legend where it covers nothing: a free place, or else room above."""
     ax.spines[["top", "right"]].set_visible(False)
     figure = ax.figure.canvas.figure
-    if figure.get_layout_engine() is not None:
-        figure.get_layout_engine().execute(figure)  # or the legend is measured against axes that will grow
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)  # or the legend is measured against axes that will grow
     many = len(ax.get_legend_handles_labels()[0]) > 12
-    legend = ax.legend(loc="upper right", fontsize="xx-small" if many else "small", ncols=2 if many else 1,
-                       title=title, title_fontsize="small", framealpha=0.85, edgecolor="none", alignment="left")
+    legend: Any = ax.legend(
+        loc="upper right", fontsize="xx-small" if many else "small", ncols=2 if many else 1, title=title,
+        title_fontsize="small", framealpha=0.85, edgecolor="none", alignment="left",
+    )
     extent = legend.get_window_extent()
     pad = 0.02
     w, h = extent.width / ax.bbox.width + pad, extent.height / ax.bbox.height + 2 * pad
@@ -405,22 +339,24 @@ def finish(ax, title=None):
                 return ax
     # nowhere: raise the top above the lowest skyline
     skyline = {side: y[(x >= left) & (x <= left + w)].max(initial=0.0) for side, left in sides.items()}
-    side = min(skyline, key=skyline.get)
+    side = min(skyline, key=lambda side: skyline[side])
     low, high = ax.get_ylim()
     legend.set_loc(f"upper {side}")
     ax.set_ylim(low, low + (high - low) * max(1.0, skyline[side] / max(1 - h, 0.3)))
     return ax
 
 
-def _drawn(ax):
+def _drawn(ax: "Axes") -> FloatArray:
     """Points of everything in the axes, in fractions of their width and height, cut at the limits."""
     found = [np.empty((0, 2))]
-    for line in [*ax.lines, *ax.patches]:
+    lines: list[Any] = [*ax.lines, *ax.patches]
+    for line in lines:
         path = line.get_path()
         if len(path.vertices):
             path = path if len(path.vertices) > 200 else path.interpolated(40)
             found.append(line.get_transform().transform(path.vertices))
-    for collection in ax.collections:
+    collections: list[Any] = [*ax.collections]
+    for collection in collections:
         if hasattr(collection, "get_coordinates"):  # an image: its filled cells
             corners = np.asarray(collection.get_coordinates())[:-1, :-1]
             filled = ~np.ma.getmaskarray(collection.get_array()).reshape(corners.shape[:2])

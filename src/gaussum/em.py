@@ -9,14 +9,18 @@ that less than `tol` would be left on any but the flattest plateau.
 """
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from gaussum import acceleration, constrained, parallel
 from gaussum.acceleration import ROUNDING
+from gaussum.likelihood import MixtureLikelihood
 from gaussum.parameters import MixtureParameters
 from gaussum.rescue import CollapseError, SpuriousOptimumWarning
 from gaussum.spurious import effective_samples, spurious_components
+from gaussum.statistics import SufficientStatistics
 
 # The criterion has to hold this many times running: early on, a slow mode hides behind fast ones.
 _IN_A_ROW = 3
@@ -33,6 +37,11 @@ _TIE = 1e-9
 _HIDDEN = 1e-3
 # Accelerated iterations without a lower gradient, where the objective tells nothing any more, that show it is rounding.
 _IDLE = 5
+
+_Start = Callable[[], MixtureParameters]
+# Called with (iteration, objective), and with (iteration, objective, change, remaining).
+_Callback = Callable[[int, float], object]
+_Progress = Callable[[int, float, float, float], object]
 
 
 class ConvergenceWarning(UserWarning):
@@ -64,16 +73,20 @@ class EMResult:
 
     parameters: MixtureParameters
     log_likelihood: float
-    objectives: list = field(repr=False)
+    objectives: list[float] = field(repr=False)
     converged: bool
     n_iter: int
     n_passes: int
     remaining: float
     gradient_norm: float
-    spurious: tuple = ()
+    spurious: tuple[int, ...] = ()
 
 
-def best_of(likelihood, starts, *, reserve=(), report=None, callback=None, progress=None, objective=None, **options):
+def best_of(
+    likelihood: MixtureLikelihood, starts: Sequence[_Start], *, reserve: Sequence[_Start] = (),
+    report: Callable[[str], object] | None = None, callback: _Callback | None = None,
+    progress: _Progress | None = None, objective: str | None = None, **options: Any,
+) -> EMResult:
     """Run EM from several starts and return the EMResult with the highest objective that is not spurious.
 
     Of objectives that differ by rounding the first counts, and if all are spurious, the highest of all, with a
@@ -103,16 +116,18 @@ def best_of(likelihood, starts, *, reserve=(), report=None, callback=None, progr
         Every start failed.
     """
     n_threads = 1 if callback or progress else likelihood.threads_beside(len(starts))
-    best, failure, number = None, None, 0
+    best: EMResult | None = None
+    failure: CollapseError | None = None
+    number = 0
     n_effective = effective_samples(likelihood.sample_weight, likelihood.X.shape[0])
 
-    def run(start):
+    def run(start: _Start) -> EMResult:
         own = likelihood if n_threads == 1 else likelihood.alone()
         result = maximize(own, start(), callback=callback, progress=progress, **options)
         result.spurious = spurious_components(result.parameters, n_effective, likelihood.prior_mass)
         return result
 
-    def receive(outcome):
+    def receive(outcome: parallel.Outcome[EMResult]) -> None:
         nonlocal best, failure, number
         number += 1
         try:
@@ -157,13 +172,16 @@ def best_of(likelihood, starts, *, reserve=(), report=None, callback=None, progr
     return best
 
 
-def _better(result, best):
+def _better(result: EMResult, best: EMResult) -> bool:
     if bool(result.spurious) != bool(best.spurious):
         return not result.spurious
     return result.objectives[-1] > best.objectives[-1] + _TIE
 
 
-def maximize(likelihood, parameters, *, tol, max_iter, accelerate=True, callback=None, progress=None):
+def maximize(
+    likelihood: MixtureLikelihood, parameters: MixtureParameters, *, tol: float, max_iter: int,
+    accelerate: bool = True, callback: _Callback | None = None, progress: _Progress | None = None,
+) -> EMResult:
     """Run EM from the given parameters.
 
     Parameters
@@ -194,12 +212,16 @@ def maximize(likelihood, parameters, *, tol, max_iter, accelerate=True, callback
         return _maximize(likelihood, parameters, tol, max_iter, accelerate, callback, progress)
 
 
-def _maximize(likelihood, parameters, tol, max_iter, accelerate, callback, progress):
+def _maximize(
+    likelihood: MixtureLikelihood, parameters: MixtureParameters, tol: float, max_iter: int, accelerate: bool,
+    callback: _Callback | None, progress: _Progress | None,
+) -> EMResult:
     statistics, objective = likelihood.evaluate(parameters)
-    objectives = []
+    objectives: list[float] = []
+    changes: list[float] = []
     model = _model(likelihood) if accelerate else None
     remaining, held, converged, n_iter, plain = math.inf, 0, False, 0, _WARM_UP
-    changes, lost, needed = [], 0.0, _IN_A_ROW
+    lost, needed = 0.0, _IN_A_ROW
     lowest, idle = math.inf, 0
     while n_iter < max_iter:
         n_iter += 1
@@ -269,20 +291,24 @@ def _maximize(likelihood, parameters, tol, max_iter, accelerate, callback, progr
     )
 
 
-def _model(likelihood):
+def _model(likelihood: MixtureLikelihood) -> acceleration.QuasiNewton:
     """What accelerates the iteration."""
     if likelihood.m_step is None:
         return acceleration.QuasiNewton(likelihood)
     return constrained.ConstrainedQuasiNewton(likelihood)
 
 
-def _gradient_norm(likelihood, parameters, statistics):
+def _gradient_norm(
+    likelihood: MixtureLikelihood, parameters: MixtureParameters, statistics: SufficientStatistics,
+) -> float:
     """Along the constraints, if there are any."""
-    of = acceleration if likelihood.m_step is None else constrained
-    return of.gradient_norm(likelihood, parameters, statistics)
+    norm = acceleration.gradient_norm if likelihood.m_step is None else constrained.gradient_norm
+    return norm(likelihood, parameters, statistics)
 
 
-def _exactly(likelihood, parameters, objectives):
+def _exactly(
+    likelihood: MixtureLikelihood, parameters: MixtureParameters, objectives: list[float],
+) -> tuple[SufficientStatistics, float]:
     """Go on in float64: the statistics and the objective, which takes the place of the last one."""
     likelihood.exact = True
     statistics, objective = likelihood.evaluate(parameters)
@@ -290,7 +316,7 @@ def _exactly(likelihood, parameters, objectives):
     return statistics, objective
 
 
-def _aitken(changes):
+def _aitken(changes: list[float]) -> float:
     """The sum of all changes to come, if they go on falling in the ratio of the last two."""
     if len(changes) < 2 or changes[-2] <= 0 or changes[-1] < 0:
         return math.inf

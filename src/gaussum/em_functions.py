@@ -10,7 +10,9 @@ from gaussum.base import shape_name
 from gaussum.likelihood import MixtureLikelihood
 from gaussum.mixture_base import reference_moments, relative_ridge
 from gaussum.mixture_pass import all_finite
+from gaussum.parameters import MixtureParameters
 from gaussum.statistics import SufficientStatistics
+from gaussum.typing import ArrayLike, FloatArray, IndexArray, Samples
 from gaussum.validation import (
     check_array, check_choice, check_integer, check_number, check_output, check_samples, check_weights,
 )
@@ -20,9 +22,10 @@ _MOST_SAMPLES = 2.0**40
 
 
 def accumulate(
-    X, weights, means, precisions_cholesky, covariance_type="full", *, sample_weight=None, out=None, n_parts=None,
-    n_threads=None,
-):
+    X: ArrayLike, weights: ArrayLike, means: ArrayLike, precisions_cholesky: ArrayLike,
+    covariance_type: str = "full", *, sample_weight: ArrayLike | None = None, out: SufficientStatistics | None = None,
+    n_parts: int | None = None, n_threads: int | None = None,
+) -> SufficientStatistics:
     """The sufficient statistics of samples under a mixture: the E-step, and all that the M-step needs.
 
     Parameters
@@ -79,7 +82,7 @@ def accumulate(
     return out
 
 
-def part_bounds(n_samples, n_features, n_components, covariance_type="full"):
+def part_bounds(n_samples: int, n_features: int, n_components: int, covariance_type: str = "full") -> IndexArray:
     """Where the parts begin and end in which `accumulate` and `em_step` add up so many samples.
 
     A part is added up by itself and then added to the sum of those before, in their order, so ::
@@ -110,7 +113,9 @@ def part_bounds(n_samples, n_features, n_components, covariance_type="full"):
     return np.append(np.arange(0, n, likelihood.part_size), n)
 
 
-def m_step(statistics, *, ridge=None, n_samples=None):
+def m_step(
+    statistics: SufficientStatistics, *, ridge: ArrayLike | None = None, n_samples: int | None = None,
+) -> Parameters:
     """The M-step: the parameters that maximise the expected log-likelihood, less the ridge's penalty.
 
     The new weights are n_k / n, the new means o_k + first_k / n_k, and with the ridge D the new covariances
@@ -164,8 +169,10 @@ def m_step(statistics, *, ridge=None, n_samples=None):
 
 
 def em_step(
-    X, weights, means, precisions_cholesky, covariance_type="full", *, sample_weight=None, ridge=None, n_threads=None,
-):
+    X: ArrayLike, weights: ArrayLike, means: ArrayLike, precisions_cholesky: ArrayLike,
+    covariance_type: str = "full", *, sample_weight: ArrayLike | None = None, ridge: ArrayLike | None = None,
+    n_threads: int | None = None,
+) -> tuple[Parameters, float]:
     """One step of EM (Dempster, Laird and Rubin 1977): one pass over the samples, and an M-step.
 
     A loop of steps from the same parameters, with the `ridge_of` its `reg_covar`, is
@@ -224,7 +231,9 @@ def em_step(
     return _maximize(likelihood, statistics), statistics.log_likelihood
 
 
-def ridge_of(X, reg_covar=1e-6, *, sample_weight=None, n_threads=None):
+def ridge_of(
+    X: ArrayLike, reg_covar: float = 1e-6, *, sample_weight: ArrayLike | None = None, n_threads: int | None = None,
+) -> FloatArray:
     """The ridge with which `GaussianMixture(reg_covar=...)` fits these samples: it has their scale.
 
     Parameters
@@ -257,13 +266,15 @@ def ridge_of(X, reg_covar=1e-6, *, sample_weight=None, n_threads=None):
     return relative_ridge(reg_covar, sample_weight, reference_moments(X, sample_weight, n_threads)[1])
 
 
-def _data(X, sample_weight, parameters, *, all_zero=False):
+def _data(
+    X: ArrayLike, sample_weight: ArrayLike | None, parameters: MixtureParameters, *, all_zero: bool = False,
+) -> tuple[Samples, FloatArray | None]:
     """Samples and weights; without weights, `_statistics` tells whether the samples are finite."""
     X = check_samples(X, n_features=parameters.n_features, finite=sample_weight is not None)
     return X, check_weights(sample_weight, X.shape[0], all_zero=all_zero)
 
 
-def _statistics(likelihood, parameters):
+def _statistics(likelihood: MixtureLikelihood, parameters: MixtureParameters) -> SufficientStatistics:
     statistics = likelihood.statistics(parameters)
     if not math.isfinite(statistics.log_likelihood):
         # a pass that NaN or infinity go through comes to neither: they are looked for only now
@@ -271,18 +282,18 @@ def _statistics(likelihood, parameters):
     return statistics
 
 
-def _maximize(likelihood, statistics):
+def _maximize(likelihood: MixtureLikelihood, statistics: SufficientStatistics) -> Parameters:
     with likelihood.exclusive_blas():
         parameters = likelihood.maximize(statistics)
     return Parameters(parameters.weights, parameters.means, parameters.precisions_chol)
 
 
-def _unread(n_samples, n_features):
+def _unread(n_samples: int, n_features: int) -> FloatArray:
     """So many samples that take no memory, where nothing but their number counts."""
     return np.broadcast_to(np.float64(0.0), (n_samples, n_features))
 
 
-def _ridge(ridge, n_features):
+def _ridge(ridge: ArrayLike | None, n_features: int) -> FloatArray | None:
     if ridge is None:
         return None
     if not is_plain(ridge) or ridge.shape != (n_features,) or not all_finite(ridge):
@@ -292,6 +303,6 @@ def _ridge(ridge, n_features):
     return ridge
 
 
-def _check_statistics(statistics, name):
+def _check_statistics(statistics: SufficientStatistics, name: str) -> None:
     if not isinstance(statistics, SufficientStatistics):
         raise TypeError(f"{name} is {shape_name(statistics)}; expected SufficientStatistics")

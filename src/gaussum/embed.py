@@ -13,6 +13,8 @@ Three small packages that do so are under tests/embedding in the sources.
 import ctypes
 import importlib
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from scipy import LowLevelCallable
@@ -22,6 +24,7 @@ from gaussum.kernels import densities
 from gaussum.mixture import GaussianMixture
 from gaussum.mixture_base import relative_ridge
 from gaussum.mixture_base import BaseMixture
+from gaussum.typing import ArrayLike, FloatArray
 from gaussum.validation import check_choice, check_number
 
 # The compiled modules whose functions are public, in the order of the table in gaussum.h.
@@ -73,7 +76,7 @@ class _KernelDensity(ctypes.Structure):
     ]
 
 
-def functions():
+def functions() -> dict[str, Callable[..., Any]]:
     """The compiled functions, callable from Python and from numba's compiled code.
 
     Returns
@@ -91,19 +94,19 @@ def functions():
     >>> x.round(3)
     array([1.   , 2.718])
     """
-    found = {}
+    found: dict[str, Callable[..., Any]] = {}
     for module in MODULES:
         for name, capsule in importlib.import_module(f"gaussum.kernels.{module}").__pyx_capi__.items():
             signature = _capsule_name(capsule)
             result, arguments = signature.decode().rstrip(")").split(" (", 1)
-            kinds = [
+            kinds: list[Any] = [
                 ctypes.c_void_p if argument.endswith("*") else _C_TYPES[argument] for argument in arguments.split(", ")
             ]
             found[name] = ctypes.CFUNCTYPE(_C_TYPES[result], *kinds)(_capsule_pointer(capsule, signature))
     return found
 
 
-def parameters(mixture):
+def parameters(mixture: BaseMixture) -> tuple[int, FloatArray]:
     """The parameters of a fitted mixture as one buffer: weights, log determinants, means, precisions' factors.
 
     Parameters
@@ -141,7 +144,9 @@ def parameters(mixture):
     return STRUCTURES[own.covariance_type], own.buffer.copy()
 
 
-def training_data(X, sample_weight=None, *, reg_covar=1e-6):
+def training_data(
+    X: ArrayLike, sample_weight: ArrayLike | None = None, *, reg_covar: float = 1e-6,
+) -> tuple[FloatArray, FloatArray | None, FloatArray]:
     """What EM works on when GaussianMixture fits: for loops whose results are to be the same.
 
         ridge_j = reg_covar * (mean weight) * (variance of feature j)
@@ -180,7 +185,7 @@ def training_data(X, sample_weight=None, *, reg_covar=1e-6):
     return np.ascontiguousarray(X, dtype=np.float64), weight, relative_ridge(reg_covar, weight, variance)
 
 
-def low_level_callable(estimator, kind="density"):
+def low_level_callable(estimator: BaseMixture | KernelDensity, kind: str = "density") -> LowLevelCallable:
     """A fitted density as an integrand for SciPy's compiled integrators.
 
     Parameters
@@ -220,26 +225,27 @@ def low_level_callable(estimator, kind="density"):
             "KernelDensity"
         )
     estimator._check_fitted()
-    d, is_mixture = estimator.n_features_in_, isinstance(estimator, BaseMixture)
+    d = estimator.n_features_in_
     if d > 1 and kind in ("cdf", "sf"):
         raise ValueError(f"kind is {kind!r}, but there are {d} features; expected 'density' or 'log_density'")
-    if not is_mixture:
-        _check_plain(estimator)
-    if d == 1:
-        return _callable(f"line_{kind}", *(_line_of_mixture if is_mixture else _line_of_kernels)(estimator))
-    if is_mixture:
+    if isinstance(estimator, BaseMixture):
+        if d == 1:
+            return _callable(f"line_{kind}", *_line_of_mixture(estimator))
         return _callable(f"mixture_{kind}_at", *_mixture(estimator))
+    _check_plain(estimator)
+    if d == 1:
+        return _callable(f"line_{kind}", *_line_of_kernels(estimator))
     return _callable(f"kernel_{kind}_at", *_kernels(estimator))
 
 
-def _callable(name, data, *arrays):
+def _callable(name: str, data: ctypes.Structure, *arrays: FloatArray) -> LowLevelCallable:
     """A LowLevelCallable of one of gaussum.kernels.densities that holds its data and their arrays."""
-    pointer = ctypes.cast(ctypes.pointer(data), ctypes.c_void_p)
+    pointer: Any = ctypes.cast(ctypes.pointer(data), ctypes.c_void_p)
     pointer.held = data, arrays
     return LowLevelCallable.from_cython(densities, name, pointer)
 
 
-def _line(weights, means, inv_scales):
+def _line(weights: FloatArray, means: FloatArray, inv_scales: FloatArray) -> tuple[Any, ...]:
     """gaussum_line, and its arrays"""
     means, inv_scales = np.array(means, dtype=np.float64), np.array(inv_scales, dtype=np.float64)
     weights = np.array(weights, dtype=np.float64)
@@ -249,17 +255,17 @@ def _line(weights, means, inv_scales):
     return _Line(weights.size, *(a.ctypes.data for a in arrays)), *arrays
 
 
-def _line_of_mixture(mixture):
+def _line_of_mixture(mixture: BaseMixture) -> tuple[Any, ...]:
     inv_scales = np.broadcast_to(np.ravel(mixture.precisions_cholesky_), mixture.weights_.shape)
     return _line(mixture.weights_, np.ravel(mixture.means_), inv_scales)
 
 
-def _line_of_kernels(kde):
+def _line_of_kernels(kde: KernelDensity) -> tuple[Any, ...]:
     scales = np.broadcast_to(kde.bandwidth_ * getattr(kde, "local_factors_", 1.0), kde.source_weights_.shape)
     return _line(kde.source_weights_, np.ravel(kde.sources_), 1.0 / scales)
 
 
-def _mixture(mixture):
+def _mixture(mixture: BaseMixture) -> tuple[Any, ...]:
     """gaussum_mixture, and its arrays"""
     structure, buffer = parameters(mixture)
     K, d = mixture.means_.shape
@@ -267,9 +273,10 @@ def _mixture(mixture):
     return _Mixture(structure, d, K, buffer.ctypes.data, scratch.ctypes.data), buffer, scratch
 
 
-def _kernels(kde):
+def _kernels(kde: KernelDensity) -> tuple[Any, ...]:
     """gaussum_kernel_density, and its arrays"""
     d, h, sources = kde.n_features_in_, np.asarray(kde.bandwidth_), np.asarray(kde.sources_, dtype=np.float64)
+    more: tuple[FloatArray, ...] = ()
     if h.ndim == 2:
         origin = sources.mean(axis=0)
         whitening = np.ascontiguousarray(np.linalg.inv(np.linalg.cholesky(h)).T)
@@ -278,13 +285,13 @@ def _kernels(kde):
         more = origin, whitening, np.empty(d)
     else:
         inv_bandwidth = np.array(np.broadcast_to(1.0 / h, d))
-        log_det, more = np.log(inv_bandwidth).sum(), ()
+        log_det = np.log(inv_bandwidth).sum()
     log_heights = np.log(kde.source_weights_) + (log_det - d * _LOG_SQRT_2PI)
     arrays = np.array(sources.T, order="C"), log_heights, inv_bandwidth, *more
     return _KernelDensity(d, len(sources), *(a.ctypes.data for a in arrays)), *arrays
 
 
-def _check_plain(kde):
+def _check_plain(kde: KernelDensity) -> None:
     """Refuse kernel densities whose terms are no Gaussians of the same covariance, or, on a line, of any."""
     if getattr(kde, "kernel", "gaussian") != "gaussian":
         raise ValueError(f"estimator has kernel={kde.kernel!r}; expected 'gaussian'")

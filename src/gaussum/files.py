@@ -8,8 +8,12 @@ import os
 import re
 import stat
 import sys
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, BinaryIO, Protocol, TextIO
 
 import numpy as np
+
+from gaussum.typing import FloatArray, NDArray, Samples
 
 _SNIFFED_ROWS = 100
 _SCAN_ROWS = 1 << 16
@@ -38,13 +42,23 @@ class Table:
     """
 
     source: str
-    names: list
-    values: np.ndarray
-    weights: np.ndarray | None = None
-    left_out: list = dataclasses.field(default_factory=list)
+    names: list[str]
+    values: Samples
+    weights: FloatArray | None = None
+    left_out: list[str] = dataclasses.field(default_factory=list)
 
 
-def read_table(path, columns=None, weights=None):
+class _Reader(Protocol):
+    """What reads one kind of file."""
+
+    names: list[str]
+
+    def read(self, wanted: list[int]) -> Samples: ...
+
+    def where(self, i: int) -> str: ...
+
+
+def read_table(path: str | os.PathLike[str], columns: str | None = None, weights: str | None = None) -> Table:
     """Read columns of numbers from a CSV, NPY or Parquet file.
 
     The first bytes tell the kind. Text may be separated by commas, semicolons, tabs or blanks, and may hold
@@ -88,7 +102,9 @@ def read_table(path, columns=None, weights=None):
     return Table(source.name, names[:-1], values[:, :-1], np.ascontiguousarray(values[:, -1]), left_out)
 
 
-def choose_columns(names, columns, weights, source):
+def choose_columns(
+    names: list[str], columns: str | None, weights: str | None, source: str,
+) -> tuple[list[int], int | None, list[str]]:
     """Indices of the chosen columns, index of the weights or None, and words on what was left out.
 
     Raises
@@ -122,7 +138,7 @@ def choose_columns(names, columns, weights, source):
     return chosen, weight, left_out
 
 
-def _find_column(names, field, source):
+def _find_column(names: list[str], field: str, source: str) -> int:
     same = names.count(field)
     if same > 1:
         raise FileError(f"{source} has {same} columns named {field!r}; choose them by index, from 0")
@@ -133,7 +149,7 @@ def _find_column(names, field, source):
     raise FileError(_no_column(names, field, source))
 
 
-def _no_column(names, field, source):
+def _no_column(names: list[str], field: str, source: str) -> str:
     shown = ", ".join(repr(name) for name in names[:8]) + (", ..." if len(names) > 8 else "")
     last = len(names) - 1
     return f"{source} has no column {field!r}; expected one of {shown}, or an index from 0 to {last}"
@@ -142,9 +158,10 @@ def _no_column(names, field, source):
 class _Source:
     """A file that can be opened again and again; what cannot (standard input, a pipe) is kept in memory."""
 
-    def __init__(self, path):
+    def __init__(self, path: str | os.PathLike[str]) -> None:
         self.name = "standard input" if path == "-" else os.fspath(path)
-        self.path, self.data = path, None
+        self.path = path
+        self.data: bytes | None = None
         try:
             if path == "-" and sys.stdin is None:
                 raise FileError("standard input is closed; expected a table")
@@ -162,13 +179,13 @@ class _Source:
             raise FileError(f"{self.name} is empty")
         self.encoding = "utf-16" if self.head[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
 
-    def open(self):
+    def open(self) -> BinaryIO:
         return open(self.path, "rb") if self.data is None else io.BytesIO(self.data)
 
-    def text(self):
+    def text(self) -> TextIO:
         return io.TextIOWrapper(self.open(), encoding=self.encoding)
 
-    def reader(self):
+    def reader(self) -> _Reader:
         suffix = os.path.splitext(self.name)[1].lower()
         if self.head.startswith(b"\x93NUMPY"):
             return _Npy(self)
@@ -185,7 +202,7 @@ class _Source:
 class _Csv:
     """Text in rows. NumPy's parser reads it; what that refuses is read row by row, to name the fault."""
 
-    def __init__(self, source):
+    def __init__(self, source: _Source) -> None:
         self.source = source
         with self._decoding(), source.text() as text:
             lines = []
@@ -206,7 +223,7 @@ class _Csv:
         self.names = first if self.header else [f"x{j}" for j in range(self.width)]
 
     @contextlib.contextmanager
-    def _decoding(self):
+    def _decoding(self) -> Iterator[None]:
         try:
             yield
         except UnicodeDecodeError as error:
@@ -215,7 +232,7 @@ class _Csv:
         except csv.Error as error:
             raise FileError(f"{self.source.name} is no readable CSV: {error}") from None
 
-    def _rows(self, lines):
+    def _rows(self, lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
         """Line number (from 1) and fields of every row that is not blank."""
         if self.delimiter is None:
             lines = (" ".join(line.split()) for line in lines)
@@ -224,11 +241,11 @@ class _Csv:
             if row:
                 yield reader.line_num, [field.strip() for field in row]
 
-    def read(self, wanted):
+    def read(self, wanted: list[int]) -> Samples:
         if self.empty:
             raise FileError(f"{self.source.name} holds a header but no rows of data")
         if sorted(wanted) == list(range(self.width)):
-            dtype = np.float64
+            dtype: Any = np.float64
         else:  # of the other columns a character is kept, so that rows of another length are still refused
             dtype = [(f"c{j}", np.float64 if j in wanted else "U1") for j in range(self.width)]
         try:
@@ -241,15 +258,18 @@ class _Csv:
             return values if wanted == sorted(wanted) else values[:, wanted]
         return np.column_stack([values[f"c{j}"] for j in wanted])
 
-    def _loadtxt(self, dtype):
-        options = dict(delimiter=self.delimiter, comments="#", quotechar='"', skiprows=self.skip)
+    def _loadtxt(self, dtype: Any) -> NDArray[Any]:
+        options: dict[str, Any] = dict(delimiter=self.delimiter, comments="#", quotechar='"', skiprows=self.skip)
         options.update(dtype=dtype, ndmin=2 if dtype is np.float64 else 1)
+        values: NDArray[Any]
         if self.source.data is None:  # by its name: NumPy reads an open file line by line, at half the speed
-            return np.loadtxt(os.path.abspath(self.source.path), encoding=self.source.encoding, **options)
+            values = np.loadtxt(os.path.abspath(self.source.path), encoding=self.source.encoding, **options)
+            return values
         with self.source.text() as text:
-            return np.loadtxt(text, **options)
+            values = np.loadtxt(text, **options)
+            return values
 
-    def _read_rows(self, wanted):
+    def _read_rows(self, wanted: list[int]) -> FloatArray:
         values = []
         with self._decoding(), self.source.text() as text:
             rows = self._rows(_without_comments(text))
@@ -264,7 +284,7 @@ class _Csv:
                 values.append([self._number(row[j], line, j) for j in wanted])
         return np.array(values, dtype=np.float64)
 
-    def _number(self, field, line, j):
+    def _number(self, field: str, line: int, j: int) -> float:
         value = _parse(field)
         if value is None:
             what = f"{field[:40]!r} is not a number" if field else "the field is empty"
@@ -274,7 +294,7 @@ class _Csv:
             raise FileError(f"{where}: {what}{hint} (--columns chooses among columns)")
         return value
 
-    def where(self, i):
+    def where(self, i: int) -> str:
         """The line of sample `i`."""
         with self._decoding(), self.source.text() as text:
             rows = self._rows(_without_comments(text))
@@ -283,7 +303,7 @@ class _Csv:
             return f"line {next(rows)[0]}"
 
 
-def _without_comments(text):
+def _without_comments(text: Iterable[str]) -> Iterator[str]:
     """Lines stripped of comments; empty where nothing is left, so that line numbers hold."""
     for line in text:
         if "#" in line:
@@ -296,9 +316,10 @@ def _without_comments(text):
         yield line.strip(" \r\n\f\v") if line.strip() else ""
 
 
-def _sniff(lines):
+def _sniff(lines: list[str]) -> str | None:
     """The separator that cuts most lines into as many fields, then into most numbers; None for blanks."""
-    best, score = None, (0.5, 0.0)
+    best: str | None = None
+    score = (0.5, 0.0)
     for delimiter in ";\t,":
         rows = list(csv.reader(lines, delimiter=delimiter, skipinitialspace=True))
         widths = [len(row) for row in rows]
@@ -310,27 +331,27 @@ def _sniff(lines):
     return best
 
 
-def _is_header(row):
+def _is_header(row: Sequence[str]) -> bool:
     """Whether a row holds a word that is neither a number nor a mark of a missing one."""
     words = [field.lower() for field in row if field and _parse(field) is None]
     return any(word not in ("na", "n/a", "null", "none") for word in words)
 
 
-def _parse(field):
+def _parse(field: str) -> float | None:
     try:
         return None if "_" in field else float(field)
     except ValueError:
         return None
 
 
-def _fields(count):
+def _fields(count: int) -> str:
     return f"{count} field{'s' * (count != 1)}"
 
 
 class _Npy:
     """An array saved by NumPy: two dimensions, one, or one of named fields. Pickles stay shut."""
 
-    def __init__(self, source):
+    def __init__(self, source: _Source) -> None:
         self.source = source
         try:
             if source.data is None:
@@ -351,7 +372,7 @@ class _Npy:
             )
         self.names = list(array.dtype.names or (f"x{j}" for j in range(array.shape[1])))
 
-    def read(self, wanted):
+    def read(self, wanted: list[int]) -> Samples:
         if self.array.dtype.names is None:
             self._check(self.array.dtype, "")
             values = self.array if wanted == list(range(len(self.names))) else self.array[:, wanted]
@@ -361,18 +382,18 @@ class _Npy:
             self._check(self.array.dtype[j], f", column {self.names[j]!r}")
         return np.column_stack([_as_float(self.array[self.names[j]]) for j in wanted])
 
-    def _check(self, dtype, column):
+    def _check(self, dtype: np.dtype[Any], column: str) -> None:
         if dtype.kind not in "fiub" or dtype.shape:
             raise FileError(f"{self.source.name}{column} holds {dtype} values; expected real numbers")
 
-    def where(self, i):
+    def where(self, i: int) -> str:
         return f"row {i}"
 
 
 class _Parquet:
     """A Parquet file, read by pyarrow."""
 
-    def __init__(self, source):
+    def __init__(self, source: _Source) -> None:
         try:
             import pyarrow
             import pyarrow.parquet
@@ -391,7 +412,7 @@ class _Parquet:
             if self.names.count(name) > 1:
                 raise FileError(f"{source.name} has several columns named {name!r}; expected different names")
 
-    def read(self, wanted):
+    def read(self, wanted: list[int]) -> Samples:
         import pyarrow
 
         schema, names = self.file.schema_arrow, [self.names[j] for j in wanted]
@@ -412,11 +433,11 @@ class _Parquet:
                 raise FileError(f"{where}: no value; expected a finite number")
         return np.column_stack([_as_float(column.to_numpy()) for column in columns])
 
-    def where(self, i):
+    def where(self, i: int) -> str:
         return f"row {i}"
 
 
-def _as_float(values):
+def _as_float(values: NDArray[Any]) -> Samples:
     """Native float32 or float64; what is wider than a double becomes infinite and is refused as such."""
     with np.errstate(over="ignore"):
         single = values.dtype.kind == "f" and values.dtype.itemsize == 4

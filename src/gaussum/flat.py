@@ -10,9 +10,13 @@ S_k + n_k A. All components then have the same variance along flat directions, w
 others nothing changes.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from gaussum.parameters import MixtureParameters
+from gaussum.statistics import SufficientStatistics
+from gaussum.typing import FloatArray, MaskArray, Samples
 
 # The blur's variance over that which regularisation leaves to a component of usual mass; and its bounds.
 _ABOVE_RIDGE = 100.0
@@ -20,7 +24,10 @@ _LEAST, _MOST = 1e-13, 1e-6
 _PROBE = 16
 
 
-def blur(structure, n_components, X, sample_weight, variance, reg_covar, correlation):
+def blur(
+    structure: str, n_components: int, X: Samples, sample_weight: FloatArray | None, variance: FloatArray,
+    reg_covar: float, correlation: Callable[[], FloatArray],
+) -> FloatArray | None:
     """The factor B of the blur's covariance A = B B^T; None where the data vary in all directions that matter.
 
     Structures whose components share their shape, and so what they have along a flat direction, need none.
@@ -56,25 +63,28 @@ def blur(structure, n_components, X, sample_weight, variance, reg_covar, correla
     return np.sqrt(width) * np.sqrt(variance)[:, np.newaxis] * axes if axes.size else None
 
 
-def constant_features(X, sample_weight):
+def constant_features(X: Samples, sample_weight: FloatArray | None) -> MaskArray:
     """Whether each feature is the same in all samples of positive weight, shape (n_features,)."""
     held = np.arange(len(X)) if sample_weight is None else np.flatnonzero(sample_weight)
-    constant = (X[held[:_PROBE]] == X[held[0]]).all(axis=0)
+    constant: MaskArray = (X[held[:_PROBE]] == X[held[0]]).all(axis=0)
     for j in np.flatnonzero(constant):
         column = X[:, j] if sample_weight is None else X[held, j]
         constant[j] = (column == column[0]).all()
     return constant
 
 
-def penalties(parameters, factor):
+def penalties(parameters: MixtureParameters, factor: FloatArray) -> FloatArray:
     """tr(A Sigma_k^-1) / 2 for every component, shape (n_components,)."""
     chol = parameters.precisions_chol
+    taken: FloatArray
     if parameters.covariance_type == "full":
-        return 0.5 * (np.matmul(factor.T, chol) ** 2).sum(axis=(1, 2))
-    return 0.5 * chol**2 @ (factor**2).sum(axis=1)
+        taken = 0.5 * (np.matmul(factor.T, chol) ** 2).sum(axis=(1, 2))
+    else:
+        taken = 0.5 * chol**2 @ (factor**2).sum(axis=1)
+    return taken
 
 
-def blurred(parameters, factor):
+def blurred(parameters: MixtureParameters, factor: FloatArray) -> MixtureParameters:
     """The parameters whose log densities are those expected of the blur."""
     buffer = parameters.buffer.copy()
     same = MixtureParameters(parameters.covariance_type, parameters.n_components, parameters.n_features, buffer)
@@ -82,13 +92,13 @@ def blurred(parameters, factor):
     return same
 
 
-def widen(statistics, factor):
+def widen(statistics: SufficientStatistics, factor: FloatArray) -> None:
     """Make statistics those of the blur: S_k + n_k A."""
     added = factor @ factor.T if statistics.covariance_type == "full" else (factor**2).sum(axis=1)
     statistics.second[...] += np.multiply.outer(statistics.nk, added)
 
 
-def widened(parameters, factor):
+def widened(parameters: MixtureParameters, factor: FloatArray) -> MixtureParameters:
     """Parameters to start from: with the variance of the blur along flat directions."""
     covariances = parameters.covariances
     if parameters.covariance_type == "full":
@@ -101,7 +111,7 @@ def widened(parameters, factor):
     )
 
 
-def _above(matrix, bound):
+def _above(matrix: FloatArray, bound: float) -> bool:
     try:
         np.linalg.cholesky(matrix - bound * np.eye(len(matrix)))
     except np.linalg.LinAlgError:

@@ -24,6 +24,7 @@ from gaussum.arguments import Parameters
 from gaussum.em_functions import accumulate, em_step, m_step, part_bounds, ridge_of
 from gaussum.statistics import SufficientStatistics
 from gaussum.summation import GaussianSum
+from gaussum.typing import ArrayLike, FloatArray
 from gaussum.validation import check_array, check_number, check_samples, check_weights
 
 __all__ = [
@@ -45,7 +46,10 @@ __all__ = [
 _SMALLEST_BANDWIDTH = 1.0 / np.finfo(np.float64).max
 
 
-def log_density(X, weights, means, precisions_cholesky, covariance_type="full", *, out=None, n_threads=None):
+def log_density(
+    X: ArrayLike, weights: ArrayLike, means: ArrayLike, precisions_cholesky: ArrayLike,
+    covariance_type: str = "full", *, out: FloatArray | None = None, n_threads: int | None = None,
+) -> FloatArray:
     """The log density of a mixture, log p_i = log sum_k w_k N(x_i; mu_k, Sigma_k), right however far the sample.
 
     Parameters
@@ -86,8 +90,10 @@ def log_density(X, weights, means, precisions_cholesky, covariance_type="full", 
 
 
 def responsibilities(
-    X, weights, means, precisions_cholesky, covariance_type="full", *, out=None, log_density=None, n_threads=None,
-):
+    X: ArrayLike, weights: ArrayLike, means: ArrayLike, precisions_cholesky: ArrayLike,
+    covariance_type: str = "full", *, out: FloatArray | None = None, log_density: FloatArray | None = None,
+    n_threads: int | None = None,
+) -> FloatArray:
     """The responsibilities r_ik = w_k N(x_i; mu_k, Sigma_k) / p_i and, in the same pass, the log densities.
 
     Parameters
@@ -130,7 +136,7 @@ def responsibilities(
     return out
 
 
-def precisions_cholesky(covariances, covariance_type="full"):
+def precisions_cholesky(covariances: ArrayLike, covariance_type: str = "full") -> FloatArray:
     """U of Sigma^-1 = U U^T for covariances of shape (K, d, d), (d, d), (K, d) or (K,), by their type.
 
     Raises
@@ -149,7 +155,7 @@ def precisions_cholesky(covariances, covariance_type="full"):
     return covariance.cholesky_of_covariances(covariance_type, covariances, "covariances")
 
 
-def covariances(precisions_cholesky, covariance_type="full"):
+def covariances(precisions_cholesky: ArrayLike, covariance_type: str = "full") -> FloatArray:
     """The covariances (U U^T)^-1, shapes as those of U.
 
     Raises
@@ -168,7 +174,10 @@ def covariances(precisions_cholesky, covariance_type="full"):
     return covariance.covariances_of(covariance_type, factors)
 
 
-def gaussian_log_sum(X, sources, weights, bandwidths, *, rtol=1e-6, out=None, n_threads=None):
+def gaussian_log_sum(
+    X: ArrayLike, sources: ArrayLike, weights: ArrayLike | None, bandwidths: ArrayLike, *, rtol: float = 1e-6,
+    out: FloatArray | None = None, n_threads: int | None = None,
+) -> FloatArray:
     """log sum_s w_s prod_j N(x_j; s_j, h_j^2) at every target x: the log of a weighted sum of Gaussians.
 
     For sums over the same sources again and again, `KernelDensity` keeps what is prepared for them.

@@ -120,7 +120,7 @@ cdef class GridPass:
         """The first plane of the grid that the points reach, and the one after the last; all are in the grid."""
         cdef Py_ssize_t i, k, n
         cdef double x[BLOCK * AXES]
-        cdef double place, low = INFINITY, high = 0.0
+        cdef double place = 0.0, low = INFINITY, high = 0.0
         with nogil:
             i = first
             while i < last:
@@ -212,7 +212,7 @@ cdef class GridPass:
         cdef double *sums = x + self.d * BLOCK
         cdef double *w = sums + BLOCK
         cdef double *moments = w + BLOCK
-        cdef double place
+        cdef double place = 0.0
         cdef bint inside
         if scratch.shape[0] < self.scratch_size or not 0 <= first <= last <= targets.n or out.shape[0] != targets.n:
             raise ValueError("scratch, out or the range of targets have the wrong size")

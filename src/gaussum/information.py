@@ -4,6 +4,9 @@ import numpy as np
 
 from gaussum import parallel
 from gaussum.information_pass import InformationPass
+from gaussum.parameters import MixtureParameters
+from gaussum.samples import Samples
+from gaussum.typing import FloatArray
 
 # What a pass for the information may cost, in E-steps, to be worth it.
 _MOST_PASSES = 6.0
@@ -23,7 +26,10 @@ class ObservedInformation:
         That of one pass, in E-steps.
     """
 
-    def __init__(self, samples, structure, n_components, sample_weight, n_parts, ridge):
+    def __init__(
+        self, samples: Samples, structure: str, n_components: int, sample_weight: FloatArray | None, n_parts: int,
+        ridge: FloatArray,
+    ) -> None:
         self._pass = InformationPass(samples, structure, n_components, sample_weight, n_parts, ridge)
         self._ridge = ridge
         K, d = n_components, samples.d
@@ -36,18 +42,18 @@ class ObservedInformation:
         self._order = np.ix_(order, order)
 
     @staticmethod
-    def passes(n_components, n_features):
+    def passes(n_components: int, n_features: int) -> float:
         """The time of one pass, in E-steps, roughly (measured)."""
         q = 2 * n_features + 1
         return 2.5 + 0.5 * n_components * q * q / (20 + 4 * n_features)
 
     @classmethod
-    def applies(cls, structure, n_components, n_features):
+    def applies(cls, structure: str, n_components: int, n_features: int) -> bool:
         """Whether there is one variance a component and feature, and a pass is worth its time."""
         axes = structure == "diag" or n_features == 1 and structure != "tied"
         return axes and cls.passes(n_components, n_features) <= _MOST_PASSES
 
-    def at(self, parameters, n_threads):
+    def at(self, parameters: MixtureParameters, n_threads: int) -> FloatArray:
         """Minus the second derivatives in the coordinates of kernels/coordinates.pxd, shape (p, p).
 
         In their order: the logarithms of all weights, all means, the logarithms of all scales.
@@ -69,9 +75,10 @@ class ObservedInformation:
         information[e, e] += 2.0 * (squares + self._ridge * u**2)
         information[a, a.T] -= mass.sum() * np.outer(weights, weights)
         information[a, a] += mass.sum() * weights[:, np.newaxis]
-        return information[self._order]
+        ordered: FloatArray = information[self._order]
+        return ordered
 
-    def _moments(self, parameters, n_threads):
+    def _moments(self, parameters: MixtureParameters, n_threads: int) -> FloatArray:
         compute = self._pass
         total = np.zeros(compute.moments_size)
         if n_threads == 1:
@@ -80,7 +87,7 @@ class ObservedInformation:
             return total
         scratch = [np.empty(compute.scratch_size) for _ in range(min(n_threads, compute.n_parts))]
 
-        def work(part, slot):
+        def work(part: int, slot: int) -> FloatArray:
             own = np.zeros_like(total)
             compute.moments(part, part + 1, parameters.buffer, own, scratch[slot])
             return own

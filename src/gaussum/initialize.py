@@ -1,11 +1,15 @@
 """First partitions of a bounded number of samples, by k-means and Ward's method in scaled or whitened coordinates."""
 
+from collections.abc import Callable
+
 import numpy as np
 
-from gaussum import parallel
+from gaussum import parallel, typing
 from gaussum.initial_pass import KMeansPass, MomentsPass
 from gaussum.likelihood import MixtureLikelihood
+from gaussum.parameters import MixtureParameters
 from gaussum.samples import Samples
+from gaussum.typing import FloatArray, IndexArray
 
 INIT_PARAMS = ("kmeans", "k-means++", "random", "random_from_data", "whitened", "hierarchical")
 
@@ -27,7 +31,9 @@ _SAMPLE_SECONDS = 1e-9
 _DISTANCE_SECONDS = 0.1e-9
 
 
-def variances(X, sample_weight=None, *, n_threads=None):
+def variances(
+    X: typing.Samples, sample_weight: FloatArray | None = None, *, n_threads: int | None = None,
+) -> tuple[FloatArray, FloatArray]:
     """Means and variances of the features, each shape (n_features,); not finite where they overflow.
 
     Two passes, the second about the mean and corrected for its rounding (Chan, Golub and LeVeque 1983).
@@ -38,10 +44,10 @@ def variances(X, sample_weight=None, *, n_threads=None):
     n_threads = min(parallel.resolve_threads(n_threads, seconds), moments.n_parts)
     scratch = [np.empty(moments.scratch_size) for _ in range(n_threads)]
 
-    def averages(origin):
+    def averages(origin: FloatArray) -> tuple[FloatArray, FloatArray]:
         total = np.zeros(1 + 2 * d)
 
-        def work(part, slot):
+        def work(part: int, slot: int) -> FloatArray:
             own = np.zeros_like(total)
             moments.moments(part, origin, own, scratch[slot])
             return own
@@ -57,9 +63,10 @@ def variances(X, sample_weight=None, *, n_threads=None):
 
 
 def initial_parameters(
-    X, covariance_type, n_components, method, rng, *, scale, sample_weight=None, ridge=None, centers=None,
-    n_threads=None, shared=None,
-):
+    X: typing.Samples, covariance_type: str, n_components: int, method: str, rng: np.random.Generator, *,
+    scale: FloatArray, sample_weight: FloatArray | None = None, ridge: FloatArray | None = None,
+    centers: FloatArray | None = None, n_threads: int | None = None, shared: object = None,
+) -> MixtureParameters:
     """Parameters from a first partition of at most a few ten thousand samples; see `Partitions`."""
     partitions = Partitions(
         X, covariance_type, n_components, rng, scale=scale, sample_weight=sample_weight, ridge=ridge,
@@ -94,10 +101,12 @@ class Partitions:
     """
 
     def __init__(
-        self, X, covariance_type, n_components, rng, *, scale, sample_weight=None, ridge=None, n_threads=None,
-        size=_SUBSAMPLE,
-    ):
-        index = _subsample(*X.shape, n_components, sample_weight, rng, size)
+        self, X: typing.Samples, covariance_type: str, n_components: int, rng: np.random.Generator, *,
+        scale: FloatArray, sample_weight: FloatArray | None = None, ridge: FloatArray | None = None,
+        n_threads: int | None = None, size: int = _SUBSAMPLE,
+    ) -> None:
+        n_samples, n_features = X.shape
+        index = _subsample(n_samples, n_features, n_components, sample_weight, rng, size)
         # a subsample is drawn in proportion to the weights, so it has none itself
         weight = sample_weight if index is None else None
         if weight is not None and not weight.all():
@@ -108,9 +117,12 @@ class Partitions:
         self.covariance_type, self.n_components, self.ridge = covariance_type, n_components, ridge
         self._scale, self._n_threads = scale, n_threads
         self._center = variances(self.X, weight, n_threads=n_threads)[0]
-        self._scaled = self._white = None
+        self._scaled: _KMeans | None = None
+        self._white: _KMeans | None = None
 
-    def parameters(self, method, rng, centers=None):
+    def parameters(
+        self, method: str, rng: np.random.Generator, centers: FloatArray | None = None,
+    ) -> MixtureParameters:
         """Parameters from a partition.
 
         Parameters
@@ -153,14 +165,18 @@ class Partitions:
             origins = (kmeans.means @ self._back) * self._scale + self._center
         return self._maximize(origins, kmeans.labels[order], order)
 
-    def _random(self, rng):
-        def draw(start, stop):
+    def _random(self, rng: np.random.Generator) -> MixtureParameters:
+        def draw(start: int, stop: int) -> FloatArray:
             resp = rng.random((self.n_components, stop - start))
-            return resp / resp.sum(axis=0)
+            resp /= resp.sum(axis=0)
+            return resp
 
         return self._maximize(np.tile(self._center, (self.n_components, 1)), draw)
 
-    def _maximize(self, origins, responsibilities, order=slice(None)):
+    def _maximize(
+        self, origins: FloatArray, responsibilities: IndexArray | Callable[[int, int], FloatArray],
+        order: IndexArray | slice = slice(None),
+    ) -> MixtureParameters:
         likelihood = MixtureLikelihood(
             self.X[order], self.covariance_type, self.n_components,
             sample_weight=None if self.sample_weight is None else self.sample_weight[order], ridge=self.ridge,
@@ -168,20 +184,20 @@ class Partitions:
         )
         return likelihood.maximize(likelihood.partition_statistics(origins, responsibilities))
 
-    def _kmeans(self, X, center, scale):
+    def _kmeans(self, X: FloatArray, center: FloatArray, scale: FloatArray) -> "_KMeans":
         return _KMeans(X, center, scale, self.sample_weight, self.n_components, self._n_threads)
 
-    def _whitened(self):
+    def _whitened(self) -> "_KMeans":
         """k-means in coordinates in which the samples have the covariance 1, and the way back from there."""
         X = (self.X - self._center) / self._scale
         weighted = X if self.sample_weight is None else X * self.sample_weight[:, np.newaxis]
         total = len(X) if self.sample_weight is None else self.sample_weight.sum()
         values, vectors = np.linalg.eigh(weighted.T @ X / total)
         lengths = np.sqrt(np.maximum(values, _FLAT * values[-1])) if values[-1] > 0.0 else np.ones(len(values))
-        self._back = (vectors * lengths).T
+        self._back: FloatArray = (vectors * lengths).T
         return self._kmeans(X @ (vectors / lengths), np.zeros(len(lengths)), np.ones(len(lengths)))
 
-    def _ward(self, kmeans, rng):
+    def _ward(self, kmeans: "_KMeans", rng: np.random.Generator) -> FloatArray:
         """The centres of Ward's clusters of a subsample."""
         from scipy.cluster.hierarchy import linkage
         from scipy.spatial.distance import pdist
@@ -203,10 +219,13 @@ class Partitions:
             top[merges[whole - n]] = top[whole]
         _, labels = np.unique(top[:n], return_inverse=True)
         member = (labels == np.arange(K)[:, np.newaxis]) * weight[index]
-        return member @ samples / member.sum(axis=1, keepdims=True)
+        centers: FloatArray = member @ samples / member.sum(axis=1, keepdims=True)
+        return centers
 
 
-def _subsample(n, d, n_components, sample_weight, rng, size):
+def _subsample(
+    n: int, d: int, n_components: int, sample_weight: FloatArray | None, rng: np.random.Generator, size: int,
+) -> IndexArray | None:
     """The samples of the first partition, or None for all."""
     size = max(min(size, _SUBSAMPLE_NUMBERS // d), _SUBSAMPLE_PER_COMPONENT * n_components)
     if n <= size:
@@ -217,9 +236,10 @@ def _subsample(n, d, n_components, sample_weight, rng, size):
     return np.sort(_draw(sample_weight, size, rng))
 
 
-def _draw(mass, size, rng):
+def _draw(mass: FloatArray, size: int, rng: np.random.Generator) -> IndexArray:
     cumulative = np.cumsum(mass)
-    return np.searchsorted(cumulative, rng.random(size) * cumulative[-1], side="right").clip(0, len(mass) - 1)
+    drawn: IndexArray = np.searchsorted(cumulative, rng.random(size) * cumulative[-1], side="right")
+    return drawn.clip(0, len(mass) - 1)
 
 
 class _KMeans:
@@ -233,7 +253,12 @@ class _KMeans:
         The means of the clusters after `assign`.
     """
 
-    def __init__(self, X, center, scale, weight, n_components, n_threads):
+    means: FloatArray
+
+    def __init__(
+        self, X: FloatArray, center: FloatArray, scale: FloatArray, weight: FloatArray | None, n_components: int,
+        n_threads: int | None,
+    ) -> None:
         n, d = X.shape
         # rows an odd number of cache lines apart do not share cache sets
         self._rows = np.empty((d, n // 16 * 16 + 24))
@@ -247,13 +272,12 @@ class _KMeans:
         self._n_threads = parallel.resolve_threads(n_threads, seconds)
         self._distances = np.empty(n)
         self.labels = np.empty(n, dtype=np.intp)
-        self.means = None
 
-    def samples(self, index):
+    def samples(self, index: IndexArray) -> FloatArray:
         """The samples at an index, in whitened coordinates, shape (len(index), n_features)."""
         return np.ascontiguousarray(self._x[:, index].T)
 
-    def seeds(self, rng):
+    def seeds(self, rng: np.random.Generator) -> FloatArray:
         """k-means++ seeds with a few trials each, the one that lowers the potential most being kept."""
         trials = 2 + int(np.log(self._n_components))
         centers = np.empty((self._n_components, len(self._x)))
@@ -268,7 +292,7 @@ class _KMeans:
             mass = masses[best, : len(mass)].copy()
         return centers
 
-    def lloyd(self, centers, iterations):
+    def lloyd(self, centers: FloatArray, iterations: int) -> None:
         """Assign the samples to their centres, and then to the means of the clusters that this makes, and so on."""
         before = np.inf
         for _ in range(iterations):
@@ -277,32 +301,32 @@ class _KMeans:
                 break
             before, centers = inertia, self.means
 
-    def assign(self, centers):
+    def assign(self, centers: FloatArray) -> float:
         """Give each sample to its nearest centre; returns the inertia, the weighted sum of squared distances.
 
         An empty cluster takes the sample that is farthest from its centre.
         """
         K, d = centers.shape
         total = self._sum(1 + K * (1 + d), self._pass.assign, centers, self.labels, self._distances)
-        inertia, clusters = total[0], total[1:]
+        inertia, clusters = float(total[0]), total[1:]
         if not clusters[:K].all():
             self._fill_empty(np.bincount(self.labels, minlength=K))
             clusters = self._sum(K * (1 + d), self._pass.clusters, self.labels)
         self.means = clusters[K:].reshape(K, d) / clusters[:K, np.newaxis]
         return inertia
 
-    def _fill_empty(self, sizes):
+    def _fill_empty(self, sizes: IndexArray) -> None:
         for k in np.flatnonzero(sizes == 0):
             far = int(np.argmax(np.where(sizes[self.labels] > 1, self._distances, -1.0)))
             sizes[self.labels[far]] -= 1
             sizes[k] = 1
             self.labels[far], self._distances[far] = k, 0.0
 
-    def _sum(self, size, step, *arguments):
+    def _sum(self, size: int, step: Callable[..., None], *arguments: FloatArray | IndexArray) -> FloatArray:
         """The sum over the parts of what a step of the pass adds to a vector of zeros."""
         total = np.zeros(size)
 
-        def work(part, slot):
+        def work(part: int, slot: int) -> FloatArray:
             own = np.zeros(size)
             step(part, *arguments, own)
             return own

@@ -1,11 +1,17 @@
 """Clusters of several components each: merging by entropy, so that a cluster need not be Gaussian."""
 
 import math
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from gaussum.base import NotFittedError, is_fitted, shape_name
+from gaussum.typing import ArrayLike, FloatArray, IndexArray, Samples
 from gaussum.validation import check_integer, check_samples, check_weights
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 # Numbers in the arrays of a block: they stay in a cache.
 _BLOCK_NUMBERS = 1 << 16
@@ -14,7 +20,17 @@ _BLOCK_NUMBERS = 1 << 16
 _LEAST_CERTAINTY = 0.5
 
 
-def merge_components(mixture, X, *, sample_weight=None):
+class FittedMixture(Protocol):
+    """A mixture of this package, of scikit-learn's, or alike."""
+
+    def predict_proba(self, X: Any, /) -> FloatArray: ...
+
+    def score_samples(self, X: Any, /) -> FloatArray: ...
+
+
+def merge_components(
+    mixture: FittedMixture, X: ArrayLike, *, sample_weight: ArrayLike | None = None,
+) -> "ComponentMerging":
     """Merge the components of a mixture step by step, so that the classification becomes as certain as it can.
 
     A density may need several Gaussians for what is one cluster: one that is bent, heavy-tailed or has corners. With
@@ -61,7 +77,7 @@ def merge_components(mixture, X, *, sample_weight=None):
         raise NotFittedError("mixture is not fitted yet; call fit before its components are merged")
     X = check_samples(X, n_features=getattr(mixture, "n_features_in_", None))
     weight = check_weights(sample_weight, len(X))
-    groups = [(k,) for k in range(mixture.predict_proba(X[:1]).shape[1])]
+    groups: list[tuple[int, ...]] = [(k,) for k in range(mixture.predict_proba(X[:1]).shape[1])]
     K = len(groups)
     # pairs[k, l]: sum_i w_i u log u of u = t_ik + t_il, and of u = t_ik on the diagonal
     pairs, sizes = np.zeros((K, K)), np.zeros(K)
@@ -119,30 +135,33 @@ class ComponentMerging:
         number above, else that of the elbow of the entropies, see `elbow`.
     """
 
-    def __init__(self, mixture, merges, entropies, merged_weights, certainties):
+    def __init__(
+        self, mixture: FittedMixture, merges: list[tuple[tuple[int, ...], tuple[int, ...]]], entropies: list[float],
+        merged_weights: list[float], certainties: list[float],
+    ) -> None:
         self.mixture = mixture
         self.merges = merges
-        self.entropies = np.array(entropies[::-1])
-        self.merged_weights = np.array(merged_weights[::-1])
-        self.certainties = np.array(certainties[::-1])
+        self.entropies: FloatArray = np.array(entropies[::-1])
+        self.merged_weights: FloatArray = np.array(merged_weights[::-1])
+        self.certainties: FloatArray = np.array(certainties[::-1])
         self.n_components = len(entropies)
         overlap = self.n_components > 1 and self.certainties[1:].max() < _LEAST_CERTAINTY
         self.n_clusters_ = 1 if overlap else self.elbow()
 
-    def groups(self, n_clusters):
+    def groups(self, n_clusters: int) -> list[tuple[int, ...]]:
         """The components in each of so many clusters: a list of sorted tuples, in the order of their first ones."""
         n_clusters = self._check_clusters(n_clusters)
-        groups = {k: (k,) for k in range(self.n_components)}
+        groups: dict[int, tuple[int, ...]] = {k: (k,) for k in range(self.n_components)}
         for a, b in self.merges[: self.n_components - n_clusters]:
             groups[min(a[0], b[0])] = tuple(sorted(a + b))
             del groups[max(a[0], b[0])]
         return [groups[k] for k in sorted(groups)]
 
-    def clusters(self, n_clusters=None):
+    def clusters(self, n_clusters: int | None = None) -> "MergedMixture":
         """The mixture as a classifier into so many clusters (`n_clusters_` by default): a `MergedMixture`."""
         return MergedMixture(self.mixture, self.groups(self.n_clusters_ if n_clusters is None else n_clusters))
 
-    def elbow(self):
+    def elbow(self) -> int:
         """The number of clusters at which the entropies bend the most.
 
         Two straight lines that share a point are fitted to the entropies, by least squares each, and the point that
@@ -165,7 +184,7 @@ class ComponentMerging:
         ]
         return 2 + int(np.argmin(residuals))
 
-    def plot(self, ax=None):
+    def plot(self, ax: "Axes | None" = None) -> "Axes":
         """Draw the entropy against the number of clusters; returns the matplotlib Axes.
 
         Needs matplotlib: ``pip install "gaussum[plot]"``. See `gaussum.plot.entropy`.
@@ -174,7 +193,7 @@ class ComponentMerging:
 
         return plot.entropy(self, ax=ax)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         suggested = "the elbow suggests" if self.n_clusters_ > 1 else "which overlap too much for more than"
         clusters = "clusters" if self.n_clusters_ > 1 else "cluster"
         lines = [f"ComponentMerging: {self.n_components} components, {suggested} {self.n_clusters_} {clusters}"]
@@ -184,7 +203,7 @@ class ComponentMerging:
             lines.append(f"{n:4d} clusters  entropy {self.entropies[n - 1]:12.4f}  {made}".rstrip())
         return "\n".join(lines)
 
-    def _check_clusters(self, n_clusters):
+    def _check_clusters(self, n_clusters: int) -> int:
         if check_integer(n_clusters, "n_clusters", minimum=1) > self.n_components:
             raise ValueError(f"n_clusters is {n_clusters}; the mixture has only {self.n_components} components")
         return n_clusters
@@ -201,32 +220,34 @@ class MergedMixture:
     n_clusters : int
     """
 
-    def __init__(self, mixture, groups):
+    def __init__(self, mixture: FittedMixture, groups: list[tuple[int, ...]]) -> None:
         self.mixture = mixture
         self.groups = groups
         self.n_clusters = len(groups)
 
-    def predict(self, X):
+    def predict(self, X: ArrayLike) -> IndexArray:
         """The most probable cluster of every sample, shape (n_samples,), integers from 0."""
         X = check_samples(X, n_features=getattr(self.mixture, "n_features_in_", None))
         labels = [t.argmax(axis=0) for t, _ in _memberships(self.mixture, X, None, self.groups)]
         return np.concatenate(labels)
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: ArrayLike) -> FloatArray:
         """The probability of every cluster, shape (n_samples, n_clusters): the sums of its components'."""
         X = check_samples(X, n_features=getattr(self.mixture, "n_features_in_", None))
         return np.concatenate([t.T for t, _ in _memberships(self.mixture, X, None, self.groups)])
 
-    def score_samples(self, X):
+    def score_samples(self, X: ArrayLike) -> FloatArray:
         """The log density of every sample, shape (n_samples,), in nats: that of the mixture."""
         return self.mixture.score_samples(X)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         groups = ", ".join(f"{{{', '.join(map(str, group))}}}" for group in self.groups)
         return f"MergedMixture: {self.n_clusters} clusters of components {groups}"
 
 
-def _memberships(mixture, X, weight, groups):
+def _memberships(
+    mixture: FittedMixture, X: Samples, weight: FloatArray | None, groups: Sequence[tuple[int, ...]],
+) -> Iterator[tuple[FloatArray, FloatArray]]:
     """Block by block: the probabilities of the groups, shape (n_groups, n_block), and the samples' weights."""
     rows = max(256, _BLOCK_NUMBERS // max(1, sum(map(len, groups))))
     for start in range(0, len(X), rows):
@@ -235,7 +256,7 @@ def _memberships(mixture, X, weight, groups):
         yield np.array([resp[group[0]] if len(group) == 1 else resp[list(group)].sum(axis=0) for group in groups]), w
 
 
-def _certainty(entropy, sizes):
+def _certainty(entropy: float, sizes: FloatArray) -> float:
     """1 - entropy / (n H), with H the entropy of the clusters' shares; 1 for one cluster, 0 where others are empty."""
     if len(sizes) == 1:
         return 1.0
@@ -243,13 +264,13 @@ def _certainty(entropy, sizes):
     return max(0.0, 1.0 - entropy / most) if most > 1e-12 * sizes.sum() else 0.0
 
 
-def _x_log_x(t):
+def _x_log_x(t: FloatArray) -> FloatArray:
     """t log t, and 0 for 0; rounding above 1 is taken away."""
     t = np.minimum(t, 1.0)
     return t * np.log(np.maximum(t, 1e-300))
 
 
-def _line_residual(x, y):
+def _line_residual(x: FloatArray, y: FloatArray) -> float:
     """The sum of squares that a straight line by least squares leaves."""
     dx, dy = x - x.mean(), y - y.mean()
     return float(dy @ dy - (dx @ dy) ** 2 / (dx @ dx))

@@ -1,6 +1,8 @@
 """Gaussian mixtures fitted by EM."""
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any, Self
 
 import numpy as np
 
@@ -8,8 +10,10 @@ from gaussum import covariance, criteria, em, flat, starts
 from gaussum.likelihood import MixtureLikelihood
 from gaussum.mixture_base import ROUNDING_MASS, BaseMixture, TrainingData, relative_ridge
 from gaussum.moments import data_covariance
+from gaussum.parameters import MixtureParameters
 from gaussum.prior import PRIOR_PARAMS, PosteriorStep, StructuredPosteriorStep, check_prior, conjugate_prior
-from gaussum.structures import structured_m_step
+from gaussum.structures import StructuredMStep, structured_m_step
+from gaussum.typing import ArrayLike, FloatArray, RandomState, Samples
 from gaussum.validation import check_choice, check_flag, check_random_state
 
 # Starts where each has ended in a spurious optimum.
@@ -141,11 +145,14 @@ class GaussianMixture(BaseMixture):
     """
 
     def __init__(
-        self, n_components=1, *, covariance_type="full", tol=1e-8, reg_covar=1e-6, max_iter=10_000, n_init=1,
-        init_params="auto", weights_init=None, means_init=None, precisions_init=None, random_state=None,
-        warm_start=False, verbose=0, verbose_interval=10, accelerate=True, n_threads=None, prior=None,
-        mean_prior=None, mean_precision_prior=None, covariance_prior=None, degrees_of_freedom_prior=None,
-    ):
+        self, n_components: int = 1, *, covariance_type: str = "full", tol: float = 1e-8, reg_covar: float = 1e-6,
+        max_iter: int = 10_000, n_init: int = 1, init_params: str = "auto", weights_init: ArrayLike | None = None,
+        means_init: ArrayLike | None = None, precisions_init: ArrayLike | None = None,
+        random_state: RandomState = None, warm_start: bool = False, verbose: int = 0, verbose_interval: int = 10,
+        accelerate: bool = True, n_threads: int | None = None, prior: str | None = None,
+        mean_prior: ArrayLike | None = None, mean_precision_prior: float | None = None,
+        covariance_prior: ArrayLike | None = None, degrees_of_freedom_prior: float | None = None,
+    ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
         self.tol = tol
@@ -168,7 +175,10 @@ class GaussianMixture(BaseMixture):
         self.covariance_prior = covariance_prior
         self.degrees_of_freedom_prior = degrees_of_freedom_prior
 
-    def fit(self, X, y=None, sample_weight=None, *, callback=None):
+    def fit(
+        self, X: ArrayLike | TrainingData, y: object = None, sample_weight: ArrayLike | None = None, *,
+        callback: Callable[[int, float], object] | None = None,
+    ) -> Self:
         """Fit the mixture.
 
         Parameters
@@ -193,7 +203,7 @@ class GaussianMixture(BaseMixture):
         """
         data = X if isinstance(X, TrainingData) else TrainingData(*self._check_data(X, sample_weight))
         X, weight = data.X, data.weight
-        n_positive = X.shape[0] if weight is None else np.count_nonzero(weight)
+        n_positive = X.shape[0] if weight is None else int(np.count_nonzero(weight))
         self.check_parameters(n_positive, weight is not None)
         rng = check_random_state(self.random_state)
         mean, variance = data.shared("moments", partial(self._reference_moments, X, weight))
@@ -210,9 +220,10 @@ class GaussianMixture(BaseMixture):
             covariance.letters(self.covariance_type), self.n_components, X, weight, variance, mass,
             partial(data.shared, "correlation", correlation),
         )
-        m_step = constraint = structured_m_step(self.covariance_type, self.n_components, X.shape[1], ridge)
+        constraint = structured_m_step(self.covariance_type, self.n_components, X.shape[1], ridge)
+        m_step: PosteriorStep | StructuredPosteriorStep | StructuredMStep | None = constraint
         if prior is not None:
-            units = dict(ridge=ridge, variance=variance, unit=mean_weight)
+            units: dict[str, Any] = dict(ridge=ridge, variance=variance, unit=mean_weight)
             if constraint is None:
                 m_step = PosteriorStep(prior, *shape, **units)
             else:
@@ -245,10 +256,10 @@ class GaussianMixture(BaseMixture):
         self.prior_ = prior
         return self
 
-    def _prior_values(self):
+    def _prior_values(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in PRIOR_PARAMS}
 
-    def check_parameters(self, n_samples, weighted=False):
+    def check_parameters(self, n_samples: int, weighted: bool = False) -> None:
         """Refuse parameters that make no sense for so many samples (of positive weight, if `weighted`).
 
         Raises
@@ -262,11 +273,11 @@ class GaussianMixture(BaseMixture):
         check_prior(self.prior, self._prior_values())
         self._check_shared(n_samples, weighted)
 
-    def _fits(self, n_features):
+    def _fits(self, n_features: int) -> bool:
         K = self.n_components
         return self.means_.shape == (K, n_features) and self._letters() == covariance.letters(self.covariance_type)
 
-    def _store(self, result, n_features):
+    def _store(self, result: em.EMResult, n_features: int) -> None:
         parameters = result.parameters
         self._fitted_structure = self.covariance_type
         self.weights_ = parameters.weights
@@ -285,34 +296,39 @@ class GaussianMixture(BaseMixture):
         self.n_features_in_ = n_features
         self.n_parameters_ = self._n_parameters()
 
-    def aic(self, X):
+    def aic(self, X: ArrayLike) -> float:
         """Akaike's information criterion on the samples; smaller is better (see gaussum.criteria.aic)."""
         return criteria.aic(self.score_samples(X).sum(), self._n_parameters())
 
-    def bic(self, X):
+    def bic(self, X: ArrayLike) -> float:
         """The Bayesian information criterion on the samples; smaller is better (see gaussum.criteria.bic)."""
         log_density = self.score_samples(X)
         return criteria.bic(log_density.sum(), self._n_parameters(), log_density.size)
 
-    def icl(self, X):
+    def icl(self, X: ArrayLike) -> float:
         """The integrated completed likelihood on the samples; smaller is better (see gaussum.criteria.icl)."""
         X = self._samples(X)
         log_density, log_largest = np.empty(X.shape[0]), np.empty(X.shape[0])
         self._predict(X, log_density=log_density, log_largest=log_largest)
         return criteria.icl(log_density.sum(), self._n_parameters(), X.shape[0], log_largest.sum())
 
-    def _n_parameters(self):
+    def _n_parameters(self) -> int:
         return covariance.n_parameters(self._letters(), *self.means_.shape)
 
-    def _letters(self):
+    def _letters(self) -> str:
         return covariance.letters(getattr(self, "_fitted_structure", self.covariance_type))
 
 
-def _changed(change, start, *arguments):
+def _changed(
+    change: Callable[..., MixtureParameters], start: Callable[[], MixtureParameters], *arguments: Any,
+) -> MixtureParameters:
     """A start's parameters, changed."""
     return change(start(), *arguments)
 
 
-def _correlation(X, weight, mean, variance, n_threads):
+def _correlation(
+    X: Samples, weight: FloatArray | None, mean: FloatArray, variance: FloatArray, n_threads: int | None,
+) -> FloatArray:
     scale = np.sqrt(variance)
-    return data_covariance(X, weight, mean, variance, n_threads) / np.outer(scale, scale)
+    correlation: FloatArray = data_covariance(X, weight, mean, variance, n_threads) / np.outer(scale, scale)
+    return correlation

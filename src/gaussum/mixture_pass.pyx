@@ -224,9 +224,12 @@ cdef class MixturePass:
             log_const[k] = log(parameters[k]) + parameters[self.K + k] - 0.5 * self.d * LOG_2PI
 
     def maximize(self, const double[::1] statistics, const double[:, ::1] origins, double[::1] parameters,
-                 double[::1] covariances, double[::1] scratch):
-        """The M-step from statistics to parameters; whether every covariance is positive definite."""
-        cdef Py_ssize_t k, K = self.K, d = self.d
+                 double[::1] covariances, double[::1] scratch, Py_ssize_t first=0, last=None):
+        """The M-step from statistics to parameters; whether every covariance is positive definite.
+
+        Of components first to last - 1, all of them by default; "tied" has but one covariance and takes all.
+        """
+        cdef Py_ssize_t k, K = self.K, d = self.d, step = self.second_step, stop = K if last is None else last
         cdef const double *own = &statistics[0]
         cdef double *weights = &parameters[0]
         cdef double total = 0.0
@@ -236,14 +239,17 @@ cdef class MixturePass:
             raise ValueError("statistics or origins have the wrong size")
         if covariances.shape[0] != self.second_size or scratch.shape[0] < d:
             raise ValueError("covariances or scratch have the wrong size")
+        if not 0 <= first < stop <= K or (step == 0 and stop - first < K):
+            raise ValueError(f"components {first} to {stop} are not within 0 to {K}, or not all of a tied covariance")
         with nogil:
             sound = not self.parameters(
-                d, K, own + 2, own + 2 + K, own + 2 + K + K * d, &origins[0, 0], &self.ridge[0], weights + 2 * K,
-                &covariances[0], weights + 2 * K + K * d, weights + K, &scratch[0])
+                d, stop - first, own + 2 + first, own + 2 + K + first * d, own + 2 + K + K * d + first * step,
+                &origins[first, 0], &self.ridge[0], weights + 2 * K + first * d, &covariances[first * step],
+                weights + 2 * K + K * d + first * step, weights + K + first, &scratch[0])
             for k in range(K):
                 total += own[2 + k]
+            for k in range(first, stop):
                 sound = sound and isfinite(weights[K + k])
-            for k in range(K):
                 weights[k] = own[2 + k] / total
         return sound
 

@@ -4,9 +4,13 @@ import numpy as np
 
 from gaussum.likelihood import MixtureLikelihood
 from gaussum.parameters import MixtureParameters
+from gaussum.typing import FloatArray, Samples
 
 
-def data_covariance(X, sample_weight, mean, variance, n_threads=None):
+def data_covariance(
+    X: Samples, sample_weight: FloatArray | None, mean: FloatArray, variance: FloatArray,
+    n_threads: int | None = None,
+) -> FloatArray:
     """The covariance matrix of samples whose means and variances are known, shape (d, d).
 
     Its diagonal is the given one, which may be more than nothing for constant features too.

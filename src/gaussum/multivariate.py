@@ -10,11 +10,17 @@ bandwidth is taken to the size of all by its rate, n^(-2 / (d + 4)).
 
 import itertools
 import math
+from collections.abc import Callable
+from typing import TypeAlias
 
 import numpy as np
 from scipy.linalg import solve_triangular
 
 from gaussum.pairs import Pairs
+from gaussum.typing import FloatArray, IndexArray, Samples
+
+# Of eigenvalues and eigenvectors of S: a value, and twice its gradient.
+Criterion: TypeAlias = Callable[[FloatArray, FloatArray], tuple[float, FloatArray]]
 
 # Pairs of samples that a selector looks at, times d (d + 1) / 2 + 6, what a pair costs.
 _MOST_WORK = 2e8
@@ -73,7 +79,9 @@ class Cloud:
         The covariance is singular and the matrix not diagonal.
     """
 
-    def __init__(self, X, weight, sigma, n_eff, diagonal=False):
+    def __init__(
+        self, X: Samples, weight: FloatArray | None, sigma: FloatArray, n_eff: float, diagonal: bool = False,
+    ) -> None:
         d = X.shape[1]
         self.n_eff, self.diagonal = n_eff, diagonal
         self._sigma, self._root = sigma, np.eye(d)
@@ -88,30 +96,31 @@ class Cloud:
         self.bags = [_bag(z, w, slice(b, None, n_bags)) for b in range(n_bags)]
         self.basis = _basis(d, diagonal)
 
-    def in_units(self, H):
+    def in_units(self, H: FloatArray) -> FloatArray:
         """A matrix in the units of the data; its standard deviations where it is diagonal."""
         if self.diagonal:
             return self._sigma * np.sqrt(np.diagonal(H))
         return _scaled(self._root @ H @ self._root.T, self._sigma)
 
 
-def _bag(points, w, chosen):
+def _bag(points: FloatArray, w: FloatArray, chosen: slice) -> tuple[FloatArray, FloatArray]:
     return np.ascontiguousarray(points[:, chosen]), w[chosen] / w[chosen].sum()
 
 
-def normal_reference(n_eff, d):
+def normal_reference(n_eff: float, d: int) -> float:
     """The factor of the covariance that is best for a normal density: Silverman's, squared."""
-    return (n_eff * (d + 2) / 4.0) ** (-2.0 / (d + 4))
+    factor: float = (n_eff * (d + 2) / 4.0) ** (-2.0 / (d + 4))
+    return factor
 
 
-def covariance(X, weight, sigma, factor):
+def covariance(X: Samples, weight: FloatArray | None, sigma: FloatArray, factor: float) -> FloatArray:
     """The samples' covariance times a factor."""
     _, correlation = _mean_and_correlation(X, weight, sigma)
     _root(correlation)
     return _scaled(factor * correlation, sigma)
 
 
-def _scaled(H, sigma):
+def _scaled(H: FloatArray, sigma: FloatArray) -> FloatArray:
     """A symmetric matrix of standardised samples in the units of the data."""
     with np.errstate(over="ignore", under="ignore"):
         H = np.tril(H * sigma * sigma[:, np.newaxis])
@@ -124,12 +133,14 @@ def _scaled(H, sigma):
     return H
 
 
-def _standardised(X, mean, sigma):
+def _standardised(X: FloatArray, mean: FloatArray, sigma: FloatArray) -> FloatArray:
     """(x - mean) / sigma, from halves, whose difference does not overflow."""
     return (0.5 * X - 0.5 * mean) / (0.5 * sigma)
 
 
-def _mean_and_correlation(X, weight, sigma):
+def _mean_and_correlation(
+    X: Samples, weight: FloatArray | None, sigma: FloatArray,
+) -> tuple[FloatArray, FloatArray]:
     """Means and correlations, shapes (d,) and (d, d), by two passes over blocks of rows."""
     d = X.shape[1]
     rows = max(1, _BLOCK_BYTES // (8 * d))
@@ -150,7 +161,7 @@ def _mean_and_correlation(X, weight, sigma):
     return centre, correlation
 
 
-def _root(correlation):
+def _root(correlation: FloatArray) -> FloatArray:
     """The Cholesky factor of the correlations, or a ValueError."""
     d = len(correlation)
     values, vectors = np.linalg.eigh(correlation)
@@ -160,10 +171,10 @@ def _root(correlation):
             f"X has a singular covariance: columns {parts} are linearly dependent, so no bandwidth matrix can be "
             "estimated; expected more samples or independent features, or a bandwidth of one number a feature"
         )
-    return np.linalg.cholesky(correlation)
+    return np.asarray(np.linalg.cholesky(correlation), dtype=np.float64)
 
 
-def _drawn(n, weight, d):
+def _drawn(n: int, weight: FloatArray | None, d: int) -> tuple[IndexArray, FloatArray, int]:
     """Which samples to look at, their weights, and in how many bags: all, or so many that their pairs are not too many.
 
     Systematic sampling: a sample is drawn with a probability in proportion to its weight and then has that of the
@@ -186,20 +197,20 @@ def _drawn(n, weight, d):
     return chosen[taken], w[taken] / chance[taken], bags
 
 
-def _most_points(d):
+def _most_points(d: int) -> int:
     return int(math.sqrt(_MOST_WORK / (d * (d + 1) // 2 + 6)))
 
 
-def _chances(w, n):
+def _chances(w: FloatArray, n: int) -> FloatArray:
     """Probabilities in proportion to weights, n in all; the heaviest are certain, the others share the rest."""
-    chance = w * (n / w.sum())
+    chance: FloatArray = w * (n / w.sum())
     while (chance > 1.0).any():
         certain = chance >= 1.0
         chance = np.where(certain, 1.0, w * ((n - certain.sum()) / w[~certain].sum()))
     return chance
 
 
-def _basis(d, diagonal):
+def _basis(d: int, diagonal: bool) -> FloatArray:
     basis = []
     for a in range(d):
         for b in range(a, a + 1 if diagonal else d):
@@ -212,7 +223,7 @@ def _basis(d, diagonal):
 # Minima ------------------------------------------------------------------------------------------------
 
 
-def _minimum(objective, start, basis):
+def _minimum(objective: Criterion, start: float, basis: FloatArray) -> FloatArray | None:
     """The H = exp(S) about start times 1 that makes an objective least, or None.
 
     Parameters
@@ -226,7 +237,7 @@ def _minimum(objective, start, basis):
     scale = abs(first) or 1.0
     low, high = math.log(_LEAST), math.log(_MOST)
 
-    def scaled(theta):
+    def scaled(theta: FloatArray) -> tuple[float, FloatArray]:
         values, vectors = np.linalg.eigh(np.tensordot(theta, basis, 1))
         if not low <= values[0] <= values[-1] <= high:
             return abs(first / scale) + 1.0, np.zeros(len(basis))
@@ -242,10 +253,11 @@ def _minimum(objective, start, basis):
     values, vectors = np.linalg.eigh(np.tensordot(found.x, basis, 1))
     if not low + 1.0 < values[0] <= values[-1] < high - 1.0:
         return None
-    return start * (vectors * np.exp(values)) @ vectors.T
+    H: FloatArray = start * (vectors * np.exp(values)) @ vectors.T
+    return H
 
 
-def _cross_validated(cloud, name):
+def _cross_validated(cloud: Cloud, name: str) -> FloatArray | None:
     """The minimum of a method of Pairs for all samples, from the widest of those in a ladder, or None.
 
     The ladder has multiples of the plug-in matrix, in whose coordinates clusters are round. Rounded or tied samples
@@ -258,14 +270,14 @@ def _cross_validated(cloud, name):
     d = len(cloud.points)
     T = np.linalg.cholesky(plug_in(cloud) / normal_reference(cloud.n_eff, d))
     bags = [Pairs(np.ascontiguousarray(solve_triangular(T, points, lower=True)), w) for points, w in cloud.bags]
-    n_pilot = np.mean([1.0 / (bag.w @ bag.w) for bag in bags])
+    n_pilot = float(np.mean([1.0 / (bag.w @ bag.w) for bag in bags]))
 
-    def criterion(values, vectors):
+    def criterion(values: FloatArray, vectors: FloatArray) -> tuple[float, FloatArray]:
         both = [getattr(bag, name)(values, vectors) for bag in bags]
         return sum(value for value, _ in both) / len(bags), sum(slope for _, slope in both) / len(bags)
 
     few = Pairs(*_few(bags[0]))
-    reference = normal_reference(1.0 / (few.w @ few.w), d)
+    reference = normal_reference(1.0 / float(few.w @ few.w), d)
     scales, scores = reference * (_WIDEST / _RATIO ** np.arange(_RUNGS)) ** 2, []
     for scale in scales:
         scores.append(getattr(few, name)(np.full(d, math.log(scale)), np.eye(d))[0])
@@ -277,20 +289,21 @@ def _cross_validated(cloud, name):
     H = _minimum(criterion, to_pilot * scales[len(scores) - 2], cloud.basis)
     if H is None or np.linalg.eigvalsh(H)[0] < _LEAST * normal_reference(n_pilot, d):
         return None
-    return (n_pilot / cloud.n_eff) ** (2.0 / (d + 4)) * T @ H @ T.T
+    found: FloatArray = (n_pilot / cloud.n_eff) ** (2.0 / (d + 4)) * T @ H @ T.T
+    return found
 
 
-def _few(bag):
+def _few(bag: Pairs) -> tuple[FloatArray, FloatArray]:
     chosen = np.linspace(0, bag.n - 1, min(_FEW, bag.n)).astype(int)
     return np.ascontiguousarray(bag.points[:, chosen]), bag.w[chosen] / bag.w[chosen].sum()
 
 
-def least_squares(cloud):
+def least_squares(cloud: Cloud) -> FloatArray | None:
     """The matrix of least cross-validated integrated squared error, or None."""
     return _cross_validated(cloud, "least_squares")
 
 
-def likelihood(cloud):
+def likelihood(cloud: Cloud) -> FloatArray | None:
     """The matrix of largest leave-one-out likelihood, or None."""
     return _cross_validated(cloud, "likelihood")
 
@@ -298,19 +311,19 @@ def likelihood(cloud):
 # Plug-in -----------------------------------------------------------------------------------------------
 
 
-def _identities(d):
+def _identities(d: int) -> tuple[Callable[[FloatArray], FloatArray], FloatArray]:
     """The symmetric sums of d_ab x_cd over 6 terms, for a matrix x, and of d_ab d_cd over 3."""
     eye = np.eye(d)
 
-    def six(x):
-        one = np.einsum("ab,cd->abcd", eye, x)
+    def six(x: FloatArray) -> FloatArray:
+        one: FloatArray = np.einsum("ab,cd->abcd", eye, x)
         one = one + one.transpose(2, 3, 0, 1)
         return one + one.transpose(0, 2, 1, 3) + one.transpose(0, 3, 2, 1)
 
     return six, 0.5 * six(eye)
 
 
-def _functional(pairs, g, laplacian):
+def _functional(pairs: Pairs, g: float, laplacian: bool) -> FloatArray:
     """sum_ij w_i w_j D^4 N(x_i - x_j; 0, g^2), an array (d, d, d, d), or that of the Laplacian of N.
 
     For a function F of r = |x|^2 / 2 it is D^4 = F'''' xxxx + F''' (6 terms of d_ab x_c x_d) + F'' (3 of d_ab d_cd).
@@ -327,10 +340,12 @@ def _functional(pairs, g, laplacian):
             full[permuted] = value
     six, three = _identities(d)
     total = full + six(pairs.square(second)) + zeroth * three
-    return total * (2.0 * math.pi) ** (-0.5 * d) * g ** (-d - 4.0 - 2.0 * laplacian)
+    total *= (2.0 * math.pi) ** (-0.5 * d)
+    total *= g ** (-d - 4.0 - 2.0 * laplacian)
+    return total
 
 
-def _asymptotic_minimum(pairs, n_eff, basis):
+def _asymptotic_minimum(pairs: Pairs, n_eff: float, basis: FloatArray) -> FloatArray:
     """The matrix of least asymptotic error for samples like a normal density's of covariance 1, or clusters of such."""
     d, n_pilot = pairs.d, 1.0 / (pairs.w @ pairs.w)
     # of a normal density: the sixth derivatives' pilot
@@ -344,7 +359,7 @@ def _asymptotic_minimum(pairs, n_eff, basis):
     psi = _functional(pairs, g, laplacian=False)
     constant = (4.0 * math.pi) ** (-0.5 * d) / n_eff
 
-    def asymptotic(values, vectors):
+    def asymptotic(values: FloatArray, vectors: FloatArray) -> tuple[float, FloatArray]:
         """|H|^(-1/2) (4 pi)^(-d / 2) / n + H psi H / 4, and twice its gradient"""
         H = (vectors * np.exp(values)) @ vectors.T
         root = vectors * np.exp(0.5 * values)
@@ -357,7 +372,7 @@ def _asymptotic_minimum(pairs, n_eff, basis):
     return start * np.eye(d) if H is None else H
 
 
-def plug_in(cloud):
+def plug_in(cloud: Cloud) -> FloatArray:
     """The matrix of least asymptotic error for all samples, with the density's derivatives by two stages of pilots.
 
     The pilots are multiples of 1, each of least asymptotic squared error of all functionals of an order together

@@ -16,6 +16,7 @@ raises the objective.
 import numpy as np
 
 from gaussum.rotations import rotate
+from gaussum.typing import FloatArray
 
 _MOST_SWEEPS = 30
 # The objective is flat at its minimum: a rotation by so much changes its last digit.
@@ -24,7 +25,9 @@ _SMALLEST_SINE = 1e-8
 _STARTS = 3
 
 
-def common_orientation(factors, masses, one_volume, start=None):
+def common_orientation(
+    factors: FloatArray, masses: FloatArray, one_volume: bool, start: FloatArray | None = None,
+) -> FloatArray:
     """An orthogonal D, shape (d, d), at a minimum of the objective of the module's text.
 
     Parameters
@@ -55,26 +58,32 @@ def common_orientation(factors, masses, one_volume, start=None):
     return min(ends, key=lambda end: end[0])[1]
 
 
-def principal_axes(factors):
+def principal_axes(factors: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Eigenvalues and eigenvectors (columns) of R^T R for every R; small eigenvalues keep their digits."""
     _, scales, axes = np.linalg.svd(factors, full_matrices=False)
     return scales**2, np.swapaxes(axes, -1, -2)
 
 
-def squares(factors, axes):
+def squares(factors: FloatArray, axes: FloatArray) -> FloatArray:
     """(D^T W_k D)_jj, shape (K, d)."""
     rotated = factors @ axes
-    return np.einsum("kij,kij->kj", rotated, rotated)
+    squared: FloatArray = np.einsum("kij,kij->kj", rotated, rotated)
+    return squared
 
 
-def _objective(a, masses, one_volume):
+def _objective(a: FloatArray, masses: FloatArray, one_volume: bool) -> float:
     logs = np.log(a)
+    value: float
     if one_volume:
-        return a.shape[1] * masses.sum() * np.log(np.exp(logs.mean(axis=1)).sum())
-    return masses @ logs.sum(axis=1)
+        value = a.shape[1] * masses.sum() * np.log(np.exp(logs.mean(axis=1)).sum())
+    else:
+        value = masses @ logs.sum(axis=1)
+    return value
 
 
-def _rotate(factors, masses, one_volume, axes):
+def _rotate(
+    factors: FloatArray, masses: FloatArray, one_volume: bool, axes: FloatArray,
+) -> tuple[float, FloatArray]:
     """Sweeps over all planes until they rest: the objective and the orientation."""
     before = _objective(squares(factors, axes), masses, one_volume)
     rows = np.ascontiguousarray(np.swapaxes(factors @ axes, 1, 2))

@@ -3,17 +3,27 @@
 import copy
 import inspect
 import threading
+from typing import Any, Protocol, Self
 
 import numpy as np
 
 from gaussum.base import Estimator, clone, is_fitted, shape_name
 from gaussum.kde import KernelDensity
+from gaussum.typing import ArrayLike, FloatArray, IndexArray, RandomState, Samples
 from gaussum.validation import check_integer, check_number, check_random_state, check_samples, check_weights
 
 # Fewer draws than this below the offset would leave it to chance.
 _MIN_TAIL_DRAWS = 10
 
 _publishing = threading.Lock()
+
+
+class Density(Protocol):
+    """What can be fitted and gives log densities: an estimator of this package, of scikit-learn's, or alike."""
+
+    def fit(self, X: Any, /) -> Any: ...
+
+    def score_samples(self, X: Any, /) -> Any: ...
 
 
 class OutlierDetector(Estimator):
@@ -73,14 +83,14 @@ class OutlierDetector(Estimator):
 
     def __init__(
         self,
-        estimator=None,
+        estimator: Density | None = None,
         *,
-        contamination=None,
-        threshold=None,
-        p_value=None,
-        n_draws=100_000,
-        random_state=None,
-    ):
+        contamination: float | None = None,
+        threshold: float | None = None,
+        p_value: float | None = None,
+        n_draws: int = 100_000,
+        random_state: RandomState = None,
+    ) -> None:
         self.estimator = estimator
         self.contamination = contamination
         self.threshold = threshold
@@ -88,7 +98,7 @@ class OutlierDetector(Estimator):
         self.n_draws = n_draws
         self.random_state = random_state
 
-    def fit(self, X, y=None, sample_weight=None):
+    def fit(self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None) -> Self:
         """Fit the density, unless it is fitted already, and set the offset.
 
         Parameters
@@ -113,12 +123,12 @@ class OutlierDetector(Estimator):
         self._fit(X, sample_weight)
         return self
 
-    def fit_predict(self, X, y=None, sample_weight=None):
+    def fit_predict(self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None) -> IndexArray:
         """Fit, and return `predict` of the training samples, shape (n_samples,); arguments as for `fit`."""
         X, scores = self._fit(X, sample_weight)
         return self._label(self.score_samples(X) if scores is None else scores)
 
-    def predict(self, X):
+    def predict(self, X: ArrayLike) -> IndexArray:
         """Label samples: -1 where the decision function is negative (outliers), +1 elsewhere.
 
         Parameters
@@ -138,16 +148,16 @@ class OutlierDetector(Estimator):
         """
         return self._label(self.score_samples(X))
 
-    def decision_function(self, X):
+    def decision_function(self, X: ArrayLike) -> FloatArray:
         """Log density minus `offset_`, in nats, shape (n_samples,); negative for outliers."""
         return self.score_samples(X) - self.offset_
 
-    def score_samples(self, X):
+    def score_samples(self, X: ArrayLike) -> FloatArray:
         """Log density of samples under `estimator_`, shape (n_samples,)."""
         self._check_fitted()
         return np.asarray(self.estimator_.score_samples(check_samples(X, n_features=self.n_features_in_)))
 
-    def p_values(self, X):
+    def p_values(self, X: ArrayLike) -> FloatArray:
         """Probability that a sample of the fitted density has a log density as low as each sample of `X`.
 
         Estimated as ``(r + 1) / (n_draws + 1)``, with r the number of draws from the density whose log
@@ -184,16 +194,18 @@ class OutlierDetector(Estimator):
         r = np.searchsorted(self._draw_scores, scores, side="right")
         return (r + 1) / (self._draw_scores.size + 1)
 
-    def _fit(self, X, sample_weight):
+    def _fit(self, X: ArrayLike, sample_weight: ArrayLike | None) -> tuple[Samples, FloatArray | None]:
         """Fit; return the checked samples and, where the rule needed them, their log densities."""
         rule, level = self._rule()
-        fitted = self.estimator is not None and _check_density(self.estimator)
-        X = check_samples(X, n_features=getattr(self.estimator, "n_features_in_", None) if fitted else None)
+        given = self.estimator
+        fitted = given if given is not None and _check_density(given) else None
+        X = check_samples(X, n_features=getattr(fitted, "n_features_in_", None))
         weights = check_weights(sample_weight, X.shape[0])
-        if fitted:
-            density = self.estimator
+        density: Density
+        if fitted is not None:
+            density = fitted
         else:
-            density = KernelDensity() if self.estimator is None else _clone(self.estimator)
+            density = KernelDensity() if given is None else _clone(given)
             density.fit(X, **({} if weights is None else {"sample_weight": weights}))
 
         self.estimator_ = density
@@ -213,7 +225,7 @@ class OutlierDetector(Estimator):
         self.offset_ = float(offset)
         return X, scores
 
-    def _rule(self):
+    def _rule(self) -> tuple[str, float]:
         """The parameter that sets the offset, by name, and its value."""
         check_integer(self.n_draws, "n_draws", minimum=1)
         given = [r for r in ("contamination", "threshold", "p_value") if getattr(self, r) is not None]
@@ -234,7 +246,7 @@ class OutlierDetector(Estimator):
             )
         return rule, value
 
-    def _draw(self):
+    def _draw(self) -> FloatArray:
         """Sorted log densities of `n_draws` samples from the fitted density."""
         sample = getattr(self.estimator_, "sample", None)
         if sample is None:
@@ -251,11 +263,11 @@ class OutlierDetector(Estimator):
             draws = draws[0]
         return np.sort(self.score_samples(draws))
 
-    def _label(self, scores):
+    def _label(self, scores: FloatArray) -> IndexArray:
         return np.where(scores < self.offset_, -1, 1)
 
 
-def _check_density(estimator):
+def _check_density(estimator: object) -> bool:
     """Refuse what is no density; return whether it is fitted."""
     if isinstance(estimator, type) or not (hasattr(estimator, "fit") and hasattr(estimator, "score_samples")):
         what = f"the class {estimator.__name__}" if isinstance(estimator, type) else shape_name(estimator)
@@ -263,15 +275,15 @@ def _check_density(estimator):
     return is_fitted(estimator)
 
 
-def _clone(estimator):
+def _clone(estimator: Any) -> Any:
     return clone(estimator) if hasattr(estimator, "get_params") else copy.deepcopy(estimator)
 
 
-def _quantile(scores, weights, level):
+def _quantile(scores: FloatArray, weights: FloatArray | None, level: float) -> float:
     """`numpy.percentile` without weights, else the lowest score up to which lies more than `level` of it."""
     if weights is None:
         with np.errstate(invalid="ignore"):  # between minus infinity and a number: NaN, which fit refuses
-            return np.percentile(scores, 100 * level)
+            return float(np.percentile(scores, 100 * level))
     order = np.argsort(scores)
     held = np.cumsum(weights[order])
-    return scores[order[np.searchsorted(held, level * held[-1], side="right")]]
+    return float(scores[order[np.searchsorted(held, level * held[-1], side="right")]])

@@ -7,17 +7,26 @@ import math
 import os
 import sys
 import time
+from argparse import Namespace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gaussum import criteria
 from gaussum.covariance import kernel_type
-from gaussum.files import FileError
+from gaussum.drawing import Mixture
+from gaussum.files import FileError, Table
+from gaussum.mixture import GaussianMixture
+from gaussum.typing import ArrayLike, FloatArray
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _SHOWN_FEATURES = 4  # what fits on a line
 
 
-def check_output(path, suffixes, inputs=()):
+def check_output(path: str, suffixes: Sequence[str], inputs: Sequence[str] = ()) -> None:
     """Refuse a path that could not be written, before the work whose result it should take.
 
     Raises
@@ -41,7 +50,7 @@ class _Abandon(Exception):
 
 
 @contextlib.contextmanager
-def writing(path):
+def writing(path: str) -> Iterator[str]:
     """Yield the path of a new file beside `path` that takes its place if all goes well, and vanishes if not.
 
     Raises
@@ -65,7 +74,7 @@ def writing(path):
         raise FileError(f"cannot write {path}: {error.strerror or error}") from None
 
 
-def write_json(path, value):
+def write_json(path: str, value: Any) -> None:
     """Write plain values and arrays as JSON: every digit of a float, null for NaN and infinity.
 
     >>> print(to_json({"means": np.array([[0.1], [2.0]]), "score": float("nan")}))
@@ -81,7 +90,7 @@ def write_json(path, value):
         file.write(to_json(value) + "\n")
 
 
-def to_json(value, indent=""):
+def to_json(value: Any, indent: str = "") -> str:
     """The JSON text of plain values and arrays; a list of numbers or words stays on one line."""
     inner = indent + "  "
     if isinstance(value, (np.ndarray, np.generic)):
@@ -101,7 +110,7 @@ def to_json(value, indent=""):
     return brackets[0] + "\n" + ",\n".join(inner + part for part in parts) + "\n" + indent + brackets[1]
 
 
-def write_csv(path, names, blocks):
+def write_csv(path: str, names: Sequence[str], blocks: Iterable[Sequence[ArrayLike]]) -> None:
     """Write columns as CSV, every digit of a float.
 
     Parameters
@@ -119,7 +128,7 @@ def write_csv(path, names, blocks):
             writer.writerows(zip(*(np.asarray(column).tolist() for column in columns), strict=True))
 
 
-def text_table(header, rows):
+def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Lines of a table with its columns aligned to the right.
 
     >>> print(text_table(["k", "mean"], [["1", "0.25"], ["2", "-10.5"]]))
@@ -132,7 +141,7 @@ def text_table(header, rows):
     return "\n".join(line.rstrip() for line in lines)
 
 
-def describe_table(table, options):
+def describe_table(table: Table, options: Namespace) -> str:
     """Lines on what was read."""
     n, d = table.values.shape
     lines = [f"{table.source}: {n:,} samples of {', '.join(table.names) if d <= 10 else f'{d} columns'}"]
@@ -142,7 +151,7 @@ def describe_table(table, options):
     return "\n".join(lines)
 
 
-def mixture_results(mixture, n_samples, log_likelihood):
+def mixture_results(mixture: GaussianMixture, n_samples: float, log_likelihood: float) -> dict[str, Any]:
     """A fitted mixture and how well it describes `n_samples` (or their total weight), as plain values."""
     p = int(mixture.n_parameters_)
     return {
@@ -160,7 +169,7 @@ def mixture_results(mixture, n_samples, log_likelihood):
     }
 
 
-def describe_mixture(mixture, names, results):
+def describe_mixture(mixture: Mixture, names: Sequence[str], results: dict[str, Any]) -> str:
     """Lines on a fitted mixture: its likelihood and a table of its components."""
     k = results["n_components"]
     done = "converged" if results["converged"] else "NOT converged (more iterations are needed)"
@@ -177,7 +186,7 @@ def describe_mixture(mixture, names, results):
     return "\n".join(lines)
 
 
-def components_table(mixture, names):
+def components_table(mixture: Mixture, names: Sequence[str]) -> str:
     """A text table of weights, means and variances; of weights alone where the features are many."""
     shown = names if len(names) <= _SHOWN_FEATURES else []
     of = [f" {name}" if len(names) > 1 else "" for name in shown]
@@ -189,7 +198,7 @@ def components_table(mixture, names):
     return text_table(header, rows)
 
 
-def variances(mixture):
+def variances(mixture: Mixture) -> FloatArray:
     """Variances of the components, shape (n_components, n_features), whatever the covariance type."""
     covariances, shape = np.asarray(mixture.covariances_), np.shape(mixture.means_)
     if covariances.ndim == 3:
@@ -201,7 +210,7 @@ def variances(mixture):
     return np.broadcast_to(covariances, shape)
 
 
-def require_matplotlib(what):
+def require_matplotlib(what: str) -> None:
     """Raise ImportError, in words for the person who asked for `what`, where there is no matplotlib."""
     try:
         import matplotlib.figure  # noqa: F401
@@ -210,17 +219,18 @@ def require_matplotlib(what):
         raise ImportError(f"{what} needs matplotlib, which is not installed: {hint}") from None
 
 
-def save_picture(draw, path, kind="png"):
+def save_picture(draw: "Callable[[Axes], object]", path: str, kind: str = "png") -> None:
     """Draw on axes of a new figure and save it, without a window; `draw` may return axes of another."""
     import matplotlib
     from matplotlib.figure import Figure
 
     matplotlib.use("agg")
-    ax = Figure(figsize=(8, 5), layout="constrained").add_subplot()
+    own = Figure(figsize=(8, 5), layout="constrained")
+    ax = own.add_subplot()
     drawn = draw(ax)
-    figure = (ax if drawn is None else np.ravel(drawn)[0]).figure
+    figure: Any = own if drawn is None else np.ravel(np.asarray(drawn, dtype=object))[0].figure
     figure.savefig(path, format=kind, dpi=120)
-    if figure is not ax.figure:
+    if figure is not own:
         import matplotlib.pyplot
 
         matplotlib.pyplot.close(figure)
@@ -229,14 +239,14 @@ def save_picture(draw, path, kind="png"):
 class Progress:
     """A line about long work on a terminal's standard error, rewritten in place; silent elsewhere."""
 
-    def __init__(self, quiet=False):
+    def __init__(self, quiet: bool = False) -> None:
         self.stream = sys.stderr
         self.active = not quiet and self.stream is not None and self.stream.isatty()
         self.next = time.monotonic() + 0.5  # quick work shows nothing
         self.width = 0
         self.start, self.last = 0, 0
 
-    def show(self, text):
+    def show(self, text: str) -> None:
         """Replace the line by `text`, at most ten times a second."""
         if self.active and time.monotonic() >= self.next:
             self.next = time.monotonic() + 0.1
@@ -244,18 +254,18 @@ class Progress:
             self.stream.flush()
             self.width = len(text)
 
-    def share(self, done, total):
+    def share(self, done: int, total: int) -> None:
         """Draw how much of the work is done."""
         filled = 30 * done // max(1, total)
         self.show(f"[{'#' * filled}{'.' * (30 - filled)}] {100 * done // max(1, total):3d}%")
 
-    def iteration(self, iteration, lower_bound):
+    def iteration(self, iteration: int, lower_bound: float) -> None:
         """Tell how far a fit has come; iterations that begin anew are another start."""
         self.start += self.start == 0 or iteration <= self.last
         self.last = iteration
         self.show(f"EM start {self.start}, iteration {iteration}, mean log-likelihood {lower_bound:.6f}")
 
-    def clear(self):
+    def clear(self) -> None:
         """Leave an empty line for what is printed next."""
         self.start = 0
         if self.width:

@@ -6,6 +6,7 @@ import numpy as np
 
 from gaussum import parallel
 from gaussum.pair_pass import PairPass
+from gaussum.typing import FloatArray
 
 _LANES = 32
 _PAIR_SECONDS = 0.7e-9
@@ -21,12 +22,12 @@ class Pairs:
     w : ndarray of float64, shape (n_points,)
     """
 
-    def __init__(self, points, w):
+    def __init__(self, points: FloatArray, w: FloatArray) -> None:
         self.points, self.w = points, w
         self.d, self.n = points.shape
         self._seconds = self.n**2 * (_PAIR_SECONDS + _MOMENT_SECONDS * self.d * (self.d + 1) / 2)
 
-    def moments(self, inverse_root, tails=False):
+    def moments(self, inverse_root: FloatArray, tails: bool = False) -> tuple[FloatArray, FloatArray, FloatArray]:
         """sum_s w_s e_ts, and the same of e_ts z z', and by which o_t / 2 their logarithms are too large.
 
         z = inverse_root (x_t - x_s), e_ts = exp((o_t - |z|^2) / 2); with `tails` o_t is the least |z|^2, else 0.
@@ -45,7 +46,7 @@ class Pairs:
         ))
         return sums, moments, nearest
 
-    def derivatives(self, g, radial):
+    def derivatives(self, g: float, radial: FloatArray) -> FloatArray:
         """sum_ij w_i w_j e_ij (a + b |z|^2) of 1, z z' and z z z z in turn, z = (x_i - x_j) / g: entries as PairPass's.
 
         A pair of a point with itself is one of them.
@@ -53,26 +54,27 @@ class Pairs:
         pairs, n_threads, scratch = self._pass(self.points / g)
         totals = np.zeros((pairs.n_monomials, _LANES))
 
-        def work(part, slot):
+        def work(part: int, slot: int) -> FloatArray:
             own = np.zeros_like(totals)
             pairs.derivatives(part, radial, own, scratch[slot])
             return own
 
         parallel.run(pairs.n_parts, n_threads, work, lambda own: np.add(totals, own, out=totals))
-        return totals.sum(axis=1)
+        sums: FloatArray = totals.sum(axis=1)
+        return sums
 
-    def _pass(self, z):
+    def _pass(self, z: FloatArray) -> tuple[PairPass, int, list[FloatArray]]:
         pairs = PairPass(z, self.w)
         n_threads = min(parallel.resolve_threads(None, self._seconds), pairs.n_parts)
         return pairs, n_threads, [np.empty(pairs.scratch_size) for _ in range(n_threads)]
 
-    def square(self, lower):
+    def square(self, lower: FloatArray) -> FloatArray:
         """A symmetric matrix from its lower triangle, row by row."""
         full = np.zeros((self.d, self.d))
         full[np.tril_indices(self.d)] = lower
         return full + np.tril(full, -1).T
 
-    def least_squares(self, values, vectors):
+    def least_squares(self, values: FloatArray, vectors: FloatArray) -> tuple[float, FloatArray]:
         """Least-squares cross-validation (Bowman 1984), and twice its gradient by log H in the axes of `vectors`.
 
             int f^2 - 2 sum_i w_i f_-i(x_i),   f_-i without i: sum_j!=i w_j N(x_i; x_j, H) / (1 - w_i)
@@ -87,7 +89,7 @@ class Pairs:
         slope = self.square(wide_moments @ to_wide + narrow_moments @ to_narrow)
         return value, slope - value * np.eye(self.d)
 
-    def likelihood(self, values, vectors):
+    def likelihood(self, values: FloatArray, vectors: FloatArray) -> tuple[float, FloatArray]:
         """Minus the leave-one-out log likelihood (Duin 1976), and twice its gradient as of `least_squares`.
 
             - sum_i w_i log f_-i(x_i)

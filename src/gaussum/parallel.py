@@ -18,7 +18,10 @@ import queue
 import sys
 import threading
 import warnings
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import FrameType
+from typing import Any, Generic, TypedDict, TypeVar
 
 from threadpoolctl import OpenBLASController, ThreadpoolController
 
@@ -40,22 +43,25 @@ _BETTER = 1.25
 _AHEAD = 2
 _PATIENCE = 1.0
 
-_pool = None
+# What a task or a part comes to.
+_Result = TypeVar("_Result")
+
+_pool: ThreadPoolExecutor | None = None
 _pool_size = 0
 _lock = threading.Lock()
-_blas = None            # the controller of the BLAS libraries, found once
+_blas: Any = None       # the controller of the BLAS libraries, found once
 _blas_users = 0
-_blas_limit = None
+_blas_limit: Any = None
 _task = threading.local()       # of the task that this thread works on: `stop`, if side by side, and `warnings`
 
 
-def n_parts(n_samples, seconds, *, smallest=_PART_SAMPLES):
+def n_parts(n_samples: int, seconds: float, *, smallest: int = _PART_SAMPLES) -> int:
     """The number of parts of so many samples and so much work, none much smaller than `smallest` samples."""
     enough = min(_ENOUGH_PARTS, int(seconds / _SHORTEST_PART))
     return max(1, min(n_samples // smallest, max(enough, int(seconds / _LONGEST_PART))))
 
 
-def resolve_threads(n_threads, seconds=float("inf")):
+def resolve_threads(n_threads: int | None, seconds: float = float("inf")) -> int:
     """The number of threads to use for work that would keep one busy for so many seconds.
 
     Parameters
@@ -70,7 +76,7 @@ def resolve_threads(n_threads, seconds=float("inf")):
     return n_threads or available_cpus()
 
 
-def threads_beside(n_tasks, n_samples, seconds, n_threads):
+def threads_beside(n_tasks: int, n_samples: int, seconds: float, n_threads: int | None) -> int:
     """The threads on which to run so many alike problems side by side; 1 if they had better share the threads in turn.
 
     Parameters
@@ -88,7 +94,7 @@ def threads_beside(n_tasks, n_samples, seconds, n_threads):
     return min(limit, n_tasks) if gain_beside > _BETTER * gain_shared else 1
 
 
-def available_cpus():
+def available_cpus() -> int:
     """The processors that this process may use."""
     try:
         return len(os.sched_getaffinity(0))
@@ -97,7 +103,7 @@ def available_cpus():
 
 
 @contextlib.contextmanager
-def single_threaded_blas():
+def single_threaded_blas() -> Iterator[None]:
     """A context in which BLAS keeps to the thread that calls it.
 
     The setting is the whole process's: of contexts that overlap, the first sets it and the last puts it back.
@@ -122,7 +128,17 @@ def single_threaded_blas():
                 clear(force=True)
 
 
-def run(n_parts, n_threads, work, merge=None):
+class _State(TypedDict):
+    """How far `run` has come, on all its threads."""
+
+    merged: int
+    error: BaseException | None
+
+
+def run(
+    n_parts: int, n_threads: int, work: Callable[[int, int], _Result],
+    merge: Callable[[_Result], object] | None = None,
+) -> None:
     """Call ``work(part, slot)`` for every part, and ``merge`` with what it returns, in the order of the parts.
 
     Parameters
@@ -143,10 +159,10 @@ def run(n_parts, n_threads, work, merge=None):
         return
     turn = threading.Condition()
     parts = itertools.count()
-    done = {}                   # results that wait for those before them
-    state = {"merged": 0, "error": None}
+    done: dict[int, _Result] = {}       # results that wait for those before them
+    state: _State = {"merged": 0, "error": None}
 
-    def loop(slot):
+    def loop(slot: int) -> None:
         try:
             while True:
                 with turn:
@@ -189,12 +205,18 @@ class Stopped(BaseException):
     """The calling thread has given up on this task."""
 
 
-class Outcome:
+class Outcome(Generic[_Result]):
     """What calling a task came to: a value or an exception, and the warnings that it gave through `warn`."""
 
-    def __init__(self, task, catch=Exception):
-        outer, self.warnings = getattr(_task, "warnings", None), []
-        self._value = self.error = None
+    _value: _Result
+
+    def __init__(
+        self, task: Callable[[], _Result],
+        catch: type[BaseException] | tuple[type[BaseException], ...] = Exception,
+    ) -> None:
+        outer = getattr(_task, "warnings", None)
+        self.warnings: list[tuple[str, type[Warning]]] = []
+        self.error: BaseException | None = None
         _task.warnings = self.warnings
         try:
             self._value = task()
@@ -204,11 +226,11 @@ class Outcome:
             _task.warnings = outer
 
     @property
-    def ends_all(self):
+    def ends_all(self) -> bool:
         """Whether the exception is a KeyboardInterrupt or the like."""
         return self.error is not None and not isinstance(self.error, Exception)
 
-    def result(self):
+    def result(self) -> _Result:
         """Give the warnings, from this thread; then return the value or raise the exception."""
         for message, category in self.warnings:
             warn(message, category)
@@ -217,7 +239,9 @@ class Outcome:
         return self._value
 
 
-def side_by_side(tasks, n_threads, receive):
+def side_by_side(
+    tasks: Sequence[Callable[[], _Result]], n_threads: int, receive: Callable[[int, Outcome[_Result]], object],
+) -> None:
     """Call every task, each on one thread, and ``receive(index, outcome)`` as they end, in the calling thread.
 
     A task may itself ask for threads: it gets its own alone, so nothing waits for what waits for it. BLAS keeps to
@@ -241,16 +265,18 @@ def side_by_side(tasks, n_threads, receive):
             _side_by_side(tasks, n_threads, receive)
 
 
-def _side_by_side(tasks, n_threads, receive):
-    left, lock = enumerate(tasks), threading.Lock()
-    stop, ended = threading.Event(), queue.SimpleQueue()
+def _side_by_side(
+    tasks: Sequence[Callable[[], _Result]], n_threads: int, receive: Callable[[int, Outcome[_Result]], object],
+) -> None:
+    left, lock, stop = enumerate(tasks), threading.Lock(), threading.Event()
+    ended: queue.SimpleQueue[tuple[int, Outcome[_Result]]] = queue.SimpleQueue()
 
-    def work():
+    def work() -> None:
         _task.stop = stop
         try:
             while not stop.is_set():
                 with lock:
-                    index, task = next(left, (None, None))
+                    index, task = next(left, (-1, None))
                 if task is None:
                     break
                 outcome = Outcome(task, catch=BaseException)
@@ -267,7 +293,7 @@ def _side_by_side(tasks, n_threads, receive):
             futures.append(_get_pool(n_threads).submit(contextvars.copy_context().run, work))
         for _ in tasks:
             index, outcome = _next(ended)
-            if outcome.ends_all:
+            if outcome.error is not None and outcome.ends_all:
                 raise outcome.error
             receive(index, outcome)
     finally:
@@ -275,11 +301,12 @@ def _side_by_side(tasks, n_threads, receive):
         _wait_for_all(futures)
 
 
-def in_order(receive):
+def in_order(receive: Callable[[Outcome[_Result]], object]) -> Callable[[int, Outcome[_Result]], None]:
     """A receiver for `side_by_side` that calls ``receive(outcome)`` in the order of the indices."""
-    early, turn = {}, [0]
+    early: dict[int, Outcome[_Result]] = {}
+    turn = [0]
 
-    def hold(index, outcome):
+    def hold(index: int, outcome: Outcome[_Result]) -> None:
         early[index] = outcome
         while turn[0] in early:
             turn[0] += 1
@@ -288,36 +315,37 @@ def in_order(receive):
     return hold
 
 
-def check():
+def check() -> None:
     """Raise Stopped if the calling thread has given up on the task that this thread works on."""
     stop = getattr(_task, "stop", None)
     if stop is not None and stop.is_set():
         raise Stopped
 
 
-def warn(message, category):
+def warn(message: str, category: type[Warning]) -> None:
     """Give a warning that points to the first line outside of this package; within a task, keep it for its outcome."""
     kept = getattr(_task, "warnings", None)
     if kept is not None:
         kept.append((message, category))
         return
-    level, frame = 1, sys._getframe()
+    level = 1
+    frame: FrameType | None = sys._getframe()
     while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "gaussum":
         level, frame = level + 1, frame.f_back
     warnings.warn(message, category, stacklevel=level)
 
 
-def _is_beside():
+def _is_beside() -> bool:
     return getattr(_task, "stop", None) is not None
 
 
-def _next(ended):
+def _next(ended: queue.SimpleQueue[_Result]) -> _Result:
     while True:
         with contextlib.suppress(queue.Empty):
             return ended.get(timeout=_PATIENCE)     # where a wait cannot be interrupted, Ctrl-C is seen in between
 
 
-def _wait_for_all(futures):
+def _wait_for_all(futures: Sequence[Future[Any]]) -> None:
     """Wait for what has begun, however often Ctrl-C is pressed; then raise it."""
     interrupt = None
     for future in futures:
@@ -332,7 +360,7 @@ def _wait_for_all(futures):
         raise interrupt
 
 
-def _wait(future, state):
+def _wait(future: Future[_Result], state: _State) -> _Result:
     while True:
         try:
             return future.result()
@@ -340,7 +368,7 @@ def _wait(future, state):
             state["error"] = state["error"] or error
 
 
-def _get_pool(size):
+def _get_pool(size: int) -> ThreadPoolExecutor:
     global _pool, _pool_size
     with _lock:
         if _pool is None or _pool_size < size:
@@ -350,7 +378,7 @@ def _get_pool(size):
         return _pool
 
 
-def _forget_pool():
+def _forget_pool() -> None:
     # threads do not survive a fork
     global _pool, _lock, _blas_users
     _pool, _lock, _blas_users = None, threading.Lock(), 0

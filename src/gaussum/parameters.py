@@ -1,9 +1,12 @@
 """The parameters of a Gaussian mixture, in the form that the kernels read."""
 
+from typing import Self
+
 import numpy as np
 
 from gaussum import covariance
 from gaussum.mixture_pass import log_determinants
+from gaussum.typing import FloatArray
 
 
 class MixtureParameters:
@@ -32,7 +35,10 @@ class MixtureParameters:
 
     __slots__ = ("covariance_type", "n_components", "n_features", "buffer", "_covariances")
 
-    def __init__(self, covariance_type, n_components, n_features, buffer, covariances=None):
+    def __init__(
+        self, covariance_type: str, n_components: int, n_features: int, buffer: FloatArray,
+        covariances: FloatArray | None = None,
+    ) -> None:
         self.covariance_type = covariance_type
         self.n_components = n_components
         self.n_features = n_features
@@ -40,7 +46,9 @@ class MixtureParameters:
         self._covariances = covariances
 
     @classmethod
-    def from_precisions_chol(cls, covariance_type, weights, means, precisions_chol):
+    def from_precisions_chol(
+        cls, covariance_type: str, weights: FloatArray, means: FloatArray, precisions_chol: FloatArray,
+    ) -> Self:
         """Parameters whose covariances and determinants are computed from U."""
         K, d = means.shape
         buffer = np.concatenate([weights, weights, means.ravel(), precisions_chol.ravel()], dtype=np.float64)
@@ -48,25 +56,25 @@ class MixtureParameters:
         return cls(covariance_type, K, d, buffer)
 
     @property
-    def weights(self):
+    def weights(self) -> FloatArray:
         return self.buffer[: self.n_components]
 
     @property
-    def log_det(self):
+    def log_det(self) -> FloatArray:
         return self.buffer[self.n_components : 2 * self.n_components]
 
     @property
-    def means(self):
+    def means(self) -> FloatArray:
         K, d = self.n_components, self.n_features
         return self.buffer[2 * K : 2 * K + K * d].reshape(K, d)
 
     @property
-    def precisions_chol(self):
+    def precisions_chol(self) -> FloatArray:
         K, d = self.n_components, self.n_features
         return self.buffer[2 * K + K * d :].reshape(covariance.second_shape(self.covariance_type, K, d))
 
     @property
-    def covariances(self):
+    def covariances(self) -> FloatArray:
         if self._covariances is None:
             self._covariances = covariance.covariances_of(self.covariance_type, self.precisions_chol)
         return self._covariances

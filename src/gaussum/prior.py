@@ -21,15 +21,21 @@ or n_k + nu + 3 with variances along the axes (VEI, EVI). Under a proper prior t
 cannot collapse. Weights have no prior.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
+from gaussum import typing
 from gaussum.covariance import kernel_type, letters, second_shape
 from gaussum.mixture_pass import MixturePass
 from gaussum.moments import data_covariance
 from gaussum.parameters import MixtureParameters
 from gaussum.samples import Samples
+from gaussum.statistics import SufficientStatistics
+from gaussum.structures import StructuredMStep
+from gaussum.typing import ArrayLike, FloatArray
 from gaussum.validation import check_array, check_choice, check_number
 
 # Fraley and Raftery's choice of kappa.
@@ -52,13 +58,13 @@ class ConjugatePrior:
     degrees_of_freedom : float
     """
 
-    mean: np.ndarray
+    mean: FloatArray
     mean_precision: float
-    covariance: np.ndarray = field(repr=False)
+    covariance: FloatArray = field(repr=False)
     degrees_of_freedom: float
 
 
-def check_prior(prior, values):
+def check_prior(prior: str | None, values: Mapping[str, Any]) -> None:
     """Refuse what makes no sense in any dimension; `values` are those of PRIOR_PARAMS.
 
     Raises
@@ -74,7 +80,10 @@ def check_prior(prior, values):
         check_number(values["degrees_of_freedom_prior"], "degrees_of_freedom_prior")
 
 
-def conjugate_prior(prior, values, structure, n_components, X, sample_weight, mean, variance, n_threads=None):
+def conjugate_prior(
+    prior: str | None, values: Mapping[str, Any], structure: str, n_components: int, X: typing.Samples,
+    sample_weight: FloatArray | None, mean: FloatArray, variance: FloatArray, n_threads: int | None = None,
+) -> ConjugatePrior | None:
     """The prior that is asked for, or None; what is not given follows from the data's own moments.
 
     By default mu_0 is the data's mean, kappa 0.01, nu = d + 2, and Lambda the data's covariance, its diagonal, or the
@@ -137,7 +146,10 @@ class PosteriorStep:
         What the prior adds to the mass of a component, in samples.
     """
 
-    def __init__(self, prior, covariance_type, n_components, *, ridge, variance, unit=1.0):
+    def __init__(
+        self, prior: ConjugatePrior, covariance_type: str, n_components: int, *, ridge: FloatArray,
+        variance: FloatArray, unit: float = 1.0,
+    ) -> None:
         d = len(ridge)
         self._structure = covariance_type
         self._mean, self._precision = prior.mean, unit * prior.mean_precision
@@ -150,7 +162,7 @@ class PosteriorStep:
         # only its M-step is called, on statistics in which the prior is contained
         self._pass = MixturePass(Samples(np.zeros((1, d))), covariance_type, n_components, None, 1, ridge)
 
-    def maximize(self, statistics):
+    def maximize(self, statistics: SufficientStatistics) -> MixtureParameters:
         """The parameters of the highest expected posterior; log_det is NaN where a covariance is singular."""
         structure, (K, d), nk = self._structure, statistics.origins.shape, statistics.nk
         means, scatter = self._about_new_means(statistics)
@@ -167,7 +179,7 @@ class PosteriorStep:
         parameters.weights[:] = nk / nk.sum()
         return parameters
 
-    def _about_new_means(self, statistics):
+    def _about_new_means(self, statistics: SufficientStatistics) -> tuple[FloatArray, FloatArray]:
         """The means, and the scatters T_k about them (of matrices, upper triangles); for "tied" their sum."""
         structure = self._structure
         origins, nk, first, second = statistics.origins, statistics.nk, statistics.first, statistics.second
@@ -185,7 +197,7 @@ class PosteriorStep:
         scatter = {"tied": scatter.sum(axis=0), "spherical": scatter.sum(axis=-1)}.get(structure, scatter)
         return means, second + scatter
 
-    def penalty(self, parameters):
+    def penalty(self, parameters: MixtureParameters) -> float:
         """-log prior density, but for a constant."""
         away, chol = parameters.means - self._mean, parameters.precisions_chol
         if self._structure in ("full", "tied"):
@@ -200,7 +212,8 @@ class PosteriorStep:
             precisions = chol**2
             squares = away**2 if self._structure == "diag" else (away**2).sum(axis=1)
             spread = (precisions * (self._scatter + self._precision * squares)).sum()
-        return 0.5 * (self._mass * (log_dets - self._units).sum() + spread)
+        penalty: float = 0.5 * (self._mass * (log_dets - self._units).sum() + spread)
+        return penalty
 
 
 class StructuredPosteriorStep(PosteriorStep):
@@ -215,7 +228,10 @@ class StructuredPosteriorStep(PosteriorStep):
         As of PosteriorStep.
     """
 
-    def __init__(self, prior, constraint, *, ridge, variance, unit=1.0):
+    def __init__(
+        self, prior: ConjugatePrior, constraint: StructuredMStep, *, ridge: FloatArray, variance: FloatArray,
+        unit: float = 1.0,
+    ) -> None:
         K, d = constraint.shape
         super().__init__(prior, constraint.covariance_type, K, ridge=ridge, variance=variance, unit=unit)
         self._constraint = constraint
@@ -224,7 +240,7 @@ class StructuredPosteriorStep(PosteriorStep):
         parts = K if _shared(constraint.name, d) else 1
         self._mass, self._scatter = unit * self.mass / parts, self._scatter / parts
 
-    def maximize(self, statistics):
+    def maximize(self, statistics: SufficientStatistics) -> MixtureParameters:
         """The parameters of the highest expected posterior; log_det is NaN where a covariance is singular."""
         nk = statistics.nk
         means, scatter = self._about_new_means(statistics)
@@ -234,13 +250,13 @@ class StructuredPosteriorStep(PosteriorStep):
         )
 
 
-def _shared(structure, d):
+def _shared(structure: str, d: int) -> bool:
     """Whether one covariance is that of all components."""
     name = letters(structure)
     return name in ("EII", "EEI", "EEE") or d == 1 and name[0] == "E"
 
 
-def _constant(structure, K, d):
+def _constant(structure: str, K: int, d: int) -> int:
     """What the degrees of freedom are less than the mass by which the prior enlarges a covariance's denominator.
 
     Of every component's, or of the one that all share.
@@ -251,12 +267,12 @@ def _constant(structure, K, d):
     return of_covariance + of_mean * (K if _shared(structure, d) else 1)
 
 
-def _shaped(value, shape):
+def _shaped(value: ArrayLike, shape: tuple[int, ...]) -> ArrayLike:
     """A number, where an array of that shape holds but one."""
     return np.reshape(value, shape) if np.ndim(value) == 0 and np.prod(shape) == 1 else value
 
 
-def _check_covariance(value, covariance_type, d):
+def _check_covariance(value: ArrayLike, covariance_type: str, d: int) -> FloatArray:
     name, shape = "covariance_prior", {"diag": (d,), "spherical": ()}.get(covariance_type, (d, d))
     scatter = check_array(_shaped(value, shape), name, shape)
     if len(shape) < 2:

@@ -1,12 +1,16 @@
 """How far long work has come: a callback, a bar, or both."""
 
 import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from gaussum.validation import check_flag
 
 
 @contextlib.contextmanager
-def counted(total, what, progress=False, callback=None):
+def counted(
+    total: int, what: str, progress: bool = False, callback: Callable[[int, int], object] | None = None,
+) -> Iterator[Callable[[], None]]:
     """Count pieces of work: yields a function to call, without arguments, after each.
 
     Parameters
@@ -28,7 +32,7 @@ def counted(total, what, progress=False, callback=None):
     done = 0
     with _bar(total, what) if check_flag(progress, "progress") else contextlib.nullcontext() as bar:
 
-        def advance():
+        def advance() -> None:
             nonlocal done
             done += 1
             if bar is not None:
@@ -39,7 +43,7 @@ def counted(total, what, progress=False, callback=None):
         yield advance
 
 
-def _bar(total, what):
+def _bar(total: int, what: str) -> Any:
     try:
         from tqdm.auto import tqdm
     except ImportError as error:

@@ -4,6 +4,9 @@ import contextlib
 
 import numpy as np
 
+from gaussum.parameters import MixtureParameters
+from gaussum.typing import FloatArray, IndexArray
+
 # How far apart the halves of a split component are set, in standard deviations along its longest axis.
 _APART = 1.0
 # A component with less than this mass, in samples, has starved: EM would take it to zero.
@@ -24,13 +27,13 @@ class SpuriousOptimumWarning(CollapsedComponentWarning):
     """Every start ended where a component shrank onto few samples: the fit's likelihood is high for nothing."""
 
 
-def collapsed(parameters, n_samples, may_starve=False):
+def collapsed(parameters: MixtureParameters, n_samples: int, may_starve: bool = False) -> IndexArray:
     """The components whose covariance is singular or, unless they may, that hold next to nothing: their indices."""
     sound = np.isfinite(parameters.log_det)
     return np.flatnonzero(~(sound if may_starve else sound & (parameters.weights > _LEAST_MASS / n_samples)))
 
 
-def mend(parameters, lost):
+def mend(parameters: MixtureParameters, lost: IndexArray) -> None:
     """Make matrices positive definite that are so but for rounding."""
     if parameters.covariance_type not in ("full", "tied"):
         return
@@ -44,7 +47,7 @@ def mend(parameters, lost):
                 parameters.log_det[slice(None) if tied else k] = np.log(np.diagonal(chol[k])).sum()
 
 
-def _mended(covariance):
+def _mended(covariance: FloatArray) -> tuple[FloatArray, FloatArray] | None:
     """A covariance with a little more on its diagonal, and its factor U; None if that does not help."""
     diagonal = np.diagonal(covariance)
     if not (np.isfinite(covariance).all() and (diagonal > 0.0).all()):
@@ -58,7 +61,7 @@ def _mended(covariance):
     return None
 
 
-def revive(parameters, lost, unit):
+def revive(parameters: MixtureParameters, lost: IndexArray, unit: FloatArray) -> None:
     """Put collapsed components back in play: each takes half of what the heaviest of the others holds.
 
     The halves have the covariance of the whole and are set apart along its longest axis (a split as in Ueda et al.
@@ -85,12 +88,12 @@ def revive(parameters, lost, unit):
         means[k], means[donor] = means[donor] + half, means[donor] - half
 
 
-def drop(parameters, lost):
+def drop(parameters: MixtureParameters, lost: IndexArray) -> None:
     """Leave collapsed components without weight; arguments as those of `revive`."""
     _without(parameters, lost)
 
 
-def _without(parameters, lost):
+def _without(parameters: MixtureParameters, lost: IndexArray) -> IndexArray:
     """Take the weight of the lost and give them the covariance of the heaviest of the others, so that all is finite."""
     weights, log_det = parameters.weights, parameters.log_det
     weights[lost] = 0.0
@@ -105,7 +108,7 @@ def _without(parameters, lost):
     return lost
 
 
-def _longest_axis(parameters, k, unit):
+def _longest_axis(parameters: MixtureParameters, k: int, unit: FloatArray) -> FloatArray:
     """The axis along which a component has the largest variance in these units, one standard deviation long."""
     covariance = parameters.covariances
     if parameters.covariance_type != "tied":
@@ -115,9 +118,10 @@ def _longest_axis(parameters, k, unit):
         axis = axes[:, -1]
         # the same axis for the same data: of its two signs, the one that points up
         axis *= np.sign(axis[np.argmax(np.abs(axis))])
-        return np.sqrt(max(variances[-1], 0.0)) * axis * unit
+        longest: FloatArray = np.sqrt(max(variances[-1], 0.0)) * axis * unit
+        return longest
     deviations = np.sqrt(np.broadcast_to(covariance, unit.shape))
-    axis = np.zeros_like(unit)
+    longest = np.zeros_like(unit)
     j = int(np.argmax(deviations / unit))
-    axis[j] = deviations[j]
-    return axis
+    longest[j] = deviations[j]
+    return longest

@@ -1,7 +1,9 @@
 """Choosing the number of components and the covariance structure of a mixture by a criterion."""
 
 import math
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,7 +13,12 @@ from gaussum.mixture import GaussianMixture
 from gaussum.mixture_base import TrainingData
 from gaussum.progress import counted
 from gaussum.rescue import SpuriousOptimumWarning
+from gaussum.typing import ArrayLike, FloatArray, IndexArray, NDArray, RandomState, Samples
 from gaussum.validation import check_choice, check_integer, check_random_state, check_samples, check_weights
+
+if TYPE_CHECKING:
+    import pandas
+    from matplotlib.axes import Axes
 
 CRITERIA = ("bic", "aic", "aicc", "icl")
 # Computed only when asked for, and the only one that should be large.
@@ -25,20 +32,20 @@ _BLOCK_ROWS = 1 << 20
 
 
 def select_mixture(
-    X,
-    n_components=range(1, 10),
-    covariance_type="full",
-    criterion="bic",
+    X: ArrayLike,
+    n_components: int | Iterable[int] = range(1, 10),
+    covariance_type: str | Iterable[str] = "full",
+    criterion: str = "bic",
     *,
-    cv=None,
-    sample_weight=None,
-    n_init=5,
-    random_state=None,
-    n_threads=None,
-    progress=False,
-    callback=None,
-    **mixture_params,
-):
+    cv: int | None = None,
+    sample_weight: ArrayLike | None = None,
+    n_init: int = 5,
+    random_state: RandomState = None,
+    n_threads: int | None = None,
+    progress: bool = False,
+    callback: Callable[[int, int], object] | None = None,
+    **mixture_params: Any,
+) -> "SelectionResult":
     """Fit a mixture for every number of components and covariance type, and prefer one by a criterion.
 
     Parameters
@@ -110,7 +117,7 @@ def select_mixture(
     check_choice(criterion, "criterion", (*CRITERIA, CROSS_VALIDATION))
     X = check_samples(X)
     weights = check_weights(sample_weight, X.shape[0])
-    n_weighted = X.shape[0] if weights is None else np.count_nonzero(weights)
+    n_weighted = X.shape[0] if weights is None else int(np.count_nonzero(weights))
     if isinstance(n_components, range) and len(n_components) > n_weighted:
         n_components = [max(n_components[0], n_components[-1])]  # refused below, without listing millions
     numbers = _listed(n_components, "n_components")
@@ -145,20 +152,23 @@ def select_mixture(
     tasks = _Tasks(candidates, X, weights, folds)
     with counted(len(tasks), "fits", progress, callback) as advance:
         outcomes = tasks.run(n_threads, advance)
-    table, failures = [], []
-    for i, (model, outcome) in enumerate(zip(candidates, outcomes, strict=True)):
+    table: list[dict[str, Any]] = []
+    models: list[GaussianMixture | None] = []
+    failures = []
+    for model, outcome in zip(candidates, outcomes, strict=True):
         row = {"n_components": model.n_components, "covariance_type": model.covariance_type}
         # told of all together, below
         _keep_quiet_of_spurious(outcome)
         try:
             row |= outcome.result()
+            models.append(model)
         except Exception as error:
             row |= _failed(error)
-            candidates[i] = None
+            models.append(None)
             failures.append(error)
         table.append(row)
 
-    if len(failures) == len(candidates):
+    if len(failures) == len(table):
         first = failures[0]
         raise ValueError(f"none of the {len(table)} fits succeeded; the first: {first}") from first
     if failures:
@@ -170,9 +180,9 @@ def select_mixture(
             "components, a larger n_init, a prior or a larger reg_covar",
             SpuriousOptimumWarning,
         )
-    if folds:
+    if n_folds is not None:
         _add_cross_validation(table, tasks, n_folds)
-    return SelectionResult(criterion, table, candidates)
+    return SelectionResult(criterion, table, models)
 
 
 class SelectionResult:
@@ -202,19 +212,21 @@ class SelectionResult:
         The fitted mixtures in the same order; None where a fit failed.
     """
 
-    def __init__(self, criterion, table, models):
+    def __init__(
+        self, criterion: str, table: list[dict[str, Any]], models: list[GaussianMixture | None],
+    ) -> None:
         self.criterion = criterion
         self.table = table
         self.models = models
         self.criteria = tuple(name for name in (*CRITERIA, CROSS_VALIDATION) if name in table[0])
         self.best_index_ = self._best_index(criterion)
-        self.best_ = models[self.best_index_]
+        self.best_ = self._model(self.best_index_)
 
-    def best(self, criterion):
+    def best(self, criterion: str) -> GaussianMixture:
         """Return the fitted mixture preferred by another criterion: "bic", "aic", "aicc", "icl" or "cv"."""
-        return self.models[self._best_index(self._check_criterion(criterion))]
+        return self._model(self._best_index(self._check_criterion(criterion)))
 
-    def top(self, n=5, criterion=None):
+    def top(self, n: int = 5, criterion: str | None = None) -> list[dict[str, Any]]:
         """The rows of the best few candidates, the best first, as a list of dict.
 
         Parameters
@@ -235,7 +247,7 @@ class SelectionResult:
         order = [i for i in np.argsort(costs, kind="stable") if costs[i] < math.inf]
         return [self.table[i] | {"difference": costs[i] - costs[order[0]]} for i in order[:n]]
 
-    def to_frame(self):
+    def to_frame(self) -> "pandas.DataFrame":
         """The table as a pandas.DataFrame; needs pandas."""
         try:
             import pandas
@@ -243,7 +255,7 @@ class SelectionResult:
             raise ImportError("to_frame needs pandas: pip install pandas") from error
         return pandas.DataFrame(self.table)
 
-    def plot(self, ax=None):
+    def plot(self, ax: "Axes | None" = None) -> "Axes":
         """Draw the criterion that chose, and if there is room BIC and AIC; returns the matplotlib Axes.
 
         Needs matplotlib: ``pip install "gaussum[plot]"``.
@@ -255,7 +267,7 @@ class SelectionResult:
         names = self.criterion if alone else tuple(dict.fromkeys((self.criterion, "bic", "aic")))
         return plot.criteria(self, criteria=names, ax=ax)
 
-    def plot_all(self, n_top=8):
+    def plot_all(self, n_top: int = 8) -> NDArray[Any]:
         """Draw every criterion in a panel of its own, and the best few candidates; returns the Axes.
 
         Needs matplotlib: ``pip install "gaussum[plot]"``. See `gaussum.plot.selection`.
@@ -264,20 +276,25 @@ class SelectionResult:
 
         return plot.selection(self, n_top=n_top)
 
-    def _check_criterion(self, criterion):
+    def _model(self, i: int) -> GaussianMixture:
+        model = self.models[i]
+        assert model is not None  # its criterion is finite
+        return model
+
+    def _check_criterion(self, criterion: str) -> str:
         check_choice(criterion, "criterion", (*CRITERIA, CROSS_VALIDATION))
         if criterion not in self.criteria:
             raise ValueError(f"criterion is {criterion!r}, which was not computed; call select_mixture with cv=5")
         return criterion
 
-    def _best_index(self, criterion):
+    def _best_index(self, criterion: str) -> int:
         costs = _costs(self.table, criterion)
         best = min(costs)
         if best == math.inf:
             raise ValueError(f"criterion {criterion!r} is finite for no candidate; expected more samples")
         return costs.index(best)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         best = {}
         for name in self.criteria:
             if min(_costs(self.table, name)) < math.inf:
@@ -305,7 +322,7 @@ class SelectionResult:
         return "\n".join([head, *text])
 
 
-def distinct_types(n_features):
+def distinct_types(n_features: int) -> list[str]:
     """The covariance types that differ from each other, for samples of so many features.
 
     Examples
@@ -318,7 +335,7 @@ def distinct_types(n_features):
     return ["E", "V"] if n_features == 1 else list(covariance.MCLUST_NAMES)
 
 
-def _costs(table, criterion):
+def _costs(table: list[dict[str, Any]], criterion: str) -> list[float]:
     """What a choice minimises, for every row: infinity for what must not be chosen.
 
     That is where spurious optima are kept out, as long as there is anything else.
@@ -329,7 +346,7 @@ def _costs(table, criterion):
     return sound if min(sound) < math.inf else costs
 
 
-def _listed(value, name):
+def _listed(value: Any, name: str) -> list[Any]:
     """A single value or an iterable of them as a list without repeats; never empty."""
     if isinstance(value, str) or not hasattr(value, "__iter__"):
         return [value]
@@ -339,12 +356,12 @@ def _listed(value, name):
     return values
 
 
-def derived_seed(root, *key):
+def derived_seed(root: list[int], *key: int) -> int:
     """An integer seed from the root and what it is for, whatever else is seeded from the root."""
     return int(np.random.SeedSequence(root, spawn_key=key).generate_state(1)[0])
 
 
-def _folds(n_samples, weights, n_folds, root):
+def _folds(n_samples: int, weights: FloatArray | None, n_folds: int, root: list[int]) -> list[IndexArray]:
     """The indices of the samples of each fold, in order; those of no weight are in none."""
     # no number of components is 0
     rng = np.random.default_rng(np.random.SeedSequence(root, spawn_key=(0,)))
@@ -355,25 +372,28 @@ def _folds(n_samples, weights, n_folds, root):
 class _Tasks:
     """All fits: of every candidate to all samples, and to all but those of each fold."""
 
-    def __init__(self, candidates, X, weights, folds):
+    def __init__(
+        self, candidates: Sequence[GaussianMixture], X: Samples, weights: FloatArray | None, folds: list[IndexArray],
+    ) -> None:
         self.candidates, self.X, self.weights, self.folds = candidates, X, weights, folds
         self._data = TrainingData(*candidates[0]._check_data(X, weights))
-        self._of_folds = None
+        self._of_folds: list[parallel.Outcome[Any]] = []
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.candidates) * (1 + len(self.folds))
 
-    def run(self, n_threads, advance):
+    def run(self, n_threads: int | None, advance: Callable[[], None]) -> "list[parallel.Outcome[Any]]":
         """Run them; returns the outcomes of the fits to all samples, each the numbers of a row of the table.
 
         The fits of small problems run side by side, or their starts do, whichever keeps more threads busy.
         """
         candidates, X = self.candidates, self.X
-        tasks = [partial(self._fit, model) for model in candidates]
+        tasks: list[Callable[[], Any]] = [partial(self._fit, model) for model in candidates]
         tasks += [partial(self._held_out, model, fold) for fold in self.folds for model in candidates]
-        outcomes = [None] * len(tasks)
+        outcomes: dict[int, parallel.Outcome[Any]] = {}
         largest = max(candidates, key=lambda model: model.n_components)
-        work = likelihood.seconds(*X.shape, largest.n_components, covariance.kernel_type(largest.covariance_type))
+        kind = covariance.kernel_type(largest.covariance_type)
+        work = likelihood.seconds(X.shape[0], X.shape[1], largest.n_components, kind)
         beside, starts = (parallel.threads_beside(n, len(X), work, n_threads) for n in (len(tasks), largest.n_init))
         order = list(range(len(tasks)))
         if beside < starts or largest.verbose:
@@ -384,23 +404,24 @@ class _Tasks:
             n_numbers = sum(model.covariance_type == candidates[0].covariance_type for model in candidates)
             order.sort(key=lambda i: (i // n_numbers, -candidates[i % len(candidates)].n_components))
 
-        def receive(number, outcome):
+        def receive(number: int, outcome: parallel.Outcome[Any]) -> None:
             outcomes[order[number]] = outcome
             advance()
 
         parallel.side_by_side([tasks[i] for i in order], beside, receive)
-        self._of_folds = outcomes[len(candidates) :]
-        return outcomes[: len(candidates)]
+        in_order = [outcomes[i] for i in range(len(tasks))]
+        self._of_folds = in_order[len(candidates) :]
+        return in_order[: len(candidates)]
 
-    def of_folds(self, i):
+    def of_folds(self, i: int) -> "list[parallel.Outcome[Any]]":
         """The outcomes of one candidate's fits to all but the samples of each fold."""
         return self._of_folds[i :: len(self.candidates)]
 
-    def _fit(self, model):
+    def _fit(self, model: GaussianMixture) -> dict[str, Any]:
         model.fit(self._data)
         return _evaluate(model, self.X, self.weights)
 
-    def _held_out(self, model, fold):
+    def _held_out(self, model: GaussianMixture, fold: IndexArray) -> tuple[float, float]:
         """The log-likelihood of a fold, under a fit to the other samples, and its weight."""
         rest = np.ones(len(self.X), dtype=bool) if self.weights is None else self.weights > 0
         rest[fold] = False
@@ -411,7 +432,7 @@ class _Tasks:
         return float(weights @ scores), float(weights.sum())
 
 
-def _add_cross_validation(table, tasks, n_folds):
+def _add_cross_validation(table: list[dict[str, Any]], tasks: _Tasks, n_folds: int) -> None:
     """The mean log-likelihood of held-out samples, in every row; NaN where a fit failed."""
     failures = []
     for i, row in enumerate(table):
@@ -437,12 +458,12 @@ def _add_cross_validation(table, tasks, n_folds):
         )
 
 
-def _keep_quiet_of_spurious(outcome):
+def _keep_quiet_of_spurious(outcome: parallel.Outcome[Any]) -> None:
     """Take the warnings of spurious optima out of an outcome: the table tells of them."""
     outcome.warnings = [given for given in outcome.warnings if given[1] is not SpuriousOptimumWarning]
 
 
-def _evaluate(model, X, weights):
+def _evaluate(model: GaussianMixture, X: Samples, weights: FloatArray | None) -> dict[str, Any]:
     """The numbers of a row of the table, from a fitted mixture."""
     log_likelihood = classification = 0.0
     for start in range(0, X.shape[0], _BLOCK_ROWS):
@@ -471,7 +492,7 @@ def _evaluate(model, X, weights):
     }
 
 
-def _failed(error):
+def _failed(error: Exception) -> dict[str, Any]:
     """The numbers of a row for a fit that raised `error`."""
     nan = dict.fromkeys(("log_likelihood", *CRITERIA), math.nan)
     message = str(error) or type(error).__name__

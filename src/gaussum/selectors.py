@@ -1,12 +1,19 @@
 """What the parameter `bandwidth` of a kernel density may be: numbers, a matrix, a selector's name, or a function."""
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 import numpy as np
 
 from gaussum import bandwidth as rules
 from gaussum import radial
 from gaussum.base import shape_name
+from gaussum.typing import ArrayLike, FloatArray, Samples
 from gaussum.validation import check_array, check_choice, check_number
 from gaussum.whitening import check_bandwidth_matrix
+
+# What the parameter may be; a function takes samples and weights.
+Bandwidth: TypeAlias = ArrayLike | str | Callable[[Samples, FloatArray | None], ArrayLike]
 
 # Below this its inverse overflows.
 _SMALLEST = 1.0 / np.finfo(np.float64).max
@@ -22,7 +29,9 @@ _ALWAYS_MATRICES = {
 NAMES = tuple(dict.fromkeys([*rules.SELECTORS, *_MATRICES, *_ALWAYS_MATRICES]))
 
 
-def settled(bandwidth, X, weight, *, kernel="gaussian", along_axes=False):
+def settled(
+    bandwidth: Bandwidth, X: Samples, weight: FloatArray | None, *, kernel: str = "gaussian", along_axes: bool = False,
+) -> tuple[FloatArray, bool]:
     """The bandwidths that a parameter stands for.
 
     Parameters
@@ -67,17 +76,17 @@ def settled(bandwidth, X, weight, *, kernel="gaussian", along_axes=False):
                 f"{name} is {shape_name(bandwidth)}; expected a number > 0, an array of shape ({d},) or ({d}, {d})"
                 + others
             )
-        h = check_number(bandwidth, name, minimum=0.0, open_minimum=True)
-        if h < _SMALLEST:
-            raise ValueError(f"{name} is {h:g}; expected a number of at least {_SMALLEST:g}")
-        return np.full(d, h), True
+        number = check_number(bandwidth, name, minimum=0.0, open_minimum=True)
+        if number < _SMALLEST:
+            raise ValueError(f"{name} is {number:g}; expected a number of at least {_SMALLEST:g}")
+        return np.full(d, number), True
     h = check_array(bandwidth, name, (d,)).copy()
     if (h < _SMALLEST).any():
         raise ValueError(f"{name} holds {h.min():g}; expected numbers of at least {_SMALLEST:g}")
     return h, False
 
 
-def _selected(name, X, weight, along_axes):
+def _selected(name: str, X: Samples, weight: FloatArray | None, along_axes: bool) -> FloatArray:
     several = X.shape[1] > 1
     if name in _ALWAYS_MATRICES:
         return _ALWAYS_MATRICES[name][several](X, weight)

@@ -83,7 +83,7 @@ cdef class SinglePass(MixturePass):
         # in doubles; every array of floats begins at a cache line
         self.scratch_size = max(
             self.scratch_size,
-            ALIGNMENT // sizeof(double) + round_up(self.statistics_size + K, 8)
+            ALIGNMENT // <Py_ssize_t>sizeof(double) + round_up(self.statistics_size + K, 8)
             + round_up(self.parameters_size, 16) // 2 + round_up(self.kernel_scratch, 16) // 2
             + self.single_block // 2 * (d + K + 2) + 8 * 4,
         )

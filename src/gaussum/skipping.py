@@ -5,7 +5,10 @@ import math
 import numpy as np
 
 from gaussum import parallel
+from gaussum.parameters import MixtureParameters
+from gaussum.samples import Samples
 from gaussum.skipping_pass import SkippingPass
+from gaussum.typing import FloatArray
 
 # With fewer components there is little to leave out; with more, the table of their reaches outgrows 8 MB.
 _FEWEST, _MOST = 16, 1024
@@ -43,11 +46,14 @@ class Skipping:
     """
 
     @staticmethod
-    def applies(n_samples, n_components):
+    def applies(n_samples: int, n_components: int) -> bool:
         """Whether there may be anything to gain."""
         return _FEWEST <= n_components <= _MOST and n_samples >= _SAMPLES_PER_COMPONENT * n_components
 
-    def __init__(self, samples, covariance_type, n_components, sample_weight, seconds, n_threads):
+    def __init__(
+        self, samples: Samples, covariance_type: str, n_components: int, sample_weight: FloatArray | None,
+        seconds: float, n_threads: int,
+    ) -> None:
         n_parts = parallel.n_parts(samples.n, _SHARE * seconds, smallest=_SAMPLES_PER_COMPONENT * n_components)
         self._pass = SkippingPass(samples, covariance_type, n_components, sample_weight, n_parts)
         self._n_threads = n_threads
@@ -58,14 +64,14 @@ class Skipping:
         ]
         self.restart()
 
-    def restart(self):
+    def restart(self) -> None:
         """Forget what passes before have shown: what follows does not depend on them."""
         self.n_pairs = 0
         self._hinted = False
         self._pass.hints[:] = 0
         self._pause = self._waiting = 0
 
-    def add_statistics(self, parameters, total):
+    def add_statistics(self, parameters: MixtureParameters, total: FloatArray) -> bool:
         """Add the statistics under these parameters to `total`, a buffer; False, and nothing done, if it is no gain."""
         if self._waiting:
             self._waiting -= 1
@@ -94,7 +100,7 @@ class Skipping:
             return False
         hinted, self.n_pairs = self._hinted, 0
 
-        def work(part, slot):
+        def work(part: int, slot: int) -> tuple[FloatArray, int]:
             own = np.zeros_like(total)
             n_pairs = self._pass.em_skipping(
                 part, part + 1, parameters.buffer, log_const, log_weights, hinted, own,
@@ -102,7 +108,7 @@ class Skipping:
             )
             return own, n_pairs
 
-        def merge(result):
+        def merge(result: tuple[FloatArray, int]) -> None:
             np.add(total, result[0], out=total)
             self.n_pairs += result[1]
 
@@ -114,11 +120,11 @@ class Skipping:
             self._pause = 0
         return True
 
-    def _promises(self, weights, step):
+    def _promises(self, weights: FloatArray, step: int) -> bool:
         """Whether samples of usual radii have few components in reach, by every `step`-th row of the table."""
         weights = weights[::step]
-        return weights @ self._pass.near[::step, _USUAL] < _EXPECTED * len(self._pass.near) * weights.sum()
+        return bool(weights @ self._pass.near[::step, _USUAL] < _EXPECTED * len(self._pass.near) * weights.sum())
 
-    def _wait(self):
+    def _wait(self) -> None:
         self._pause = min(2 * self._pause + 1, _LONGEST_PAUSE)
         self._waiting = self._pause

@@ -1,7 +1,10 @@
 """How far samples spread, and as how many they count."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
+from gaussum.typing import ArrayLike, FloatArray, Samples
 from gaussum.validation import check_samples, check_weights
 
 # Rows looked at together: no temporary grows with n_samples x n_features.
@@ -12,7 +15,7 @@ class BandwidthWarning(UserWarning):
     """A selector has no answer for these data, or a doubtful one; the message says what is taken instead."""
 
 
-def spread(X, sample_weight):
+def spread(X: ArrayLike, sample_weight: ArrayLike | None) -> tuple[FloatArray, float]:
     """Standard deviation of every feature, shape (n_features,), and the effective number of samples.
 
     Parameters
@@ -52,7 +55,7 @@ def spread(X, sample_weight):
     half[half == 0] = np.finfo(np.float64).smallest_subnormal
     shift = low + half
     mean = shift + half * (sum(_weighed(wb, (block - shift) / half) for block, wb in _blocks(X, w)) / total)
-    first = second = 0.0
+    first = second = np.zeros(X.shape[1])
     for block, wb in _blocks(X, w):
         z = (block - mean) / half
         first = first + _weighed(wb, z)
@@ -60,12 +63,13 @@ def spread(X, sample_weight):
     return half * np.sqrt((second - first * first / total) / divisor), n_eff
 
 
-def _weighed(w, z):
+def _weighed(w: FloatArray, z: FloatArray) -> FloatArray:
     """``sum_i w_i z_ij``, without BLAS, whose threads cost more than so small a product."""
-    return np.einsum("i,ij->j", w, z)
+    sums: FloatArray = np.einsum("i,ij->j", w, z)
+    return sums
 
 
-def _weight_sums(w, n_samples):
+def _weight_sums(w: FloatArray | None, n_samples: int) -> tuple[float, float, float]:
     """``sum w``, ``(sum w)^2 / sum w^2`` and ``sum w - sum w^2 / sum w``."""
     if w is None:
         return float(n_samples), float(n_samples), n_samples - 1.0
@@ -77,7 +81,7 @@ def _weight_sums(w, n_samples):
     return total, total**2 / (w[k] ** 2 + squares), (w[k] * rest + (total * rest - squares)) / total
 
 
-def _blocks(X, w):
+def _blocks(X: Samples, w: FloatArray | None) -> Iterator[tuple[FloatArray, FloatArray]]:
     """Blocks of rows as float64 with their weights, without samples of zero weight."""
     rows = max(1, _BLOCK_BYTES // (8 * X.shape[1]))
     for start in range(0, X.shape[0], rows):

@@ -22,7 +22,12 @@ So two samples close together are spurious, and so are 14 tied values at a sixti
 a twentieth of it are not. Nothing depends on shift or scale. Components that share one covariance are never spurious.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
+
+from gaussum.parameters import MixtureParameters
+from gaussum.typing import FloatArray, IndexArray
 
 # The ratio of standard deviations that is always allowed; it grows with each sample beyond those that a component can
 # shrink onto, and e times for every so many of them.
@@ -30,7 +35,9 @@ _RATIO = 4.0
 _E_FOLDING = 5.0
 
 
-def spurious_components(parameters, n_samples, prior_mass=0.0):
+def spurious_components(
+    parameters: MixtureParameters, n_samples: float, prior_mass: float = 0.0,
+) -> tuple[int, ...]:
     """The components that make an optimum spurious; see the module's text.
 
     Parameters
@@ -80,15 +87,19 @@ def spurious_components(parameters, n_samples, prior_mass=0.0):
     return tuple(int(held[k]) for k, ratio in found if ratio * allowed[k] ** 2 < 1.0)
 
 
-def _ratios_of_axes(weights, variances, screen):
+def _ratios_of_axes(
+    weights: FloatArray, variances: FloatArray, screen: FloatArray,
+) -> Iterator[tuple[int, float]]:
     """(k, the least ratio of its variances to those of the others) for the k that are below `screen`."""
     mean = weights @ variances / weights.sum()
     for k in np.flatnonzero((variances / mean).min(axis=1) < screen):
         others = np.arange(len(weights)) != k
-        yield k, (variances[k] / _median(variances[others], weights[others])).min()
+        yield int(k), (variances[k] / _median(variances[others], weights[others])).min()
 
 
-def _ratios_of_matrices(weights, covariances, screen):
+def _ratios_of_matrices(
+    weights: FloatArray, covariances: FloatArray, screen: FloatArray,
+) -> Iterator[tuple[int, float]]:
     """The same along the axis on which a covariance matrix is thinnest relative to the mean of all."""
     mean = (weights / weights.sum() @ covariances.reshape(len(weights), -1)).reshape(covariances[0].shape)
     # most often all are above, which one call tells
@@ -111,7 +122,7 @@ def _ratios_of_matrices(weights, covariances, screen):
         yield k, max(smallest[0], 0.0) / _median(along[others, np.newaxis], weights[others])[0]
 
 
-def _are_positive_definite(matrices):
+def _are_positive_definite(matrices: FloatArray) -> bool:
     """Whether one or several symmetric matrices all are."""
     try:
         np.linalg.cholesky(matrices)
@@ -120,15 +131,17 @@ def _are_positive_definite(matrices):
     return True
 
 
-def _median(values, weights):
+def _median(values: FloatArray, weights: FloatArray) -> FloatArray:
     """The weighted median of every column."""
     order = np.argsort(values, axis=0, kind="stable")
     cumulative = np.cumsum(weights[order], axis=0)
     middle = np.argmax(cumulative >= 0.5 * cumulative[-1], axis=0)
-    return np.take_along_axis(values, np.take_along_axis(order, middle[np.newaxis], axis=0), axis=0)[0]
+    at: IndexArray = np.take_along_axis(order, middle[np.newaxis], axis=0)
+    medians: FloatArray = np.take_along_axis(values, at, axis=0)[0]
+    return medians
 
 
-def effective_samples(sample_weight, n_samples):
+def effective_samples(sample_weight: FloatArray | None, n_samples: int) -> float:
     """Kish's effective number of samples, (sum w)^2 / sum w^2: n_samples without weights."""
     if sample_weight is None:
         return float(n_samples)

@@ -1,11 +1,14 @@
 """The one central value: what a pass over samples leaves behind, and all that the M-step needs."""
 
 import math
+from typing import Self
 
 import numpy as np
 
 from gaussum.base import shape_name
 from gaussum.covariance import COVARIANCE_TYPES, second_shape
+from gaussum.parameters import MixtureParameters
+from gaussum.typing import ArrayLike, FloatArray
 from gaussum.validation import check_choice, check_samples
 
 
@@ -61,13 +64,16 @@ class SufficientStatistics:
 
     __slots__ = ("covariance_type", "origins", "buffer", "parameters")
 
-    def __init__(self, covariance_type, origins, buffer=None, parameters=None):
+    def __init__(
+        self, covariance_type: str, origins: ArrayLike, buffer: FloatArray | None = None,
+        parameters: MixtureParameters | None = None,
+    ) -> None:
         if parameters is None:
             # an E-step's own are known to fit
             check_choice(covariance_type, "covariance_type", COVARIANCE_TYPES)
             origins = np.array(check_samples(origins, name="origins", finite=False), dtype=np.float64, order="C")
         self.covariance_type = covariance_type
-        self.origins = origins
+        self.origins: FloatArray = np.asarray(origins)
         self.parameters = parameters
         if buffer is None:
             buffer = np.zeros(self._size())
@@ -75,11 +81,12 @@ class SufficientStatistics:
             self._check_buffer(buffer)
         self.buffer = buffer
 
-    def _size(self):
+    def _size(self) -> int:
         K, d = self.origins.shape
-        return 2 + K + K * d + math.prod(second_shape(self.covariance_type, K, d))
+        size: int = 2 + K + K * d + math.prod(second_shape(self.covariance_type, K, d))
+        return size
 
-    def _check_buffer(self, buffer):
+    def _check_buffer(self, buffer: object) -> None:
         if not isinstance(buffer, np.ndarray) or buffer.dtype != np.float64:
             kind = f" of {buffer.dtype}" if isinstance(buffer, np.ndarray) else ""
             raise TypeError(f"buffer is {shape_name(buffer)}{kind}; expected an ndarray of float64")
@@ -90,28 +97,28 @@ class SufficientStatistics:
             )
 
     @property
-    def nk(self):
+    def nk(self) -> FloatArray:
         return self.buffer[2 : 2 + len(self.origins)]
 
     @property
-    def first(self):
+    def first(self) -> FloatArray:
         K, d = self.origins.shape
         return self.buffer[2 + K : 2 + K + K * d].reshape(K, d)
 
     @property
-    def second(self):
+    def second(self) -> FloatArray:
         K, d = self.origins.shape
         return self.buffer[2 + K + K * d :].reshape(second_shape(self.covariance_type, K, d))
 
     @property
-    def log_likelihood(self):
+    def log_likelihood(self) -> float:
         return float(self.buffer[0])
 
     @property
-    def total_weight(self):
+    def total_weight(self) -> float:
         return float(self.buffer[1])
 
-    def __iadd__(self, other):
+    def __iadd__(self, other: "SufficientStatistics") -> Self:
         if not isinstance(other, SufficientStatistics):
             return NotImplemented
         if self.covariance_type != other.covariance_type or not np.array_equal(self.origins, other.origins):
@@ -119,20 +126,20 @@ class SufficientStatistics:
         self.buffer += other.buffer
         return self
 
-    def __add__(self, other):
+    def __add__(self, other: "SufficientStatistics") -> "SufficientStatistics":
         if not isinstance(other, SufficientStatistics):
             return NotImplemented
         total = SufficientStatistics(self.covariance_type, self.origins, self.buffer.copy(), self.parameters)
         total += other
         return total
 
-    def __radd__(self, other):
+    def __radd__(self, other: int) -> "SufficientStatistics":
         # the start of Python's sum
         if not (isinstance(other, int) and other == 0):
             return NotImplemented
         return SufficientStatistics(self.covariance_type, self.origins, self.buffer.copy(), self.parameters)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         K, d = self.origins.shape
         return (f"{type(self).__name__}({self.covariance_type!r}, n_components={K}, n_features={d}, "
                 f"total_weight={self.total_weight:g})")

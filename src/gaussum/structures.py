@@ -25,12 +25,16 @@ G. Celeux and G. Govaert, "Gaussian parsimonious clustering models", Pattern Rec
 """
 
 import copy
+from collections.abc import Callable
+from typing import Self
 
 import numpy as np
 
 from gaussum.covariance import kernel_type, letters
 from gaussum.orientation import common_orientation, principal_axes, squares
 from gaussum.parameters import MixtureParameters
+from gaussum.statistics import SufficientStatistics
+from gaussum.typing import FloatArray, MaskArray
 
 # Newton's method for the volumes ends when no ratio of two of them changes by more; that before squares.
 _SMALLEST_STEP = 1e-5
@@ -42,8 +46,12 @@ _CALL_SECONDS, _ROTATION_SECONDS, _FACTOR_SECONDS = 1e-4, 4e-8, 1e-8
 # The mass that a component without weight gets when parameters are brought into a structure.
 _LEAST_WEIGHT = 1e-8
 
+_Shares = Callable[[FloatArray], tuple[FloatArray, FloatArray]]
 
-def structured_m_step(structure, n_components, n_features, ridge):
+
+def structured_m_step(
+    structure: str, n_components: int, n_features: int, ridge: FloatArray,
+) -> "StructuredMStep | None":
     """The M-step of a covariance structure, or None where the plain one of its kernels is that.
 
     Parameters
@@ -80,14 +88,14 @@ class StructuredMStep:
     ridge : ndarray, shape (n_features,)
     """
 
-    def __init__(self, name, n_components, n_features, ridge):
+    def __init__(self, name: str, n_components: int, n_features: int, ridge: FloatArray) -> None:
         self.name = name
         self.covariance_type = kernel_type(name)
         self.shape = n_components, n_features
         self._ridge, self._most_steps = ridge, _MOST_STEPS
 
     @property
-    def seconds(self):
+    def seconds(self) -> float:
         """The time of `maximize` on one processor, roughly."""
         n_components, n_features = self.shape
         per_cube = 0.0
@@ -95,7 +103,7 @@ class StructuredMStep:
             per_cube = _ROTATION_SECONDS if self.name[1:] == "VE" else _FACTOR_SECONDS
         return _CALL_SECONDS + per_cube * n_components * n_features**3
 
-    def maximize(self, statistics):
+    def maximize(self, statistics: SufficientStatistics) -> MixtureParameters:
         """The parameters that maximise the expected complete log-likelihood less the ridge's penalty.
 
         log_det is NaN where a covariance is singular.
@@ -113,7 +121,10 @@ class StructuredMStep:
         means = statistics.origins + shift
         return self.of_scatters(masses, masses / masses.sum(), means, scatter, statistics.parameters)
 
-    def of_scatters(self, masses, weights, means, scatter, start):
+    def of_scatters(
+        self, masses: FloatArray, weights: FloatArray, means: FloatArray, scatter: FloatArray,
+        start: MixtureParameters | None,
+    ) -> MixtureParameters:
         """The parameters for scatters about the means, to which the ridge is added, and the masses behind them.
 
         Parameters
@@ -133,17 +144,17 @@ class StructuredMStep:
             scatter = _factors(scatter + np.diag(self._ridge))
         return self._fit(masses, weights, means, scatter, start)
 
-    def penalty(self, parameters):
+    def penalty(self, parameters: MixtureParameters) -> float:
         """What is taken off the log-likelihood beyond the ridge's penalty: nothing."""
         return 0.0
 
-    def in_single_steps(self):
+    def in_single_steps(self) -> Self:
         """The same with one step of Newton's method in `maximize`: EM still rises, at less cost an iteration."""
         rough = copy.copy(self)
         rough._most_steps = 1
         return rough
 
-    def project(self, parameters):
+    def project(self, parameters: MixtureParameters) -> MixtureParameters:
         """The nearest parameters of this structure: those of the M-step on samples of the given mixture."""
         masses = np.maximum(parameters.weights, _LEAST_WEIGHT)
         if self.covariance_type == "spherical":
@@ -154,7 +165,10 @@ class StructuredMStep:
             scatter = np.sqrt(masses)[:, np.newaxis, np.newaxis] * np.linalg.inv(parameters.precisions_chol)
         return self._fit(masses, parameters.weights, parameters.means, scatter)
 
-    def _fit(self, masses, weights, means, scatter, start=None):
+    def _fit(
+        self, masses: FloatArray, weights: FloatArray, means: FloatArray, scatter: FloatArray,
+        start: MixtureParameters | None = None,
+    ) -> MixtureParameters:
         """The parameters for scatters: their traces ("spherical"), diagonals ("diag"), or factors ("full")."""
         K, d = self.shape
         most_steps = _MOST_STEPS if start is None else self._most_steps
@@ -184,7 +198,9 @@ class StructuredMStep:
         buffer = np.concatenate([weights, log_det, means.ravel(), chol.ravel()])
         return MixtureParameters(self.covariance_type, K, d, buffer)
 
-    def _axes(self, masses, factors, start):
+    def _axes(
+        self, masses: FloatArray, factors: FloatArray, start: MixtureParameters | None,
+    ) -> tuple[FloatArray, FloatArray]:
         """Orientations, shape (K, d, d) or (d, d), and the squares along their axes, shape (K, d)."""
         if self.name[2] == "V":
             squared, axes = principal_axes(factors)
@@ -193,17 +209,20 @@ class StructuredMStep:
         return axes, squares(factors, axes)
 
 
-def _factors(scatters):
+def _factors(scatters: FloatArray) -> FloatArray:
     """R_k with R_k^T R_k = W_k, from upper triangles."""
     try:
         # the lower triangle of the transpose is read
         return np.swapaxes(np.linalg.cholesky(np.swapaxes(scatters, -1, -2)), -1, -2)
     except np.linalg.LinAlgError:
         values, axes = np.linalg.eigh(scatters, UPLO="U")
-        return np.sqrt(np.maximum(values, 0.0))[..., np.newaxis] * np.swapaxes(axes, -1, -2)
+        factors: FloatArray = np.sqrt(np.maximum(values, 0.0))[..., np.newaxis] * np.swapaxes(axes, -1, -2)
+        return factors
 
 
-def _along_axes(name, masses, w, start, most_steps):
+def _along_axes(
+    name: str, masses: FloatArray, w: FloatArray, start: MixtureParameters | None, most_steps: int,
+) -> FloatArray:
     """Variances along the axes, shape (K, d), from the squares along them, by the letters of volume and shape."""
     total = masses.sum()
     match name[:2]:
@@ -212,11 +231,12 @@ def _along_axes(name, masses, w, start, most_steps):
         case "EV":
             logs = np.log(w)
             mean = logs.mean(axis=1, keepdims=True)
-            return np.exp(logs - mean) * (np.exp(mean).sum() / total)
+            shaped: FloatArray = np.exp(logs - mean) * (np.exp(mean).sum() / total)
+            return shaped
         case "VV":
             return w / masses[:, np.newaxis]
 
-    def shares(log_volumes):
+    def shares(log_volumes: FloatArray) -> tuple[FloatArray, FloatArray]:
         part = w[alive] * np.exp(-log_volumes)[:, np.newaxis]
         part /= part.sum(axis=0)
         return part, part.sum(axis=1)
@@ -229,15 +249,18 @@ def _along_axes(name, masses, w, start, most_steps):
     return variances
 
 
-def _one_form(masses, factors, start, most_steps):
+def _one_form(
+    masses: FloatArray, factors: FloatArray, start: MixtureParameters | None, most_steps: int,
+) -> tuple[FloatArray, FloatArray]:
     """U_k and log det U_k of Sigma_k = lambda_k C, the minimum over lambda_k and C."""
     K, d = factors.shape[:2]
 
-    def form(log_volumes):
+    def form(log_volumes: FloatArray) -> tuple[FloatArray, FloatArray]:
         scaled = factors[alive] * np.exp(-0.5 * log_volumes)[:, np.newaxis, np.newaxis]
-        return scaled, np.linalg.qr(scaled.reshape(-1, d), mode="r")
+        root: FloatArray = np.linalg.qr(scaled.reshape(-1, d), mode="r")  # type: ignore[assignment]  # "r" is no pair
+        return scaled, root
 
-    def shares(log_volumes):
+    def shares(log_volumes: FloatArray) -> tuple[FloatArray, FloatArray]:
         scaled, root = form(log_volumes)
         whitened = scaled @ np.linalg.inv(root)
         return (np.swapaxes(whitened, 1, 2) @ whitened).reshape(len(scaled), -1), np.square(whitened).sum(axis=(1, 2))
@@ -252,7 +275,10 @@ def _one_form(masses, factors, start, most_steps):
     return upper * np.exp(-0.5 * log_volumes)[:, np.newaxis, np.newaxis], log_det
 
 
-def _log_volumes(shares, masses, traces, d, start, alive, most_steps):
+def _log_volumes(
+    shares: _Shares, masses: FloatArray, traces: FloatArray, d: int, start: MixtureParameters | None,
+    alive: MaskArray, most_steps: int,
+) -> FloatArray:
     """The log lambda_k, but for a common summand, of the least d sum_k n_k log lambda_k + n log |sum_k W_k / lambda_k|.
 
     `shares(log_volumes)` gives X_k = C^-1/2 (W_k / lambda_k) C^-1/2 for C = sum_k W_k / lambda_k, raveled, or their
@@ -261,8 +287,8 @@ def _log_volumes(shares, masses, traces, d, start, alive, most_steps):
     objective.
     """
     target = d * masses / masses.sum()
-    log_volumes = np.log(traces / masses) if start is None else -2.0 / d * start.log_det[alive]
-    log_volumes = log_volumes - log_volumes.mean()
+    first = np.log(traces / masses) if start is None else -2.0 / d * start.log_det[alive]
+    log_volumes: FloatArray = first - first.mean()
     for _ in range(most_steps):
         x, t = shares(log_volumes)
         root = np.sqrt(t)
@@ -277,7 +303,7 @@ def _log_volumes(shares, masses, traces, d, start, alive, most_steps):
     return log_volumes
 
 
-def _shared_axes(parameters):
+def _shared_axes(parameters: MixtureParameters | None) -> FloatArray | None:
     """The axes that the covariances of parameters share; None for no parameters."""
     if parameters is None:
         return None
@@ -288,8 +314,9 @@ def _shared_axes(parameters):
     return principal_axes((roots * scale[:, np.newaxis, np.newaxis]).reshape(-1, d))[1]
 
 
-def _upper(roots):
+def _upper(roots: FloatArray) -> FloatArray:
     """Upper triangular U, diagonal positive, with U U^T = G G^T for every G."""
     lower = np.swapaxes(np.linalg.qr(np.swapaxes(roots[..., ::-1, :], -1, -2), mode="r"), -1, -2)
     upper = lower[..., ::-1, ::-1]
-    return upper * np.sign(np.diagonal(upper, axis1=-2, axis2=-1))[..., np.newaxis, :]
+    positive: FloatArray = upper * np.sign(np.diagonal(upper, axis1=-2, axis2=-1))[..., np.newaxis, :]
+    return positive

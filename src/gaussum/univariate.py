@@ -5,10 +5,16 @@ the bandwidth is not what the method's definition asks for, or, with None as ban
 """
 
 import math
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from gaussum.binned import Functionals
+from gaussum.typing import FloatArray, NDArray
+
+# What a selector returns: a bandwidth and a reason.
+Found: TypeAlias = tuple[float | None, str | None]
 
 # Bandwidths of a ladder, this ratio apart.
 _RATIO = 1.2
@@ -66,7 +72,7 @@ class Line:
         The least bandwidth to look at.
     """
 
-    def __init__(self, x, weight):
+    def __init__(self, x: NDArray[Any], weight: FloatArray | None) -> None:
         # within [-1, 1] by a power of two: no difference overflows
         _, exponent = np.frexp(np.abs(x).max())
         x = np.ldexp(x.astype(np.float64), -exponent)
@@ -87,18 +93,19 @@ class Line:
                 x, w = values, self._mass
             else:
                 self.coarse = _SMOOTH * self._rounding(gaps)
-        self.own = (w * w).sum()
+        self.own: float = (w * w).sum()
         self.n = 1.0 / self.own
         others, k = 1.0 - w, int(w.argmax())
         others[k] = w[:k].sum() + w[k + 1 :].sum()          # 1 - w cancels where one sample outweighs all others
-        self.pairs = (w * others).sum()
+        self.pairs: float = (w * others).sum()
         low, middle, high = _quantiles(x, w, (0.25, 0.5, 0.75))
         about = x - middle
         about -= (w * about).sum()
         sigma, scale = math.sqrt((w * about * about).sum() / self.pairs), (high - low) / 1.349
         trusted = self.n >= _QUARTILES * (1.0 - 1e-9) and scale > _NO_SCALE * sigma
         scale = min(scale, sigma) if trusted else sigma
-        self.x, self.w = (x - middle) / scale, w
+        self.x: FloatArray = (x - middle) / scale
+        self.w: FloatArray = w
         self.coarse /= scale
         self.unit = math.ldexp(scale, int(exponent))
         self.normal = (4.0 / (3.0 * self.n)) ** 0.2
@@ -108,7 +115,7 @@ class Line:
         finest = _LEAST * np.partition(distances, densest)[densest]
         self.finest = max(finest, self.coarse, 1e-15 * min(self.normal, self.x[-1] - self.x[0]))
 
-    def _rounding(self, gaps):
+    def _rounding(self, gaps: FloatArray) -> float:
         """What samples are rounded to: the lesser gap beside the middle one of tied samples; 0 where few are tied."""
         tied = self._counts > 1
         if self._mass[tied].sum() < _TIED:
@@ -116,9 +123,10 @@ class Line:
         cells = np.minimum(np.append(gaps[0], gaps), np.append(gaps, gaps[-1]))[tied]
         order = np.argsort(cells)
         cumulative = np.cumsum(self._mass[tied][order])
-        return cells[order][np.searchsorted(cumulative, 0.5 * cumulative[-1])]
+        middle: float = cells[order][np.searchsorted(cumulative, 0.5 * cumulative[-1])]
+        return middle
 
-    def without_atoms(self):
+    def without_atoms(self) -> "Line":
         """This line with its atoms counted once each: values that many samples share and no density explains.
 
         Zeros are such where something was not there to be measured.
@@ -141,21 +149,22 @@ class Line:
         line.unit *= self.unit
         return line
 
-    def functionals(self, **options):
+    def functionals(self, **options: Any) -> Functionals:
         """Sums over pairs of these samples."""
         return Functionals(self.x, self.w, self.finest, **options)
 
-    def ladder(self, finest, most, ratio=_RATIO):
+    def ladder(self, finest: float, most: float, ratio: float = _RATIO) -> FloatArray:
         """Bandwidths from `finest` to `most` times the normal one, shape (n,)."""
         last = max(most * self.normal, finest * ratio**3)
         return np.geomspace(finest, last, 2 + math.ceil(math.log(last / finest) / math.log(ratio)))
 
-    def rule(self):
+    def rule(self) -> float:
         """Silverman's rule of thumb (1986, equation 3.31), but no less than rounding asks for."""
-        return max(0.9 * self.n**-0.2, self.coarse)
+        thumb: float = 0.9 * self.n**-0.2
+        return max(thumb, self.coarse)
 
 
-def _quantiles(x, w, shares):
+def _quantiles(x: FloatArray, w: FloatArray, shares: Sequence[float]) -> FloatArray:
     """Quantiles of sorted samples, each at the middle of its weight; without weights R's and NumPy's own."""
     middle = np.cumsum(w) - 0.5 * w
     place = np.interp(shares, (middle - middle[0]) / (middle[-1] - middle[0]), np.arange(len(x)))
@@ -164,7 +173,7 @@ def _quantiles(x, w, shares):
     return np.interp(place, np.arange(len(x)), x)
 
 
-def sheather_jones(line):
+def sheather_jones(line: Line) -> Found:
     """The root of h = (R(K) / (n R_2(c(h))))^(1/5) (Sheather and Jones 1991, section 3)."""
     f = line.functionals()
     # R_2 and R_3 are what the paper calls S_D and T_D, at the bandwidths for a normal density of this scale
@@ -172,18 +181,19 @@ def sheather_jones(line):
     with np.errstate(all="ignore"):
         ratio = 1.357 * (f.roughness(2, a) / f.roughness(3, b)) ** (1.0 / 7.0)
 
-    def excess(h):
+    def excess(h: float) -> float:
         best = line.pairs / (2.0 * math.sqrt(math.pi) * line.n * f.roughness(2, ratio * h ** (5.0 / 7.0)))
-        return np.log(best) / 5.0 - math.log(h)
+        log_best: float = np.log(best)
+        return log_best / 5.0 - math.log(h)
 
     return _largest_root(line, excess, f.finest)
 
 
-def improved_sheather_jones(line, stages=7):
+def improved_sheather_jones(line: Line, stages: int = 7) -> Found:
     """The fixed point of Botev, Grotowski and Kroese (2010, equation 30 and algorithm 1)."""
     f = line.functionals()
 
-    def excess(h):
+    def excess(h: float) -> float:
         g = h
         for s in range(stages, 1, -1):
             # the estimate is itself a density of bandwidth g: pairs are sqrt(2) g apart
@@ -193,12 +203,13 @@ def improved_sheather_jones(line, stages=7):
                 factor = (1.0 + 0.5 ** (s - 0.5)) / 3.0
                 g = (2.0 * factor * moment / (line.n * roughness)) ** (1.0 / (2.0 * s + 1.0))
         best = 1.0 / (2.0 * math.sqrt(math.pi) * line.n * roughness)
-        return np.log(best) / 5.0 - math.log(h)
+        log_best: float = np.log(best)
+        return log_best / 5.0 - math.log(h)
 
     return _largest_root(line, excess, f.finest)
 
 
-def automatic(line):
+def automatic(line: Line) -> Found:
     """The improved method where it is good; see gaussum.bandwidth.auto."""
     if line.n < _FEW:
         return line.rule(), None
@@ -209,7 +220,7 @@ def automatic(line):
     return h, None
 
 
-def _largest_root(line, excess, finest):
+def _largest_root(line: Line, excess: Callable[[float], float], finest: float) -> Found:
     """The largest bandwidth, of at most a few times the normal one, at which `excess` falls through 0."""
     ladder = line.ladder(finest, 3.0)
     with np.errstate(all="ignore"):         # where there is no roughness left there is no sign either
@@ -228,15 +239,15 @@ def _largest_root(line, excess, finest):
     return None, "its equation has no solution"
 
 
-def least_squares(line):
+def least_squares(line: Line) -> Found:
     """The least of int f^2 - 2 sum_i w_i f_(-i)(x_i) (Rudemo 1982; Bowman 1984)."""
     f = line.functionals()
 
-    def score(h):
+    def score(h: float) -> float:
         own = line.own / (_SQRT_2PI * h)
         return f.roughness(0, math.sqrt(2.0) * h) - 2.0 * (f.roughness(0, h) - own) / line.pairs
 
-    def slope(u):
+    def slope(u: float) -> float:
         # by the heat equation, d/dg R_0(g) = -g R_1(g)
         h = math.exp(u)
         own = line.own / (_SQRT_2PI * h**3)
@@ -260,13 +271,13 @@ def least_squares(line):
     return h, None
 
 
-def likelihood(line):
+def likelihood(line: Line) -> Found:
     """The largest of Wu's robust leave-one-out likelihood (2019)."""
     f = line.functionals(keep=True, most_nodes=_LIKELIHOOD_NODES)
     # what the density of a normal sample of this size has at its outermost
     floor = math.sqrt(0.5 * math.log(max(line.n, 2.0))) / line.n
 
-    def score(u):
+    def score(u: float) -> float:
         h = math.exp(u)
         log_likelihood, expected = f.grid(h).log_likelihood(h, line.w, floor)
         return expected - log_likelihood
@@ -286,7 +297,7 @@ def likelihood(line):
     return h, None
 
 
-def _lowest_inside(scores):
+def _lowest_inside(scores: FloatArray) -> int | None:
     """The index of the lowest of the minima that are not at an end, or None."""
     inside = np.flatnonzero((scores[1:-1] <= scores[:-2]) & (scores[1:-1] <= scores[2:])) + 1
     return int(inside[np.argmin(scores[inside])]) if inside.size else None

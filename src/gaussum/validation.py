@@ -2,16 +2,21 @@
 
 import math
 import numbers
+from collections.abc import Collection, Mapping
+from typing import Any
 
 import numpy as np
 
 from gaussum.base import shape_name
+from gaussum.typing import ArrayLike, FloatArray, NDArray, RandomState, Samples
 
 # Rows looked at together when the data are scanned: no temporary grows with n_samples.
 _SCAN_BYTES = 1 << 20
 
 
-def check_samples(X, *, name="X", n_features=None, min_samples=1, finite=True):
+def check_samples(
+    X: ArrayLike, *, name: str = "X", n_features: int | None = None, min_samples: int = 1, finite: bool = True,
+) -> Samples:
     """Return `X` as an (n_samples, n_features) array of float32 or float64, without a copy if it is one.
 
     Parameters
@@ -59,7 +64,9 @@ def check_samples(X, *, name="X", n_features=None, min_samples=1, finite=True):
     return X
 
 
-def check_weights(sample_weight, n_samples, *, name="sample_weight", all_zero=False):
+def check_weights(
+    sample_weight: ArrayLike | None, n_samples: int, *, name: str = "sample_weight", all_zero: bool = False,
+) -> FloatArray | None:
     """Return the weights as a contiguous float64 vector, or None for None; they may be `all_zero`, or not.
 
     Raises
@@ -71,10 +78,10 @@ def check_weights(sample_weight, n_samples, *, name="sample_weight", all_zero=Fa
     """
     if sample_weight is None:
         return None
-    w = _real_array(sample_weight, name)
-    if w.shape != (n_samples,):
-        raise ValueError(f"{name} has shape {w.shape}; expected ({n_samples},), one weight a sample")
-    w = np.ascontiguousarray(w, dtype=np.float64)
+    given = _real_array(sample_weight, name)
+    if given.shape != (n_samples,):
+        raise ValueError(f"{name} has shape {given.shape}; expected ({n_samples},), one weight a sample")
+    w = np.ascontiguousarray(given, dtype=np.float64)
     _refuse_non_finite(w[:, np.newaxis], name)
     if (w < 0).any():
         i = int(np.argmax(w < 0))
@@ -88,7 +95,7 @@ def check_weights(sample_weight, n_samples, *, name="sample_weight", all_zero=Fa
     return w
 
 
-def check_integer(value, name, *, minimum):
+def check_integer(value: object, name: str, *, minimum: int) -> int:
     """Return `value` as an int of at least `minimum`; TypeError or ValueError otherwise."""
     if type(value) is int and value >= minimum:
         return value
@@ -99,7 +106,10 @@ def check_integer(value, name, *, minimum):
     return int(value)
 
 
-def check_number(value, name, *, minimum=-math.inf, maximum=math.inf, open_minimum=False, open_maximum=False):
+def check_number(
+    value: object, name: str, *, minimum: float = -math.inf, maximum: float = math.inf, open_minimum: bool = False,
+    open_maximum: bool = False,
+) -> float:
     """Return `value` as a finite float in the given range; TypeError or ValueError otherwise."""
     low = f"{'>' if open_minimum else '>='} {minimum:g}" if minimum > -math.inf else ""
     high = f"{'<' if open_maximum else '<='} {maximum:g}" if maximum < math.inf else ""
@@ -121,14 +131,14 @@ def check_number(value, name, *, minimum=-math.inf, maximum=math.inf, open_minim
     return number
 
 
-def check_flag(value, name):
+def check_flag(value: object, name: str) -> bool:
     """Return `value` if it is True or False; TypeError otherwise."""
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name} is {value!r}; expected True or False")
     return bool(value)
 
 
-def check_choice(value, name, choices):
+def check_choice(value: object, name: str, choices: Collection[str]) -> str:
     """Return `value` if it is one of the strings `choices`; TypeError or ValueError otherwise."""
     if isinstance(value, str) and value in choices:
         return value
@@ -138,7 +148,7 @@ def check_choice(value, name, choices):
     raise ValueError(f"{name} is {value!r}; expected {expected}")
 
 
-def check_array(value, name, shape=None):
+def check_array(value: ArrayLike, name: str, shape: tuple[int, ...] | None = None) -> FloatArray:
     """Return `value` as a finite C-ordered float64 array of that shape, if any; TypeError or ValueError otherwise."""
     value = _real_array(value, name)
     if shape is not None and value.shape != shape:
@@ -149,7 +159,7 @@ def check_array(value, name, shape=None):
     return value
 
 
-def check_output(out, name, shape, inputs):
+def check_output(out: object, name: str, shape: tuple[int, ...], inputs: Mapping[str, object]) -> None:
     """Refuse what cannot take results: `out` has to be a contiguous, writeable array of float64 that nothing else uses.
 
     Parameters
@@ -182,14 +192,14 @@ def check_output(out, name, shape, inputs):
             raise ValueError(f"{name} shares memory with {other}; expected memory of its own")
 
 
-def _overlap(a, b):
+def _overlap(a: NDArray[Any], b: NDArray[Any]) -> bool:
     try:
-        return np.shares_memory(a, b, max_work=1000)
+        return np.shares_memory(a, b, max_work=1000)  # type: ignore[arg-type]  # NumPy's stub takes this for a switch
     except np.exceptions.TooHardError:
         return True
 
 
-def check_random_state(seed, name="random_state"):
+def check_random_state(seed: RandomState, name: str = "random_state") -> np.random.Generator:
     """Return a `numpy.random.Generator` for None, an integer, a Generator or a legacy RandomState."""
     if isinstance(seed, np.random.Generator):
         return seed
@@ -207,7 +217,7 @@ def check_random_state(seed, name="random_state"):
     return np.random.default_rng(seed)
 
 
-def _real_array(value, name):
+def _real_array(value: ArrayLike, name: str) -> Samples:
     """An ndarray of native float32 or float64; anything else that is real and numeric is converted."""
     if value is None:
         raise TypeError(f"{name} is None; expected real numbers")
@@ -242,7 +252,7 @@ def _real_array(value, name):
     return array if array.flags.aligned else array.copy()
 
 
-def _refuse_non_finite(X, name):
+def _refuse_non_finite(X: Samples, name: str) -> None:
     rows = max(1, _SCAN_BYTES // (X.itemsize * X.shape[1]))
     for start in range(0, X.shape[0], rows):
         finite = np.isfinite(X[start : start + rows])

@@ -1,12 +1,14 @@
 """Variational Bayes for mixtures, as an M-step of `MixtureLikelihood`: posteriors in the place of parameters."""
 
 import math
+from typing import Any, Self
 
 import numpy as np
 
 from gaussum.covariance import second_shape
 from gaussum.parameters import MixtureParameters
 from gaussum.statistics import SufficientStatistics
+from gaussum.typing import FloatArray
 from gaussum.variational_step import VariationalStep, expected_parameters
 
 
@@ -26,19 +28,24 @@ class Posterior(MixtureParameters):
 
     __slots__ = ("hyper",)
 
-    def __init__(self, covariance_type, n_components, n_features, buffer, covariances, hyper):
+    def __init__(
+        self, covariance_type: str, n_components: int, n_features: int, buffer: FloatArray,
+        covariances: FloatArray | None, hyper: FloatArray,
+    ) -> None:
         super().__init__(covariance_type, n_components, n_features, buffer, covariances)
         self.hyper = hyper
 
     @classmethod
-    def from_hyper(cls, covariance_type, sticks, hyper, means, precisions_chol):
+    def from_hyper(
+        cls, covariance_type: str, sticks: bool, hyper: FloatArray, means: FloatArray, precisions_chol: FloatArray,
+    ) -> Self:
         """The posterior with these means and factors; `sticks` says that of a Dirichlet process."""
         buffer = np.concatenate([np.empty(2 * len(means)), means.ravel(), precisions_chol.ravel()])
         expected_parameters(covariance_type, means.shape[1], sticks, hyper, buffer)
-        return cls(covariance_type, *means.shape, buffer, None, hyper)
+        return cls(covariance_type, len(means), means.shape[1], buffer, None, hyper)
 
 
-def by_size(statistics):
+def by_size(statistics: SufficientStatistics) -> SufficientStatistics:
     """The same statistics with the components in the order of their masses, the largest first.
 
     No order of the sticks gives a higher bound: of neighbours a and b, b the later, the bound has a term
@@ -68,14 +75,14 @@ class VariationalMStep:
     # components that hold nothing are as the prior has them: neither collapsed nor spurious
     mass = math.inf
 
-    def __init__(self, covariance_type, n_components, sticks, **prior):
+    def __init__(self, covariance_type: str, n_components: int, sticks: bool, **prior: Any) -> None:
         d = len(prior["mean"])
         self._shape = covariance_type, n_components, d
         self._second_shape = second_shape(*self._shape)
         self._step = VariationalStep(covariance_type, n_components, sticks, **prior)
         self._scratch_size = d
 
-    def maximize(self, statistics):
+    def maximize(self, statistics: SufficientStatistics) -> Posterior:
         """The posterior, given responsibilities."""
         _, K, d = self._shape
         covariances, hyper = np.empty(self._second_shape), np.empty((4, K))
@@ -87,6 +94,6 @@ class VariationalMStep:
             posterior.log_det[:] = np.nan
         return posterior
 
-    def penalty(self, posterior):
+    def penalty(self, posterior: Posterior) -> float:
         """The divergence of the posterior from the prior."""
         return self._step.divergence(posterior.buffer, posterior.hyper, np.empty(self._scratch_size))

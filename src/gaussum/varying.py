@@ -176,19 +176,21 @@ class VaryingSum:
         return _PAIR_SECONDS + _FEATURE_SECONDS * self._sources.shape[0]
 
     def _classes_for(self, rtol):
-        if self._classes is None or self._classes[0] != rtol:
-            self._classes = rtol, Classes(
+        classes = self._classes         # other threads may ask for other bounds meanwhile
+        if classes is None or classes[0] != rtol:
+            self._classes = classes = rtol, Classes(
                 self._sources, self._sharpness, self._inv_bandwidth, rtol, self._pair_seconds()
             )
-        return self._classes[1]
+        return classes[1]
 
     def _grids_for(self, rtol, n_threads):
-        if self._grids is None or self._grids[0] != rtol:
-            self._grids = rtol, ClassGrids(
+        grids = self._grids
+        if grids is None or grids[0] != rtol:
+            self._grids = grids = rtol, ClassGrids(
                 self._classes_for(rtol), self._sources, self._log_weights, self._sharpness, rtol, self._direct_of,
                 n_threads
             )
-        return self._grids[1]
+        return grids[1]
 
     def _tree_for(self, n_threads):
         if self._tree is None:

@@ -4,6 +4,8 @@ import importlib
 import importlib.util
 import os
 import sys
+from types import ModuleType
+from typing import Any
 
 from gaussum.kernels import _cpu
 
@@ -14,7 +16,7 @@ KERNELS = (
 VARIABLE = "GAUSSUM_BUILD"
 
 
-def builds():
+def builds() -> list[str]:
     """The instruction sets that were compiled, best first."""
     return [
         build
@@ -23,12 +25,12 @@ def builds():
     ]
 
 
-def kernel_module(kernel, build):
+def kernel_module(kernel: str, build: str) -> ModuleType:
     """The compiled module of one kernel in one build, for example ``("estep", "v3")``."""
     return importlib.import_module(f"gaussum.kernels._{kernel}_{build}")
 
 
-def choose(forced=None):
+def choose(forced: str | None = None) -> str:
     """The best build that exists and that this processor runs, or the forced one.
 
     Raises
@@ -46,7 +48,7 @@ def choose(forced=None):
     return forced
 
 
-def build_info():
+def build_info() -> dict[str, Any]:
     """How the kernels were compiled and which build of them runs.
 
     Returns

@@ -18,7 +18,8 @@ from gaussum.kernels.real cimport real
 from gaussum.kernels.tiles cimport center, log_prob_of_few, log_prob_scaled, multiply_upper, store_log_prob
 from gaussum.kernels.vec cimport (
     CENTERED, EXP_SPANS, FEW, REAL_LOWEST, SPAN, SPAN_VECS, TILE, TILE_COLUMNS, VEC_REALS, VEC_TILE,
-    real_exp_nonpositive, real_log, vec, vec_all, vec_exp_nonpositive, vec_load, vec_max, vec_store
+    real_exp_nonpositive, real_log, vec, vec_add, vec_all, vec_exp_nonpositive, vec_load, vec_max, vec_mul, vec_store,
+    vec_sub
 )
 
 cdef enum:
@@ -226,10 +227,10 @@ cdef inline void _log_densities_span(
         total[i] = vec_all(0.0)
     for k in range(K):
         for i in range(SPAN_VECS):
-            e[i] = vec_load(log_prob + k * ld + i * VEC_REALS) - largest[i]
+            e[i] = vec_sub(vec_load(log_prob + k * ld + i * VEC_REALS), largest[i])
         vec_exp_nonpositive(e)
         for i in range(SPAN_VECS):
-            total[i] = total[i] + e[i]
+            total[i] = vec_add(total[i], e[i])
     for i in range(SPAN_VECS):
         vec_store(totals + i * VEC_REALS, total[i])
         vec_store(log_density + i * VEC_REALS, largest[i])
@@ -294,11 +295,11 @@ cdef inline void _responsibilities_span(
     for k in range(K):
         row = log_prob + k * ld
         for i in range(SPAN_VECS):
-            e[i] = vec_load(row + i * VEC_REALS) - largest[i]
+            e[i] = vec_sub(vec_load(row + i * VEC_REALS), largest[i])
         vec_exp_nonpositive(e)
         for i in range(SPAN_VECS):
             vec_store(row + i * VEC_REALS, e[i])
-            total[i] = total[i] + e[i]
+            total[i] = vec_add(total[i], e[i])
     for i in range(SPAN_VECS):
         vec_store(totals + i * VEC_REALS, total[i])
         vec_store(log_density + i * VEC_REALS, largest[i])
@@ -311,7 +312,7 @@ cdef inline void _responsibilities_span(
     for k in range(K):
         row = log_prob + k * ld
         for i in range(SPAN_VECS):
-            vec_store(row + i * VEC_REALS, vec_load(row + i * VEC_REALS) * total[i])
+            vec_store(row + i * VEC_REALS, vec_mul(vec_load(row + i * VEC_REALS), total[i]))
     if lost > 0:
         _share_lost(log_prob, ld, SPAN, K, log_density)
 

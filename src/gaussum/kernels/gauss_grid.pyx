@@ -20,7 +20,7 @@ nodes between t and s have their mean in the middle, so that M_jt is the sum ove
 from libc.math cimport floor
 
 from gaussum.kernels.vec cimport (
-    VEC_REALS, real_exp_nonpositive, real_fused, vec, vec_all, vec_fused, vec_load, vec_store, vec_sum
+    VEC_REALS, real_exp_nonpositive, real_fused, vec, vec_add, vec_all, vec_fused, vec_load, vec_mul, vec_store, vec_sum
 )
 
 cdef enum:
@@ -35,7 +35,7 @@ cdef enum:
 
 cdef inline double _dot(const double *a, const double *b, Py_ssize_t width) noexcept nogil:
     """sum_k a_k b_k"""
-    cdef vec sum = vec_load(a) * vec_load(b)
+    cdef vec sum = vec_mul(vec_load(a), vec_load(b))
     cdef Py_ssize_t k
     for k in range(1, width // VEC_REALS):
         sum = vec_fused(vec_load(a + k * VEC_REALS), vec_load(b + k * VEC_REALS), sum)
@@ -136,7 +136,8 @@ cdef inline double _gather_one(const double *first, Py_ssize_t d, Py_ssize_t wid
         for a in range(width):
             _sum_rows(first + a * strides[0], strides[1], factors + width, factors[a], width, sums)
     for k in range(n):
-        vec_store(row + k * VEC_REALS, (sums[k] + sums[n + k]) + (sums[2 * n + k] + sums[3 * n + k]))
+        vec_store(row + k * VEC_REALS,
+                  vec_add(vec_add(sums[k], sums[n + k]), vec_add(sums[2 * n + k], sums[3 * n + k])))
     return _dot(row, factors + (d - 1) * width, width)
 
 

@@ -19,7 +19,7 @@ from gaussum.kernels.log_lanes cimport log_sum_lanes
 from gaussum.kernels.real cimport real
 from gaussum.kernels.vec cimport (
     REAL_INFINITY, TILE, VEC_REALS, VEC_TILE, real_exp_nonpositive, real_fused, vec, vec_all, vec_fused, vec_load,
-    vec_store
+    vec_mul, vec_store, vec_sub
 )
 
 cdef enum:
@@ -40,6 +40,8 @@ cdef inline void _exponents(
     cdef vec tile[VEC_TILE]
     cdef vec s, g, z, minus_half = vec_all(-0.5)
     cdef Py_ssize_t b, i, j
+    for b in range(count * VEC_TILE):
+        squares[b] = vec_all(0.0)
     for j in range(d):
         g = vec_all(inv_bandwidth[j])
         for i in range(VEC_TILE):
@@ -47,10 +49,10 @@ cdef inline void _exponents(
         for b in range(count):
             s = vec_all(sources[j * lds + b])
             for i in range(VEC_TILE):
-                z = (tile[i] - s) * g
-                squares[b * VEC_TILE + i] = vec_fused(z, z, squares[b * VEC_TILE + i]) if j > 0 else z * z
+                z = vec_mul(vec_sub(tile[i], s), g)
+                squares[b * VEC_TILE + i] = vec_fused(z, z, squares[b * VEC_TILE + i]) if j > 0 else vec_mul(z, z)
     for b in range(count * VEC_TILE):
-        vec_store(exponents + b * VEC_REALS, squares[b] * minus_half)
+        vec_store(exponents + b * VEC_REALS, vec_mul(squares[b], minus_half))
 
 
 cdef inline void _sum_tile(
@@ -179,11 +181,11 @@ cdef inline void _add_moments(
     for j in range(d):
         for i in range(VEC_TILE):
             tile[i] = vec_load(targets + j * ldt + i * VEC_REALS)
-            total[i] = vec_load(moments + j * ldm + i * VEC_REALS) * vec_load(scale + i * VEC_REALS)
+            total[i] = vec_mul(vec_load(moments + j * ldm + i * VEC_REALS), vec_load(scale + i * VEC_REALS))
         for b in range(n_sources):
             s = vec_all(sources[j * lds + b])
             for i in range(VEC_TILE):
-                total[i] = vec_fused(vec_load(terms + b * TILE + i * VEC_REALS), s - tile[i], total[i])
+                total[i] = vec_fused(vec_load(terms + b * TILE + i * VEC_REALS), vec_sub(s, tile[i]), total[i])
         for i in range(VEC_TILE):
             vec_store(moments + j * ldm + i * VEC_REALS, total[i])
 

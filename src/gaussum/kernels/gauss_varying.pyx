@@ -17,7 +17,7 @@ from gaussum.kernels.log_lanes cimport log_sum_lanes
 from gaussum.kernels.real cimport real
 from gaussum.kernels.vec cimport (
     REAL_INFINITY, TILE, VEC_REALS, VEC_TILE, real_exp_nonpositive, real_fused, vec, vec_all, vec_fused, vec_load,
-    vec_store
+    vec_mul, vec_store, vec_sub
 )
 
 cdef enum:
@@ -42,6 +42,8 @@ cdef inline void _exponents(
     cdef vec tile[VEC_TILE]
     cdef vec s, g, z, minus_half = vec_all(-0.5)
     cdef Py_ssize_t b, i, j
+    for b in range(count * VEC_TILE):
+        squares[b] = vec_all(0.0)
     for j in range(d):
         for i in range(VEC_TILE):
             tile[i] = vec_load(targets + j * ldt + i * VEC_REALS)
@@ -49,11 +51,11 @@ cdef inline void _exponents(
             s = vec_all(sources[j * lds + b])
             g = vec_all(sharpness[b] * inv_bandwidth[j])
             for i in range(VEC_TILE):
-                z = tile[i] - s
+                z = vec_sub(tile[i], s)
                 if target_sharpness is not NULL:
-                    z = z * vec_load(target_sharpness + i * VEC_REALS)
-                z = z * g
-                squares[b * VEC_TILE + i] = vec_fused(z, z, squares[b * VEC_TILE + i]) if j > 0 else z * z
+                    z = vec_mul(z, vec_load(target_sharpness + i * VEC_REALS))
+                z = vec_mul(z, g)
+                squares[b * VEC_TILE + i] = vec_fused(z, z, squares[b * VEC_TILE + i]) if j > 0 else vec_mul(z, z)
     for b in range(count):
         for i in range(VEC_TILE):
             vec_store(exponents + b * TILE + i * VEC_REALS,

@@ -39,6 +39,8 @@ cdef enum:
     MIN_BLOCK = 64
     L1_DOUBLES = 6144
     L2_DOUBLES = 131072
+    AXES_BLOCK = 224
+    BLOCK_DOUBLES = 524288
     PART_SAMPLES = 1024
     ENOUGH_PARTS = 64
     LONG_ROW = 16               # features, from which on a block is loaded along rows
@@ -93,13 +95,17 @@ cdef api Py_ssize_t block_size(
 
     The kernels for matrices go through a block and its scratch once for each component, those for axes through all
     responsibilities once for each feature: that should stay in L1, and the whole block in L2.  Sums over too short
-    blocks would not be worth the adding up of their lanes.
+    blocks would not be worth the adding up of their lanes: those for axes may rather leave L2, since they go through
+    it in order.
     """
     cdef bint matrices = structure == FULL or structure == TIED
     cdef Py_ssize_t often = 2 * d if matrices else K, least = 256 if matrices else 128
+    cdef Py_ssize_t most = L2_DOUBLES // max(d, 2 * K)
     if second_size(structure, d, K) < 0:
         return -1
-    least = min(min(max(L1_DOUBLES // often, least), L2_DOUBLES // max(d, 2 * K)), MAX_BLOCK)
+    if not matrices:
+        most = max(most, min(AXES_BLOCK, BLOCK_DOUBLES // d))
+    least = min(min(max(L1_DOUBLES // often, least), most), MAX_BLOCK)
     return max(MIN_BLOCK, least // 32 * 32)
 
 

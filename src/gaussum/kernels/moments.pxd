@@ -10,7 +10,7 @@ cimport cython
 from gaussum.kernels.real cimport real
 from gaussum.kernels.vec cimport (
     FEW, FEW_FOLDS, FEW_GROUPS, FEW_SUMS, LANES, SIDE_FOLDS, SIDE_GROUPS, SIDE_SUMS, VEC_AXES, VEC_FOLD, VEC_GROUPS,
-    VEC_REALS, VEC_SIDE, vec, vec_all, vec_fold, vec_fused, vec_load
+    VEC_REALS, VEC_SIDE, vec, vec_add, vec_all, vec_fold, vec_fused, vec_load, vec_mul, vec_sub
 )
 
 
@@ -49,7 +49,7 @@ cdef inline void add_masses_of_rows(
             sums[r] = vec_all(0.0)
         for strip in range(strips):
             for r in range(rows):
-                sums[r] = sums[r] + vec_load(resp + r * ld + strip * LANES + g * VEC_REALS)
+                sums[r] = vec_add(sums[r], vec_load(resp + r * ld + strip * LANES + g * VEC_REALS))
         for r in range(folds):
             lanes[r * VEC_GROUPS + g] = sums[r]
     _fold(lanes, rows, totals)
@@ -169,13 +169,13 @@ cdef inline void products(
         for strip in range(strips):
             i = strip * LANES + g * VEC_REALS
             for c in range(columns):
-                z[c] = vec_load(b + c * ld + i) - vec_all(origin_b[c])
+                z[c] = vec_sub(vec_load(b + c * ld + i), vec_all(origin_b[c]))
             for r in range(rows):
                 if diagonal:
-                    w = vec_load(resp + i) * z[r]
-                    firsts[r] = firsts[r] + w
+                    w = vec_mul(vec_load(resp + i), z[r])
+                    firsts[r] = vec_add(firsts[r], w)
                 else:
-                    w = vec_load(resp + i) * (vec_load(a + r * ld + i) - vec_all(origin_a[r]))
+                    w = vec_mul(vec_load(resp + i), vec_sub(vec_load(a + r * ld + i), vec_all(origin_a[r])))
                 for c in range(columns):
                     if c <= r or not diagonal:
                         sums[r * VEC_SIDE + c] = vec_fused(w, z[c], sums[r * VEC_SIDE + c])
@@ -244,10 +244,10 @@ cdef inline void moments(
             i = strip * LANES + g * VEC_REALS
             r = vec_load(resp + i)
             for j in range(d):
-                z[j] = vec_load(x + j * ld + i) - vec_all(origin[j])
-                w = r * z[j]
+                z[j] = vec_sub(vec_load(x + j * ld + i), vec_all(origin[j]))
+                w = vec_mul(r, z[j])
                 a = j * (j + 3) // 2
-                sums[a] = sums[a] + w
+                sums[a] = vec_add(sums[a], w)
                 for l in range(d):
                     if l <= j:
                         sums[a + 1 + l] = vec_fused(w, z[l], sums[a + 1 + l])
@@ -329,9 +329,9 @@ cdef inline void axes(
                 r = vec_load(resp + k * ld + i)
                 for j in range(features):
                     a = 2 * (k * features + j)
-                    z = samples[j] - vec_all(origins[k * d + j])
-                    w = r * z
-                    sums[a] = sums[a] + w
+                    z = vec_sub(samples[j], vec_all(origins[k * d + j]))
+                    w = vec_mul(r, z)
+                    sums[a] = vec_add(sums[a], w)
                     sums[a + 1] = vec_fused(w, z, sums[a + 1])
         for a in range(folds):
             lanes[a * VEC_GROUPS + g] = sums[a]

@@ -15,7 +15,7 @@ from gaussum.kernels.radial cimport COSINE, EPANECHNIKOV, EXPONENTIAL, LINEAR, T
 from gaussum.kernels.real cimport real
 from gaussum.kernels.vec cimport (
     TILE, VEC_REALS, VEC_TILE, real_exp_nonpositive, real_fused, real_sqrt, vec, vec_all, vec_fused, vec_load, vec_max,
-    vec_store
+    vec_mul, vec_store, vec_sub
 )
 
 cdef enum:
@@ -35,8 +35,10 @@ cdef inline void _distances(
     """r_ts^2, or r_ts, which in one dimension is |t - s| g"""
     cdef vec squares[SOURCES * VEC_TILE]
     cdef vec tile[VEC_TILE]
-    cdef vec s, g, z
+    cdef vec s, g, z, zero = vec_all(0.0)
     cdef Py_ssize_t a, b, i, j
+    for b in range(count * width):
+        squares[b] = zero
     for j in range(d):
         g = vec_all(scale[j])
         for i in range(width):
@@ -44,11 +46,11 @@ cdef inline void _distances(
         for b in range(count):
             s = vec_all(sources[j * lds + b])
             for i in range(width):
-                z = (tile[i] - s) * g
+                z = vec_mul(vec_sub(tile[i], s), g)
                 if d == 1 and not squared:
-                    squares[b * width + i] = vec_max(z, -z)
+                    squares[b * width + i] = vec_max(z, vec_sub(zero, z))
                 else:
-                    squares[b * width + i] = vec_fused(z, z, squares[b * width + i]) if j > 0 else z * z
+                    squares[b * width + i] = vec_fused(z, z, squares[b * width + i]) if j > 0 else vec_mul(z, z)
     for b in range(count * width):
         vec_store(out + b * VEC_REALS, squares[b])
     if d > 1 and not squared:

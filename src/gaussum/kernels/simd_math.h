@@ -25,13 +25,32 @@
 #include <stdint.h>
 #include <string.h>
 
-/* a b + c in one rounding where the target has an instruction for it; elsewhere fma() would be a slow call */
-#if defined(__FMA__) || defined(__ARM_FEATURE_FMA) || defined(__aarch64__)
+/* a b + c in one rounding where the target has an instruction for it; elsewhere fma() would be a slow call, as it is
+ * with cl.exe, whose name for FMA3 is __AVX2__
+ */
+#if defined(_MSC_VER) && !defined(__clang__)
+#pragma fp_contract(off)
+#endif
+#if defined(_MSC_VER) && !defined(__clang__) && defined(__AVX2__)
+#include <immintrin.h>
+#define GAUSSUM_FMA 1
+static inline double fused(double a, double b, double c)
+{
+    return _mm_cvtsd_f64(_mm_fmadd_sd(_mm_set_sd(a), _mm_set_sd(b), _mm_set_sd(c)));
+}
+
+static inline float fusedf(float a, float b, float c)
+{
+    return _mm_cvtss_f32(_mm_fmadd_ss(_mm_set_ss(a), _mm_set_ss(b), _mm_set_ss(c)));
+}
+#elif defined(__FMA__) || defined(__ARM_FEATURE_FMA) || defined(__aarch64__)
 #define GAUSSUM_FMA 1
 #define fused(a, b, c) fma((a), (b), (c))
+#define fusedf(a, b, c) fmaf((a), (b), (c))
 #else
 #define GAUSSUM_FMA 0
 #define fused(a, b, c) ((a) * (b) + (c))
+#define fusedf(a, b, c) ((a) * (b) + (c))
 #endif
 
 #define LOWEST (-DBL_MAX)
@@ -180,12 +199,6 @@ static inline double simd_upper_tail(double x)
 /* exp and log for floats: a polynomial of degree 6 with a relative error of 2^-26.5, and the series of log in s.
  * Both stay within one unit in the last place; exp within 1.24 without fused operations (every float was tried).
  */
-
-#if GAUSSUM_FMA
-#define fusedf(a, b, c) fmaf((a), (b), (c))
-#else
-#define fusedf(a, b, c) ((a) * (b) + (c))
-#endif
 
 #define ROUND_SHIFTF 12582912.0f                    /* 1.5 2^23 */
 #define LOG2_EF 0x1.715476p+0f

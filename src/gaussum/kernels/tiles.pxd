@@ -8,7 +8,7 @@ cimport cython
 from gaussum.kernels.real cimport real
 from gaussum.kernels.vec cimport (
     FEW, TILE, TILE_COLUMNS, TILE_COMPONENTS, TILE_SUMS, VEC_REALS, VEC_TILE, vec, vec_all, vec_fused, vec_load,
-    vec_store
+    vec_mul, vec_store, vec_sub
 )
 
 
@@ -26,7 +26,7 @@ cdef inline void center(
         for j in range(d):
             o = vec_all(origin[j])
             for i in range(VEC_TILE):
-                vec_store(z + j * TILE + i * VEC_REALS, vec_load(x + j * ld + i * VEC_REALS) - o)
+                vec_store(z + j * TILE + i * VEC_REALS, vec_sub(vec_load(x + j * ld + i * VEC_REALS), o))
         return
     for j in range(d):
         for i in range(TILE):
@@ -54,7 +54,7 @@ cdef inline void columns(
         for i in range(VEC_TILE):
             row[i] = vec_load(z + l * ld + i * VEC_REALS)
             if origin is not NULL:
-                row[i] = row[i] - vec_all(origin[l])
+                row[i] = vec_sub(row[i], vec_all(origin[l]))
         for b in range(columns):
             u = vec_all(upper[l * d + first + b])
             for i in range(VEC_TILE):
@@ -65,7 +65,7 @@ cdef inline void columns(
             for i in range(VEC_TILE):
                 row[i] = vec_load(z + l * ld + i * VEC_REALS)
                 if origin is not NULL:
-                    row[i] = row[i] - vec_all(origin[l])
+                    row[i] = vec_sub(row[i], vec_all(origin[l]))
             for b in range(TILE_COLUMNS):
                 if a <= b < columns:
                     u = vec_all(upper[l * d + first + b])
@@ -141,9 +141,9 @@ cdef inline void log_prob_few(
         for i in range(VEC_TILE):
             squares[i] = vec_all(0.0)
             for j in range(d):
-                z[j] = vec_load(x + j * ld + i * VEC_REALS) - vec_all(means[k * d + j])
+                z[j] = vec_sub(vec_load(x + j * ld + i * VEC_REALS), vec_all(means[k * d + j]))
             for b in range(d):
-                y = z[0] * vec_all(u[b])
+                y = vec_mul(z[0], vec_all(u[b]))
                 for l in range(1, d):
                     if l <= b:
                         y = vec_fused(z[l], vec_all(u[l * d + b]), y)
@@ -187,7 +187,9 @@ cdef inline void distances(
             o = vec_all(origins[b * d + j])
             u = vec_all(scales[b * row + j * step]) if scales is not NULL else o
             for i in range(VEC_TILE):
-                z = (samples[i] - o) * u if scales is not NULL else samples[i] - o
+                z = vec_sub(samples[i], o)
+                if scales is not NULL:
+                    z = vec_mul(z, u)
                 squares[b * VEC_TILE + i] = vec_fused(z, z, squares[b * VEC_TILE + i])
 
 

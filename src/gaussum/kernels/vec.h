@@ -1,12 +1,13 @@
 /* Registers of reals, for kernels that say themselves what stays in registers.
  *
  * real is double, or float where GAUSSUM_SINGLE is defined. A vec holds VEC_REALS of them, as many as a register of
- * the target, and has the operators + - * and the functions below; they compile to one instruction each.
+ * the target, and has the functions below, which compile to one instruction each. It has no operators: gcc and clang
+ * know them for registers, other compilers do not.
  * VEC_TILE vecs of samples times TILE_COLUMNS features, or TILE_COMPONENTS components, fill the registers in an E-step;
  * VEC_SIDE x VEC_SIDE pairs of features, or VEC_AXES features times FEW components, in an M-step (all measured).
  * Up to CENTERED features an E-step centres samples as it multiplies them, up to WEIGHED an M-step centres and weighs
  * them so, and not in a pass before (measured; WEIGHED shows in the last digits).
- * Compilers without vector types get vecs of one real.
+ * Where GAUSSUM_PORTABLE_VEC is defined, and on processors not named here, a vec is one real.
  */
 #ifndef GAUSSUM_VEC_H
 #define GAUSSUM_VEC_H
@@ -28,7 +29,19 @@ typedef double gaussum_real;
 #define REAL_LOWEST VEC_PICK(-DBL_MAX, -FLT_MAX)
 #define REAL_INFINITY ((gaussum_real)INFINITY)
 
-#if defined(__GNUC__) && defined(__SSE2__)
+/* Compilers for Windows say _M_X64 instead of __SSE2__, and their __AVX2__ includes fused operations. */
+#ifdef GAUSSUM_PORTABLE_VEC
+#elif defined(__AVX512F__)
+#define VEC_AVX512
+#elif defined(__AVX2__) && GAUSSUM_FMA
+#define VEC_AVX2
+#elif defined(__SSE2__) || defined(_M_X64)
+#define VEC_SSE2
+#elif defined(__aarch64__) || defined(_M_ARM64)
+#define VEC_NEON
+#endif
+
+#if defined(VEC_AVX512) || defined(VEC_AVX2) || defined(VEC_SSE2)
 #include <immintrin.h>
 
 /* the sum of all lanes, halves first */
@@ -43,7 +56,7 @@ static inline float sum_128(__m128 a)
     return _mm_cvtss_f32(_mm_add_ss(a, _mm_shuffle_ps(a, a, 1)));
 }
 
-#ifdef __AVX__
+#if defined(VEC_AVX512) || defined(VEC_AVX2)
 static inline double sum_256d(__m256d a)
 {
     return sum_128d(_mm_add_pd(_mm256_castpd256_pd128(a), _mm256_extractf128_pd(a, 1)));
@@ -55,7 +68,7 @@ static inline float sum_256(__m256 a)
 }
 #endif
 
-#ifdef __AVX512F__
+#ifdef VEC_AVX512
 static inline double sum_512d(__m512d a)
 {
     return sum_256d(_mm256_add_pd(_mm512_castpd512_pd256(a), _mm512_extractf64x4_pd(a, 1)));
@@ -69,7 +82,7 @@ static inline float sum_512(__m512 a)
 #endif
 #endif
 
-#if defined(__GNUC__) && defined(__AVX512F__)
+#ifdef VEC_AVX512
 /* Sums over lanes, halves first, of eight vecs: two are added into one, their halves, then quarters, side by side. */
 static inline __m512d join_halves(__m512d a, __m512d b)
 {
@@ -116,6 +129,9 @@ typedef VEC_PICK(__m512d, __m512) vec;
 #define vec_load VEC_PICK(_mm512_loadu_pd, _mm512_loadu_ps)
 #define vec_store VEC_PICK(_mm512_storeu_pd, _mm512_storeu_ps)
 #define vec_all VEC_PICK(_mm512_set1_pd, _mm512_set1_ps)
+#define vec_add VEC_PICK(_mm512_add_pd, _mm512_add_ps)
+#define vec_sub VEC_PICK(_mm512_sub_pd, _mm512_sub_ps)
+#define vec_mul VEC_PICK(_mm512_mul_pd, _mm512_mul_ps)
 #define vec_fused VEC_PICK(_mm512_fmadd_pd, _mm512_fmadd_ps)
 #define vec_max VEC_PICK(_mm512_max_pd, _mm512_max_ps)
 #define vec_exponent(a) VEC_PICK(_mm512_castsi512_pd(_mm512_slli_epi64(_mm512_castpd_si512(a), 52)),                  \
@@ -126,7 +142,7 @@ typedef VEC_PICK(__m512d, __m512) vec;
 enum { VEC_BYTES = 64, VEC_TILE = 4, VEC_SIDE = 4, TILE_COMPONENTS = 4, VEC_AXES = 2, VEC_FOLD = 8 };
 enum { CENTERED = 32, WEIGHED = 16 };
 
-#elif defined(__GNUC__) && defined(__AVX2__) && defined(__FMA__)
+#elif defined(VEC_AVX2)
 /* Sums over lanes of four pairs of vecs, as above. */
 static inline __m256d join_halves(const __m256d *a, const __m256d *b)
 {
@@ -163,6 +179,9 @@ typedef VEC_PICK(__m256d, __m256) vec;
 #define vec_load VEC_PICK(_mm256_loadu_pd, _mm256_loadu_ps)
 #define vec_store VEC_PICK(_mm256_storeu_pd, _mm256_storeu_ps)
 #define vec_all VEC_PICK(_mm256_set1_pd, _mm256_set1_ps)
+#define vec_add VEC_PICK(_mm256_add_pd, _mm256_add_ps)
+#define vec_sub VEC_PICK(_mm256_sub_pd, _mm256_sub_ps)
+#define vec_mul VEC_PICK(_mm256_mul_pd, _mm256_mul_ps)
 #define vec_fused VEC_PICK(_mm256_fmadd_pd, _mm256_fmadd_ps)
 #define vec_max VEC_PICK(_mm256_max_pd, _mm256_max_ps)
 #define vec_exponent(a) VEC_PICK(_mm256_castsi256_pd(_mm256_slli_epi64(_mm256_castpd_si256(a), 52)),                  \
@@ -172,24 +191,30 @@ typedef VEC_PICK(__m256d, __m256) vec;
 enum { VEC_BYTES = 32, VEC_TILE = 3, VEC_SIDE = 3, TILE_COMPONENTS = 2, VEC_AXES = 1, VEC_FOLD = 4 };
 enum { CENTERED = 32, WEIGHED = 16 };
 
-#elif defined(__GNUC__) && defined(__SSE2__)
+#elif defined(VEC_SSE2)
 typedef VEC_PICK(__m128d, __m128) vec;
 #define vec_load VEC_PICK(_mm_loadu_pd, _mm_loadu_ps)
 #define vec_store VEC_PICK(_mm_storeu_pd, _mm_storeu_ps)
 #define vec_all VEC_PICK(_mm_set1_pd, _mm_set1_ps)
-#define vec_fused(a, b, c) ((a) * (b) + (c))
+#define vec_add VEC_PICK(_mm_add_pd, _mm_add_ps)
+#define vec_sub VEC_PICK(_mm_sub_pd, _mm_sub_ps)
+#define vec_mul VEC_PICK(_mm_mul_pd, _mm_mul_ps)
+#define vec_fused(a, b, c) vec_add(vec_mul(a, b), c)
 #define vec_max VEC_PICK(_mm_max_pd, _mm_max_ps)
 #define vec_sum VEC_PICK(sum_128d, sum_128)
 enum { VEC_BYTES = 16, VEC_TILE = 2, VEC_SIDE = 3, TILE_COMPONENTS = 2, VEC_AXES = 1, VEC_FOLD = 1 };
 enum { CENTERED = 4, WEIGHED = 12 };
 
-#elif defined(__GNUC__) && defined(__aarch64__)
+#elif defined(VEC_NEON)
 #include <arm_neon.h>
 typedef VEC_PICK(float64x2_t, float32x4_t) vec;
 #define vec_load VEC_PICK(vld1q_f64, vld1q_f32)
 #define vec_store VEC_PICK(vst1q_f64, vst1q_f32)
 #define vec_all VEC_PICK(vdupq_n_f64, vdupq_n_f32)
-#define vec_fused(a, b, c) VEC_PICK(vfmaq_f64, vfmaq_f32)((c), (a), (b))
+#define vec_add VEC_PICK(vaddq_f64, vaddq_f32)
+#define vec_sub VEC_PICK(vsubq_f64, vsubq_f32)
+#define vec_mul VEC_PICK(vmulq_f64, vmulq_f32)
+#define vec_fused(a, b, c) VEC_PICK(vfmaq_f64, vfmaq_f32)(c, a, b)
 #define vec_max(a, b) VEC_PICK(vbslq_f64(vcgtq_f64(a, b), a, b), vbslq_f32(vcgtq_f32(a, b), a, b))
 #define vec_sum VEC_PICK(vaddvq_f64, vaddvq_f32)
 enum { VEC_BYTES = 16, VEC_TILE = 4, VEC_SIDE = 4, TILE_COMPONENTS = 4, VEC_AXES = 2, VEC_FOLD = 1 };
@@ -199,8 +224,11 @@ enum { CENTERED = 32, WEIGHED = 16 };
 typedef gaussum_real vec;
 #define vec_load(p) (*(p))
 #define vec_store(p, a) (*(p) = (a))
-#define vec_all(a) (a)
-#define vec_fused(a, b, c) ((a) * (b) + (c))
+#define vec_all(a) ((gaussum_real)(a))
+#define vec_add(a, b) ((a) + (b))
+#define vec_sub(a, b) ((a) - (b))
+#define vec_mul(a, b) ((a) * (b))
+#define vec_fused real_fused
 #define vec_max(a, b) ((a) > (b) ? (a) : (b))
 #define vec_sum(a) (a)
 enum { VEC_BYTES = sizeof(gaussum_real), VEC_TILE = 4, VEC_SIDE = 3, TILE_COMPONENTS = 2, VEC_AXES = 1, VEC_FOLD = 1 };
@@ -237,7 +265,7 @@ static inline void vec_fold(const vec *a, double *out)
     memcpy(groups, a, sizeof groups);
     for (int half = VEC_GROUPS / 2; half > 0; half /= 2)
         for (int g = 0; g < half; g++)
-            groups[g] = groups[g] + groups[g + half];
+            groups[g] = vec_add(groups[g], groups[g + half]);
     *out = vec_sum(groups[0]);
 }
 #endif
@@ -258,9 +286,9 @@ static inline void vec_exp_nonpositive(vec *x)
     for (int i = 0; i < SPAN_VECS; i++)
         shifted[i] = vec_fused(x[i], vec_all(VEC_PICK(LOG2_E, LOG2_EF)), shift);
     for (int i = 0; i < SPAN_VECS; i++)
-        r[i] = vec_fused(shifted[i] - shift, vec_all(VEC_PICK(MINUS_LN2, MINUS_LN2F)), x[i]);
+        r[i] = vec_fused(vec_sub(shifted[i], shift), vec_all(VEC_PICK(MINUS_LN2, MINUS_LN2F)), x[i]);
     for (int i = 0; i < SPAN_VECS; i++)
-        r[i] = vec_fused(shifted[i] - shift, vec_all(VEC_PICK(MINUS_LN2_REST, MINUS_LN2F_REST)), r[i]);
+        r[i] = vec_fused(vec_sub(shifted[i], shift), vec_all(VEC_PICK(MINUS_LN2_REST, MINUS_LN2F_REST)), r[i]);
     for (int i = 0; i < SPAN_VECS; i++)
         q[i] = vec_all(VEC_PICK(EXP_FIRST, EXPF_FIRST));
 #define VEC_HORNER(c)                                                                                                 \
@@ -270,7 +298,8 @@ static inline void vec_exp_nonpositive(vec *x)
     VEC_HORNER((gaussum_real)1.0)
     VEC_HORNER((gaussum_real)1.0)
     for (int i = 0; i < SPAN_VECS; i++)
-        x[i] = vec_zero_below(x[i], vec_all(VEC_PICK(EXP_LOWEST, EXPF_LOWEST)), q[i] * vec_exponent(shifted[i]));
+        x[i] = vec_zero_below(x[i], vec_all(VEC_PICK(EXP_LOWEST, EXPF_LOWEST)),
+                              vec_mul(q[i], vec_exponent(shifted[i])));
 #else
     /* without such instructions a loop over numbers is as good */
     gaussum_real spare[SPAN];

@@ -1,9 +1,10 @@
-# Registers of reals: see vec.h. To Cython a vec is a number; its operators and functions work on whole registers.
+# Registers of reals: see vec.h. A vec has no operators, since not every compiler has them; these functions are they.
 
 from gaussum.kernels.real cimport real
 
 cdef extern from "vec.h" nogil:
-    ctypedef double vec
+    ctypedef struct vec:
+        pass
     real real_exp_nonpositive(real)     # e^x for x <= 0
     real real_log(real)
     real real_sqrt(real)
@@ -13,6 +14,9 @@ cdef extern from "vec.h" nogil:
     vec vec_load(const real *)
     void vec_store(real *, vec)
     vec vec_all(real)
+    vec vec_add(vec, vec)
+    vec vec_sub(vec, vec)
+    vec vec_mul(vec, vec)
     vec vec_fused(vec, vec, vec)        # a b + c
     vec vec_max(vec, vec)               # a > b ? a : b
     real vec_sum(vec)                   # of all its reals, halves first

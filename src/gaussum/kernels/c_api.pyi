@@ -1,0 +1,2 @@
+# a capsule
+_C_API: object

@@ -1,0 +1,1 @@
+# for compiled code: see sums.pxd

@@ -1,0 +1,43 @@
+from collections.abc import Callable
+
+from typing_extensions import disjoint_base
+
+from gaussum.samples import Samples
+from gaussum.typing import FloatArray, IndexArray
+
+def all_finite(x: FloatArray) -> bool: ...
+def log_determinants(structure: str, d: int, precisions_chol: FloatArray, log_det: FloatArray) -> bool: ...
+
+@disjoint_base
+class MixturePass:
+    def __init__(
+        self, samples: Samples, structure: str, n_components: int, sample_weight: FloatArray | None, n_parts: int,
+        ridge: FloatArray,
+    ) -> None: ...
+    @property
+    def n_parts(self) -> int: ...
+    @property
+    def part_size(self) -> int: ...
+    @property
+    def statistics_size(self) -> int: ...
+    @property
+    def parameters_size(self) -> int: ...
+    @property
+    def scratch_size(self) -> int: ...
+    def em(
+        self, first: int, last: int, parameters: FloatArray, statistics: FloatArray, scratch: FloatArray
+    ) -> None: ...
+    def partition(
+        self, first: int, last: int, origins: FloatArray, resp: IndexArray | Callable[[int, int], FloatArray],
+        statistics: FloatArray, scratch: FloatArray,
+    ) -> None: ...
+    def maximize(
+        self, statistics: FloatArray, origins: FloatArray, parameters: FloatArray, covariances: FloatArray,
+        scratch: FloatArray, first: int = 0, last: int | None = None,
+    ) -> bool: ...
+    def objective(self, parameters: FloatArray, statistics: FloatArray) -> float: ...
+    def predict(
+        self, first: int, last: int, parameters: FloatArray, scratch: FloatArray,
+        log_density: FloatArray | None = None, labels: IndexArray | None = None, resp: FloatArray | None = None,
+        log_largest: FloatArray | None = None,
+    ) -> None: ...
