@@ -155,11 +155,14 @@ PARTS = {
 }
 
 
+SERVED = [{"kernel", "algorithm"}, {"bounds", "algorithm"}, {"kernel", "bounds"}, {"adaptive", "bounds"}]
+
+
 @pytest.mark.parametrize("one, other", list(itertools.combinations(PARTS, 2)))
 def test_pairs_are_served_or_refused(one, other):
     X = np.abs(samples(50, 2))
     kde = KernelDensity(0.5, **PARTS[one], **PARTS[other])
-    if {one, other} in ({"kernel", "algorithm"}, {"bounds", "algorithm"}):
+    if {one, other} in SERVED:
         assert np.isfinite(kde.fit(X).score_samples(X)).all()
     else:
         with pytest.raises(ValueError, match=f"{one}|{other}"):
@@ -169,10 +172,9 @@ def test_pairs_are_served_or_refused(one, other):
 def test_matrices_and_bounds():
     X = np.abs(samples(50, 2))
     bounds = [(0, None), None]
-    with pytest.raises(ValueError, match="bandwidth is a matrix; expected one number a feature, as there are bounds"):
-        KernelDensity(H[:2, :2], bounds=bounds).fit(X)
-    with pytest.raises(ValueError, match="bandwidth is 'scott_matrix'; expected a selector of one number a feature"):
-        KernelDensity("scott_matrix", bounds=bounds).fit(X)
+    np.testing.assert_array_equal(KernelDensity(H[:2, :2], bounds=bounds).fit(X).bandwidth_, H[:2, :2])
+    kde = KernelDensity("scott_matrix", bounds=bounds).fit(X)
+    np.testing.assert_array_equal(kde.bandwidth_, bandwidth.scott_matrix(X))
     kde = KernelDensity(bounds=bounds).fit(X)
     np.testing.assert_array_equal(kde.bandwidth_, bandwidth.auto_matrix(X, diagonal=True))
     diagonal = KernelDensity(np.diag([0.25, 0.09]), bounds=bounds).fit(X)

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent / "src" / "gaussum"
 # stands before it on its own line.
 LAYERS = """
 kernels.lapack kernels.real kernels.cache_lines kernels.lanes kernels.coordinates kernels._cpu kernels.dispatch
-kernels.vec kernels.tiles kernels.moments kernels.radial
+kernels.vec kernels.tiles kernels.moments kernels.radial kernels.log_lanes
 kernels.estep kernels.mstep kernels.separation kernels.gauss_sum kernels.gauss_varying kernels.gauss_grid
 kernels.gauss_box kernels.radial_sum kernels.kmeans kernels.pair_moments kernels.line
 kernels.elementary kernels
@@ -29,8 +29,9 @@ structures rescue spurious
 flat variational skipping information likelihood acceleration constrained moments prior
 initialize search starts em
 spread binned univariate pairs multivariate bandwidth_matrix bandwidth radial
-axes cell_moments gridding tree neighbors on_grid cells line distribution summation mean_shift images boundary support
-kernel_sum varying_grid varying adaptive whitening selectors slices regions probabilities slopes
+axes cell_moments layout gridding tree plans neighbors on_grid cells line distribution decay
+stragglers tensor_sum summation mean_shift image_axes images boundary support
+kernel_sum varying_grid varying width_classes whitening adaptive selectors slices regions probabilities slopes
 mixture_base conventions
 arguments em_functions functions
 mixture kde scipy_kde bayesian

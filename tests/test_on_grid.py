@@ -10,7 +10,8 @@ from gaussum import KernelDensity, gridding
 from gaussum.axes import points
 from gaussum.bandwidth import scott
 from gaussum.cell_moments import rest
-from gaussum.gridding import GridSum, Layout
+from gaussum.gridding import GridSum
+from gaussum.layout import Layout
 from gaussum.on_grid import counting, product_log_density
 from gaussum.samples import Samples
 from test_summation import KINDS, assert_within, by_definition, data, gaussian_sum

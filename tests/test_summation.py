@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gaussum import KernelDensity
 from gaussum.bandwidth import scott
-from gaussum.gridding import MOST_NODES, Layout, left_out
+from gaussum.layout import MOST_NODES, Layout, left_out
 from gaussum.summation import GaussianSum
 
 PLANS = ["direct", "grid", "tree"]

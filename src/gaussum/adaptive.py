@@ -11,6 +11,9 @@ The balloon estimate, `Balloon`, gives each query x a factor, from its distance 
 
 Factors have a geometric mean of 1 over the sources, so that h keeps its meaning; they have no unit and follow the data
 through any shift and scale. They are settled by `fit`, with h, and `rtol` bounds the error of the sum that they define.
+
+Where there are bounds, the pilot density knows them, and neighbours are counted with their images, reflected or a
+period away: at a bound as inside, and wherever a period is cut open.
 """
 
 import functools
@@ -24,6 +27,7 @@ from gaussum.neighbors import NearestNeighbors
 from gaussum.summation import GaussianSum
 from gaussum.validation import check_integer, check_number
 from gaussum.varying import VaryingSum
+from gaussum.whitening import Whitening
 
 # What the pilot density is right to: enough for logarithms of densities of some -1000. What a grid leaves of rounding.
 _PILOT_RTOL = 1e-12
@@ -66,16 +70,26 @@ class Abramson:
     sensitivity: float = 0.5
     clip: object = None
 
-    def make_sum(self, X, log_weights, h, rtol, n_threads):
-        """The sum for sources `X`; see GaussianSum for the arguments."""
+    def factors(self, X, log_weights, h, rtol, n_threads, pilot=GaussianSum, images=None):
+        """The factors of sources `X`, shape (n_sources,).
+
+        Parameters
+        ----------
+        X, log_weights, h : ndarray
+            As those of GaussianSum; `h` may be a matrix.
+        rtol : float
+        n_threads : int or None
+        pilot : callable
+            ``pilot(X, log_weights, h)`` is the sum of the fixed bandwidth.
+        images : ndarray, ignored
+        """
         sensitivity = check_number(self.sensitivity, "sensitivity", minimum=0.0, maximum=1.0)
         low, high = check_clip(self.clip)
-        fixed = GaussianSum(X, log_weights, h)
+        fixed = pilot(X, log_weights, h)
         pilot_rtol = 0.0 if rtol == 0.0 else max(min(rtol, _PILOT_RTOL), _ROUNDING * (len(X) + 1000.0))
         # in float64, whatever the samples are
         log_pilot = fixed.log_density(fixed.sources(), rtol=pilot_rtol, n_threads=n_threads)
-        factors = factors_of(-sensitivity * log_pilot, np.exp(log_weights), h, low, high)
-        return VaryingSum(X, log_weights, h, factors)
+        return factors_of(-sensitivity * log_pilot, np.exp(log_weights), h, low, high)
 
 
 @dataclass(frozen=True)
@@ -111,11 +125,26 @@ class Breiman:
     n_neighbors: int | None = None
     clip: object = None
 
-    def make_sum(self, X, log_weights, h, rtol, n_threads):
-        """The sum for sources `X`; see GaussianSum for the arguments."""
+    def factors(self, X, log_weights, h, rtol, n_threads, pilot=None, images=None):
+        """The factors of sources `X`, shape (n_sources,).
+
+        Parameters
+        ----------
+        X, log_weights, h : ndarray
+            As those of GaussianSum; `h` may be a matrix.
+        rtol : ignored
+        n_threads : int or None
+        pilot : ignored
+        images : callable, optional
+            ``images(reach)`` gives images of sources, shape (n_images, n_features), that are no farther than that from
+            the sources on each axis: neighbours too.
+        """
         low, high = check_clip(self.clip)
-        neighbors = Neighborhoods(X, log_weights, h, self.n_neighbors, low, high, n_threads)
-        return VaryingSum(X, log_weights, h, neighbors(X, True, n_threads))
+        near = functools.partial(Neighborhoods, X, log_weights, h, self.n_neighbors, low, high, n_threads)
+        neighbors = near()
+        if images is not None:
+            neighbors = near(images=images(neighbors.largest * widths_of(h)))
+        return neighbors(X, True, n_threads)
 
 
 @dataclass(frozen=True)
@@ -165,32 +194,35 @@ class Balloon:
 NAMES = {"abramson": Abramson, "breiman": Breiman, "balloon": Balloon}
 
 
-def sum_maker(adaptive, rtol, n_threads):
-    """What makes the sum for an argument `adaptive`: ``make(X, log_weights, h)``, see GaussianSum for the arguments.
+def rule_for(adaptive):
+    """The rule that an argument `adaptive` stands for.
 
     Parameters
     ----------
-    adaptive : None, {"abramson", "breiman", "balloon"}, float, or an Abramson, Breiman or Balloon
-        None is the fixed bandwidth, a number the sensitivity of Abramson's factors.
-    rtol : float
-    n_threads : int or None
+    adaptive : {"abramson", "breiman", "balloon"}, float, or an Abramson, Breiman or Balloon
+        A number is the sensitivity of Abramson's factors.
 
     Raises
     ------
     TypeError, ValueError
     """
-    if adaptive is None:
-        return GaussianSum
     expected = "None, " + ", ".join(map(repr, NAMES)) + ", a number from 0 to 1, or an object of gaussum.adaptive"
     if isinstance(adaptive, str):
         if adaptive not in NAMES:
             raise ValueError(f"adaptive is {adaptive!r}; expected {expected}")
-        adaptive = NAMES[adaptive]()
-    elif isinstance(adaptive, (int, float, np.number)):
-        adaptive = Abramson(check_number(adaptive, "adaptive", minimum=0.0, maximum=1.0))
+        return NAMES[adaptive]()
+    if isinstance(adaptive, (int, float, np.number)):
+        return Abramson(check_number(adaptive, "adaptive", minimum=0.0, maximum=1.0))
     if not isinstance(adaptive, tuple(NAMES.values())):
         raise TypeError(f"adaptive is {shape_name(adaptive)}; expected {expected}")
-    return functools.partial(adaptive.make_sum, rtol=rtol, n_threads=n_threads)
+    return adaptive
+
+
+def adaptive_sum(X, log_weights, h, rule, rtol, n_threads):
+    """The sum for sources `X` by a rule; see GaussianSum for the arguments."""
+    if isinstance(rule, Balloon):
+        return rule.make_sum(X, log_weights, h, rtol, n_threads)
+    return VaryingSum(X, log_weights, h, rule.factors(X, log_weights, h, rtol, n_threads))
 
 
 def check_clip(clip):
@@ -209,6 +241,11 @@ def check_clip(clip):
     return low, high
 
 
+def widths_of(h):
+    """The standard deviation on each axis, of bandwidths or a covariance matrix."""
+    return np.sqrt(np.diagonal(h)) if h.ndim == 2 else h
+
+
 def factors_of(log_factors, weights, h, low, high):
     """Factors with a geometric mean of 1 by the weights, then kept within bounds."""
     return within(np.exp(log_factors - weights @ log_factors / weights.sum()), h, low, high)
@@ -216,7 +253,7 @@ def factors_of(log_factors, weights, h, low, high):
 
 def within(factors, h, low, high):
     """Factors within bounds, and within those of floating-point numbers."""
-    narrowest = max(_NARROWEST, _NARROWEST_WIDTH / h.min())
+    narrowest = max(_NARROWEST, _NARROWEST_WIDTH / widths_of(h).min())
     return factors.clip(max(low, narrowest), min(max(high, narrowest), _WIDEST))
 
 
@@ -231,9 +268,16 @@ class Neighborhoods:
     low, high : float
         Bounds of the factors.
     n_threads : int or None
+    images : ndarray, shape (n_images, n_features), optional
+        Further neighbours.
+
+    Attributes
+    ----------
+    largest : float
+        The largest distance of a source to its k-th neighbour; 0 where it is alone.
     """
 
-    def __init__(self, X, log_weights, h, n_neighbors, low, high, n_threads):
+    def __init__(self, X, log_weights, h, n_neighbors, low, high, n_threads, images=None):
         n = X.shape[0]
         if n_neighbors is None:
             n_neighbors = max(1, min(math.isqrt(max(n - 1, 1)) + 1, n - 1))
@@ -242,9 +286,14 @@ class Neighborhoods:
         self._k, self._n, self._h, self._bounds = n_neighbors, n, h, (low, high)
         # differences before scales: an offset costs no digits
         self._origin = np.median(X.astype(np.float64, copy=False), axis=0)
-        self._neighbors = NearestNeighbors(self._scaled(X))
+        self._whitening = Whitening(np.array(X, dtype=np.float64), h) if h.ndim == 2 else None
+        points = self._scaled(X)
+        self._neighbors = NearestNeighbors(
+            points if images is None else np.concatenate([points, self._scaled(images)])
+        )
         self._smallest = self._unit = None
         distances = self._distances(X, True, n_threads)
+        self.largest = 0.0 if distances is None else float(distances.max())
         if distances is not None and distances.any():
             self._smallest = distances[distances > 0].min()
             weights = np.exp(log_weights)
@@ -261,6 +310,8 @@ class Neighborhoods:
             return within(distances / self._unit, self._h, *self._bounds)
 
     def _scaled(self, X):
+        if self._whitening is not None:
+            return self._whitening.whiten(X).clip(-_WIDEST, _WIDEST)
         with np.errstate(over="ignore"):
             return ((X - self._origin) / self._h).clip(-_WIDEST, _WIDEST)
 

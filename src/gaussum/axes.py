@@ -2,10 +2,12 @@
 
 import math
 import numbers
+from typing import NamedTuple
 
 import numpy as np
 
 from gaussum.base import shape_name
+from gaussum.typing import FloatArray
 from gaussum.validation import check_integer, check_number, check_samples
 
 # Points an axis, by the number of features, and bandwidths beyond the data, where nothing is said.
@@ -15,6 +17,21 @@ _MARGIN = 4.0
 _LISTED = 1 << 20
 # The points that tell about all of a grid.
 _RUNS, _RUN = 32, 32
+
+
+class OnGrid(NamedTuple):
+    """What `KernelDensity.density_on_grid` gives.
+
+    Attributes
+    ----------
+    density : ndarray, shape (n_1, ..., n_d)
+        Or its logarithm, if that was asked for.
+    axes : list of ndarrays, shape (n_j,)
+        The points of every axis, in the units of the data.
+    """
+
+    density: FloatArray
+    axes: list[FloatArray]
 
 
 def check_axes(axes, n_features, bounds):

@@ -25,7 +25,7 @@ import numpy as np
 from scipy.special import ndtr, ndtri
 
 from gaussum.images import ImageSum
-from gaussum.summation import Plan
+from gaussum.plans import Plan
 
 # Shares of rtol: of the densities themselves and of corrections that are left out.
 _OF_SUMS = 0.4

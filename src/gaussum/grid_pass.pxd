@@ -53,3 +53,5 @@ cdef class GridPass:
         else:
             points.gather(&order[first], n, BLOCK, x)
     cdef Py_ssize_t _tile(self, const double *x, Py_ssize_t nodes) noexcept nogil
+    cdef void _spread_block(self, const double *places, Py_ssize_t n, const Py_ssize_t *which, const double *weights,
+                            double *spare, double *planes) noexcept nogil

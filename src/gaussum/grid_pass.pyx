@@ -137,8 +137,8 @@ cdef class GridPass:
                Py_ssize_t last, Py_ssize_t plane, double[::1] planes, double[::1] scratch):
         """Add sources first to last - 1, of the order given, to planes of the grid that begin with number `plane`."""
         cdef Py_ssize_t i, j, k, n, blocks = 0
+        cdef Py_ssize_t which[BLOCK]
         cdef double *x = aligned(scratch)
-        cdef double *w = x + self.d * BLOCK
         if scratch.shape[0] < self.scratch_size or not 0 <= first <= last <= sources.n:
             raise ValueError("scratch or the range of sources have the wrong size")
         with nogil:
@@ -154,9 +154,17 @@ cdef class GridPass:
                     for j in range(self.d):
                         self._place(x + j * BLOCK + k, j, x + j * BLOCK + k)
                     x[k] -= plane
-                    w[k] = weights[order[i + k] if order is not None else i + k]
-                gg.gauss_spread(x, BLOCK, n, w, self.d, self.width, self.spacing, self.strides, &planes[0])
+                    which[k] = order[i + k] if order is not None else i + k
+                self._spread_block(x, n, which, &weights[0], x + self.d * BLOCK, &planes[0])
                 i += n
+
+    cdef void _spread_block(self, const double *places, Py_ssize_t n, const Py_ssize_t *which, const double *weights,
+                            double *spare, double *planes) noexcept nogil:
+        """Add some sources, `which`, to the planes in which these are their places."""
+        cdef Py_ssize_t k
+        for k in range(n):
+            spare[k] = weights[which[k]]
+        gg.gauss_spread(places, BLOCK, n, spare, self.d, self.width, self.spacing, self.strides, planes)
 
     def moments(self, Samples sources, const double[::1] weights, Py_ssize_t first, Py_ssize_t last,
                 Py_ssize_t subdivisions, double[:, ::1] out, double[::1] scratch):

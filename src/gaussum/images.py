@@ -15,8 +15,14 @@ Of the infinitely many images few count. Which do is decided twice, each time wi
 - By the distance of an image from the box around the sources. What is left out here is compared with the sum found so
   far at the same query, so that the bound is relative in the farthest tails too.
 
-Where the bandwidth is wide against the period, the sum over all images is uniform to rounding (Poisson's summation
-formula), and the axis is left out of f0 altogether.
+f0 may be of Gaussians that differ in width, of which the widest decides, of other kernels, or of kernels of one
+covariance matrix: a reflection then reflects the matrix too, as the kernel's image has covariances of the other sign.
+The exponential kernel in several features, and matrices on axes with one bound and with two, have no such period: there
+the second bound decides alone, for 4096 images a side at most, which is all of them up to some 1e4 bandwidths from the
+sources.
+
+Where the bandwidth is wide against the period, the sum over all images of Gaussians is uniform to rounding (Poisson's
+summation formula), and the axis is left out of f0 altogether.
 
 Reflection: Schuster, Communications in Statistics 14, 1985, 1123; Silverman, Density Estimation, 1986, section 2.10.
 """
@@ -26,7 +32,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from gaussum.summation import Plan
+from gaussum.decay import ExponentialDecay, GaussianDecay
+from gaussum.image_axes import Boxes, Images, period
+from gaussum.plans import Plan
 
 # Shares of rtol: of the sums themselves, and of each of the two ways to leave out images.
 _OF_SUMS = 0.9
@@ -36,63 +44,12 @@ _ROUNDING = 2.0**-54
 _UNIFORM = 1.4
 # Images looked at together.
 _MOST_IMAGES = 1 << 22
-
-
-class Images:
-    """The images of coordinates on one axis, the coordinate itself first.
-
-    Parameters
-    ----------
-    axis : gaussum.support.Axis
-        With the boundary "reflect" or "periodic".
-    column : int
-        Where its feature is among those of the sum.
-    h : float
-        The bandwidth.
-    """
-
-    def __init__(self, axis, column, h):
-        self.axis, self.column, self._h = axis, column, h
-
-    def cells(self, share):
-        """The cells, as wide as the support, whose images count; the others come to `share` of the sum at most.
-
-        Both a query and a source are in cell 0. A periodic image in cell c is at least (|c| - 1) L from the source and
-        the nearest one at most L / 2; a reflected one at least (|c| - 1) L, and the query itself at most L.
-        """
-        axis = self.axis
-        if math.isinf(axis.low):
-            return [0, 1]
-        if math.isinf(axis.high):
-            return [0, -1]
-        nearest, last = (0.25, 1) if axis.boundary == "periodic" else (1.0, 2)
-        u2 = 0.5 * ((axis.high - axis.low) / self._h) ** 2
-        while 2.0 * math.exp(-(last**2 - nearest) * u2) > share * -math.expm1(-(2 * last + 1) * u2):
-            last += 1
-        return [0] + [c for k in range(1, last + 1) for c in (-k, k)]
-
-    def signs(self, cells):
-        """The derivatives of images by the coordinate."""
-        return np.array([-1.0 if self.axis.boundary == "reflect" and c % 2 else 1.0 for c in cells])
-
-    def at(self, x, cells):
-        """Images, shape (n, n_cells), of coordinates within the bounds, shape (n,)."""
-        return np.stack([self._at(x, c) for c in cells], axis=1)
-
-    def _at(self, x, c):
-        low, high = self.axis.low, self.axis.high
-        if c == 0:
-            return x
-        if self.axis.boundary == "reflect" and c % 2:
-            # differences to the bound that is near, before the shift
-            if c < 0:
-                return low + (low - x) + ((c + 1) * (high - low) if c < -1 else 0.0)
-            return high + (high - x) + ((c - 1) * (high - low) if c > 1 else 0.0)
-        return x + c * (high - low)
+# What those left out may come to together, in units of the largest.
+_TOGETHER = 1e4
 
 
 class ImageSum:
-    """A sum of Gaussians whose kernels are reflected, or periodic, along some axes.
+    """A sum of kernels that are reflected, or periodic, along some axes.
 
     Parameters
     ----------
@@ -101,25 +58,40 @@ class ImageSum:
         ``make(X, log_weights, h)`` is the sum without images.
     X : ndarray, shape (n_sources, n_features)
     log_weights : ndarray of float64, shape (n_sources,)
-    h : ndarray of float64, shape (n_features,)
+    h : ndarray of float64, shape (n_features,) or (n_features, n_features)
+        Bandwidths, or a covariance matrix.
+    narrowest : float
+        The least factor of the bandwidth that a source has; 0 where kernels have no sum that is uniform.
+
+    Attributes
+    ----------
+    factors : ndarray of float64, shape (n_sources,), or None
+        Of the bandwidths at the sources, where whoever made `make` says so.
     """
 
-    def __init__(self, axes, make, X, log_weights, h):
+    def __init__(self, axes, make, X, log_weights, h, narrowest=1.0):
         self._axes, self._d = axes, X.shape[1]
+        self.factors = None
         X = self._folded(X)
-        flat = [axis for axis in axes if h[axis.feature] >= _UNIFORM * _period(axis)]
+        flat = _flat(axes, h, narrowest)
         self._flat = [(axis, X[:, axis.feature].astype(np.float64)) for axis in flat]
         self._log_flat = -sum(math.log(axis.high - axis.low) for axis in flat)
         self._kept = np.setdiff1d(np.arange(self._d), [axis.feature for axis in flat])
         self._images = [
-            Images(axis, int(np.searchsorted(self._kept, axis.feature)), h[axis.feature])
-            for axis in axes if axis not in flat
+            Images(axis, int(np.searchsorted(self._kept, axis.feature))) for axis in axes if axis not in flat
         ]
-        X, h = X[:, self._kept], h[self._kept]
-        self._low, self._high = X.min(axis=0, initial=np.inf), X.max(axis=0, initial=-np.inf)
-        self._inv_bandwidth = 1.0 / h
-        self._log_peak = -np.log(h).sum() - 0.5 * len(h) * math.log(2.0 * math.pi)
+        X, h = X[:, self._kept], h[self._kept] if h.ndim == 1 else h[np.ix_(self._kept, self._kept)]
         self._base = make(X, log_weights, h) if len(h) else _Nothing(log_weights)
+        self._boxes = Boxes(X, h, [images.column for images in self._images])
+        two_sided = [images.two_sided for images in self._images]
+        self._leans = self._boxes.leans and any(two_sided)
+        # whether the period says nothing
+        self._by_distance = any(two_sided) and (
+            self._leans and not all(two_sided)
+            or isinstance(self._base.decay, ExponentialDecay) and (len(h) > 1 or self._leans)
+        )
+        if not self._by_distance:
+            self._cells(_ROUNDING)          # refuses too many
 
     def sources(self, index=slice(None)):
         """The sources themselves, shape (n_sources, n_features), periodic coordinates wrapped, or those at an index."""
@@ -153,11 +125,11 @@ class ImageSum:
         if not X.size:
             reason = "no query is within the bounds" if X.shape[1] else "the density is uniform to rounding"
             return Plan("direct", reason, 0.0, {"direct": 0.0})
-        Y, first = self._nearest(X)
+        Y, place = self._nearest(X)
         plan = self._base.plan(Y, _OF_SUMS * rtol, n_threads=n_threads)
         # as if every sum were a hundredth of the largest that it could be
-        logs = self._log_peak - 0.5 * self._r2(Y).sum(axis=1) - math.log(100.0)
-        n = sum(len(others) for _, _, others, _ in self._others(X, first, logs, rtol))
+        logs = self._base.decay.log_most(self._boxes.r2(Y).sum(axis=1)) - math.log(100.0)
+        n = sum(len(others) for _, _, others, _ in self._others(X, place, logs, rtol))
         factor = 1.0 + n / len(X)
         return replace(
             plan, reason=f"{plan.reason}; for {len(X):,} queries within the bounds and some {n:,} images of them",
@@ -169,9 +141,9 @@ class ImageSum:
         out, inside = np.full(X.shape[0], -np.inf), self._inside(X)
         if inside.any():
             X = self._folded(X if inside.all() else X[inside])[:, self._kept]
-            Y, first = self._nearest(X)
+            Y, place = self._nearest(X)
             logs = self._base.log_density(Y, rtol=_OF_SUMS * rtol, n_threads=n_threads)
-            for rows, query, others, _ in self._others(X, first, logs, rtol):
+            for rows, query, others, _ in self._others(X, place, logs, rtol):
                 more = self._base.log_density(others, rtol=_OF_SUMS * rtol, n_threads=n_threads)
                 logs[rows] = _added(logs[rows], query, more)
             out[inside] = self._log_flat + logs
@@ -179,13 +151,15 @@ class ImageSum:
 
     def log_density_and_gradient(self, X, *, rtol=0.0, n_threads=None):
         """The same, and the gradient of it, shape (n_targets, n_features), which outside the bounds is not a number."""
+        if not hasattr(self._base, "log_density_and_gradient"):
+            raise ValueError("a bounded density has gradients here where its kernels are Gaussians of one width")
         out, gradient = np.full(X.shape[0], -np.inf), np.full(X.shape, np.nan)
         inside = self._inside(X)
         if inside.any():
             X = self._folded(X if inside.all() else X[inside])[:, self._kept]
-            Y, first = self._nearest(X)
+            Y, place = self._nearest(X)
             logs, slopes = self._base.log_density_and_gradient(Y, rtol=_OF_SUMS * rtol, n_threads=n_threads)
-            for rows, query, others, signs in self._others(X, first, logs, rtol):
+            for rows, query, others, signs in self._others(X, place, logs, rtol):
                 more, further = self._base.log_density_and_gradient(
                     others, rtol=_OF_SUMS * rtol, n_threads=n_threads
                 )
@@ -205,8 +179,7 @@ class ImageSum:
     def leave_one_out(self, *, rtol=0.0, n_threads=None):
         """The log density at every source, without that source and all its images; the weights stay as they are."""
         logs, X = self._base.leave_one_out(rtol=_OF_SUMS * rtol, n_threads=n_threads), self._base.sources()
-        first = np.zeros((X.shape[0], len(self._images)), dtype=np.intp)
-        for rows, query, others, _ in self._others(X, first, logs, rtol):
+        for rows, query, others, _ in self._others(X, _Place(len(X), len(self._images)), logs, rtol):
             more = self._base.log_density_without(rows[query], others, rtol=_OF_SUMS * rtol, n_threads=n_threads)
             logs[rows] = _added(logs[rows], query, more)
         return self._log_flat + logs
@@ -229,38 +202,60 @@ class ImageSum:
                     X[:, axis.feature] = wrapped
         return X
 
-    def _r2(self, X):
-        """Squared distances from the sources' box along each feature, in bandwidths; rounded down."""
-        return np.stack([self._r2_of(j, x) for j, x in enumerate(X.T)], axis=1)
-
-    def _r2_of(self, j, x):
-        with np.errstate(over="ignore"):
-            return (_outside(x, self._low[j], self._high[j]) * self._inv_bandwidth[j]) ** 2 * (1.0 - 1e-14)
-
     def _nearest(self, X):
         """The images of queries nearest to the sources' box, and which of the axes' images those are.
 
-        A reflected image is farther from every source than the query is, so this is about periods.
+        A reflected image is farther from every source than the query is, so this is about periods; but under a matrix
+        it is the coordinates less what they lean by that are near or far.
         """
-        first = np.zeros((X.shape[0], len(self._images)), dtype=np.intp)
+        place = _Place(len(X), len(self._images))
         Y = X
+        if self._leans:
+            Y = np.array(X, dtype=np.float64)
+            lean = self._boxes.lean(Y)
+            for k, images in enumerate(self._images):
+                if images.two_sided:
+                    j, step = images.column, period(images.axis)
+                    middle = 0.5 * self._boxes.low[j] + 0.5 * self._boxes.high[j]
+                    place.offset[:, k] = step * np.rint((middle + lean[:, k] - X[:, j]) / step)
+                    Y[:, j] += place.offset[:, k]
+            return Y, place
         for k, images in enumerate(self._images):
             j = images.column
-            if images.axis.boundary == "periodic" and _outside(X[:, j], self._low[j], self._high[j]).any():
+            if images.axis.boundary == "periodic" and self._boxes.outside(j, X[:, j]).any():
                 at = images.at(X[:, j].astype(np.float64, copy=False), [0, -1, 1])
-                first[:, k] = np.argmin(_outside(at, self._low[j], self._high[j]), axis=1)
-                if first[:, k].any():
+                place.first[:, k] = np.argmin(self._boxes.outside(j, at), axis=1)
+                if place.first[:, k].any():
                     Y = np.array(Y, dtype=np.float64)
-                    Y[:, j] = at[np.arange(len(at)), first[:, k]]
-        return Y, first
+                    Y[:, j] = at[np.arange(len(at)), place.first[:, k]]
+        return Y, place
 
-    def _others(self, X, first, logs, rtol):
+    def _cells(self, share, reach=None):
+        """The cells on each axis whose images count; with a reach, those that are no farther from the box, so far."""
+        boxes, decay, known = self._boxes, self._base.decay, reach is not None
+        if not known and not self._leans:
+            return [
+                images.cells(share, decay, boxes.width(images.column)) if images.two_sided else images.near(1)
+                for images in self._images
+            ]
+        if not known:
+            # a source's nearest image is within half a period on every axis
+            nearest2 = boxes.nearest2(np.array([0.5 * period(images.axis) for images in self._images]))
+            reach = decay.reach(share / _TOGETHER, nearest2)
+        cells = []
+        for images in self._images:
+            j = images.column
+            far = float(boxes.high[j] - boxes.low[j]) + 0.5 * period(images.axis) + boxes.width(j) * reach
+            cells.append(images.within(far, not known) if images.two_sided else images.near(1))
+        return cells
+
+    def _others(self, X, place, logs, rtol):
         """The images that count beside the first ones, block by block of queries.
 
         Parameters
         ----------
         X : ndarray, shape (n_targets, n_kept)
-        first : ndarray of int, shape (n_targets, n_axes)
+        place : _Place
             The images of which the sums are known.
         logs : ndarray, shape (n_targets,)
             Their logarithms.
@@ -279,43 +274,79 @@ class ImageSum:
         if not self._images:
             return
         share = max(_OF_IMAGES * min(rtol, 1.0) / len(self._images), _ROUNDING)
-        cells = [images.cells(share) for images in self._images]
-        n_cells = math.prod(map(len, cells))
-        # images whose bounds are so far below the sum may be left out, all of them
-        with np.errstate(invalid="ignore", over="ignore"):
-            limits = 2.0 * (self._log_peak - logs + math.log(n_cells / share))
-        some = np.flatnonzero(self._has_others(X, limits) | first.any(axis=1))
-        size = max(1, _MOST_IMAGES // n_cells)
-        for start in range(0, some.size, size):
-            rows = some[start : start + size]
-            query, others, signs = self._others_of(X[rows].astype(np.float64), first[rows], limits[rows], cells)
+        blocks = self._by_reach(logs, share) if self._by_distance else self._by_period(X, place, logs, share)
+        for rows, limits, cells in blocks:
+            query, others, signs = self._others_of(X[rows].astype(np.float64), place.of(rows), limits, cells)
             if len(query):
                 yield rows, query, others, signs
 
+    def _limits(self, logs, n_cells, share):
+        """r^2 from which on all of so many images may be left out."""
+        with np.errstate(invalid="ignore", over="ignore"):
+            return self._base.decay.limits(self._base.decay.log_peak - logs + np.log(n_cells / share))
+
+    def _by_period(self, X, place, logs, share):
+        """Blocks of the queries with images that count: which, their limits, and the cells of the images."""
+        cells = self._cells(share)
+        n_cells = math.prod(map(len, cells))
+        limits = self._limits(logs, n_cells, share)
+        some = np.arange(len(X))
+        if not self._leans:
+            some = np.flatnonzero(self._has_others(X, limits) | place.first.any(axis=1))
+        size = max(1, _MOST_IMAGES // n_cells)
+        for start in range(0, some.size, size):
+            rows = some[start : start + size]
+            yield rows, limits[rows], cells
+
+    def _by_reach(self, logs, share):
+        """The same where it is the limits that say how many cells there are."""
+        limits = self._limits(logs, _TOGETHER, share)
+        order = np.argsort(limits, kind="stable")
+        start = 0
+        while start < len(order):
+            size = len(order) - start
+            while True:
+                rows = order[start : start + size]
+                reach = math.sqrt(limits[rows[-1]])
+                n_cells = math.prod(map(len, self._cells(share, reach)))
+                if size == 1 or size * n_cells <= _MOST_IMAGES:
+                    break
+                size = max(1, min(size // 2, _MOST_IMAGES // n_cells))
+            block = self._limits(logs[rows], max(n_cells, _TOGETHER), share)
+            yield rows, block, self._cells(share, math.sqrt(block.max()))
+            start += size
+
     def _has_others(self, X, limits):
         """Whether an image in a neighbouring cell can be near enough; those beyond are farther from the box."""
-        near = np.zeros(X.shape[0], dtype=bool)
-        for images in self._images:
+        near, lean = np.zeros(X.shape[0], dtype=bool), self._boxes.lean(X)
+        for k, images in enumerate(self._images):
             x = X[:, images.column].astype(np.float64, copy=False)
-            for c in images.cells(1.0)[1:]:
-                if abs(c) == 1:
-                    near |= self._r2_of(images.column, images.at(x, [c])[:, 0]) <= limits
+            for c in images.near(1)[1:]:
+                y = images.at(x, [c])[:, 0]
+                near |= self._boxes.r2_of(images.column, y if lean is None else y - lean[:, k]) <= limits
         return near
 
-    def _others_of(self, X, first, limits, cells):
+    def _others_of(self, X, place, limits, cells):
         """Combinations of the axes' images, axis by axis, as long as they can still be near enough."""
-        at = [images.at(X[:, images.column], c) for images, c in zip(self._images, cells)]
-        far = [self._r2_of(images.column, y) for images, y in zip(self._images, at)]
+        at = [
+            images.at(X[:, images.column], c) + place.offset[:, k, np.newaxis]
+            for k, (images, c) in enumerate(zip(self._images, cells))
+        ]
+        lean = self._boxes.lean(X)
+        far = [
+            self._boxes.r2_of(images.column, y if lean is None else y - lean[:, k, np.newaxis])
+            for k, (images, y) in enumerate(zip(self._images, at))
+        ]
         # what the axes to come add at least
         rest = np.cumsum([np.zeros(X.shape[0])] + [f.min(axis=1) for f in far[:0:-1]], axis=0)[::-1]
-        r2 = np.delete(self._r2(X), [images.column for images in self._images], axis=1).sum(axis=1)
+        r2 = np.delete(self._boxes.r2(X), [images.column for images in self._images], axis=1).sum(axis=1)
         query, chosen = np.arange(X.shape[0]), np.empty((X.shape[0], 0), dtype=np.intp)
         for f, least in zip(far, rest):
             combined = r2[:, np.newaxis] + f[query]
             within = combined + least[query, np.newaxis] <= limits[query, np.newaxis]
             row, which = np.nonzero(within & (combined < np.inf))
             query, chosen, r2 = query[row], np.column_stack([chosen[row], which]), combined[row, which]
-        other = (chosen != first[query]).any(axis=1)
+        other = (chosen != place.first[query]).any(axis=1)
         query, chosen = query[other], chosen[other]
         others, signs = X[query], np.ones((len(query), X.shape[1]))
         for k, images in enumerate(self._images):
@@ -324,8 +355,23 @@ class ImageSum:
         return query, others, signs
 
 
+class _Place:
+    """Which images of queries come first: an offset, by whole periods, and then one of the axes' first cells."""
+
+    def __init__(self, n, n_axes):
+        self.offset, self.first = np.zeros((n, n_axes)), np.zeros((n, n_axes), dtype=np.intp)
+
+    def of(self, rows):
+        """That of some queries."""
+        some = _Place(0, 0)
+        some.offset, some.first = self.offset[rows], self.first[rows]
+        return some
+
+
 class _Nothing:
     """The sum that is left when every axis is uniform: one in no features."""
+
+    decay = GaussianDecay(0.0)
 
     def __init__(self, log_weights):
         self._weights = np.exp(log_weights)
@@ -347,14 +393,19 @@ class _Nothing:
             return np.log1p(-self._weights)
 
 
-def _period(axis):
-    """Of the images of an axis."""
-    return (axis.high - axis.low) * (1.0 if axis.boundary == "periodic" else 2.0)
-
-
-def _outside(x, low, high):
-    """How far coordinates are outside an interval."""
-    return np.maximum(np.maximum(low - x, x - high), 0.0)
+def _flat(axes, h, narrowest):
+    """The axes on which all kernels are uniform to rounding; under a matrix, whatever the other coordinates are."""
+    if h.ndim == 1:
+        return [axis for axis in axes if narrowest * h[axis.feature] >= _UNIFORM * period(axis)]
+    flat, kept = [], list(range(len(h)))
+    for axis in axes:
+        H, j = h[np.ix_(kept, kept)], kept.index(axis.feature)
+        others = [i for i in range(len(kept)) if i != j]
+        variance = H[j, j] - H[j, others] @ np.linalg.solve(H[np.ix_(others, others)], H[others, j])
+        if variance > 0.0 and narrowest * math.sqrt(variance) >= _UNIFORM * period(axis):
+            flat.append(axis)
+            kept.remove(axis.feature)
+    return flat
 
 
 def _added(logs, query, more):

@@ -1,13 +1,12 @@
 """Kernel density estimation."""
 
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 
 from gaussum import parallel, radial
-from gaussum.adaptive import sum_maker
-from gaussum.axes import check_axes, log_density_on_axes, plan_on_axes
+from gaussum.adaptive import Balloon, adaptive_sum, rule_for
+from gaussum.axes import OnGrid, check_axes, log_density_on_axes, plan_on_axes
 from gaussum.base import Estimator
 from gaussum.conventions import LEAF_SIZE, check_conventions
 from gaussum.kernel_sum import KernelSum
@@ -20,22 +19,9 @@ from gaussum.validation import (
     check_choice, check_flag, check_integer, check_number, check_random_state, check_samples,
     check_weights,
 )
-from gaussum.whitening import sum_with_matrix
-
-
-class OnGrid(NamedTuple):
-    """What `KernelDensity.density_on_grid` gives.
-
-    Attributes
-    ----------
-    density : ndarray, shape (n_1, ..., n_d)
-        Or its logarithm, if that was asked for.
-    axes : list of ndarrays, shape (n_j,)
-        The points of every axis, in the units of the data.
-    """
-
-    density: np.ndarray
-    axes: list
+from gaussum.varying import VaryingSum
+from gaussum.whitening import kernel_sum
+from gaussum.width_classes import sum_by_widths
 
 
 class KernelDensity(Probabilities, Slopes, Estimator):
@@ -56,8 +42,8 @@ class KernelDensity(Probabilities, Slopes, Estimator):
         Gaussians' covariance, in squared units, symmetric and positive definite: for one feature [[h**2]] is the
         number h. A name is that of a selector of gaussum.bandwidth: "auto" (the default: improved Sheather-Jones for
         one feature, a plug-in matrix for several), "scott", "silverman", "isj", "sheather_jones" or "sj" give numbers;
-        "scott_matrix", "silverman_matrix", "plug_in", "lscv" and "lcv" a matrix where there are several features, and
-        numbers where there are bounds. They give the Gaussian's bandwidth; that of another kernel is the one that
+        "scott_matrix" and "silverman_matrix" a matrix; "auto", "plug_in", "lscv" and "lcv" a matrix where there are
+        several features and no bounds. They give the Gaussian's bandwidth; that of another kernel is the one that
         smooths as much (gaussum.radial.canonical_factor). A function of the samples, shape (n_samples, n_features), and
         their weights (or None) returns a number, one a feature, or a matrix. All selectors take the scale of the data
         and the weights into account, where scikit-learn's "scott" and "silverman" take neither.
@@ -70,22 +56,24 @@ class KernelDensity(Probabilities, Slopes, Estimator):
     metric : {"euclidean", "l2", "minkowski"}
         Distances are Euclidean; "minkowski" is with p = 2.
     atol : float
-        A density may be off by this much too. Accepted; `rtol`, which bounds the error by itself, is kept everywhere.
+        Accepted, a number of at least 0, and loosens nothing: errors are within `rtol` alone, whatever `atol` allows
+        beside it.
     bounds : sequence of pairs, optional
         Where each feature can lie, ``(low, high)`` with None or infinity for an open end; None in place of a pair for a
         feature without bounds. With one feature a single pair will do.
     boundary : {"reflect", "linear", "periodic"}, or a sequence of one for each feature
         What becomes of kernels at the bounds: "reflect" reflects them (Schuster 1985), so that the density has a slope
         of zero there; "linear" follows the slope, with an error of order h^2 at a bound as inside (Jones 1993; Jones
-        and Foster 1996); on a "periodic" axis, as of angles or hours, what leaves at one end comes in at the other. Out
-        of bounds the density is 0, and samples there are refused; periodic coordinates are wrapped. Rules for the
-        bandwidth see the samples as they are, a periodic axis cut open in its widest gap. The density adds up to 1: to
-        1e-9, but for "linear" in several features to some 1e-3. See `gaussum.support`.
+        and Foster 1996), for Gaussians of one width along the axes alone; on a "periodic" axis, as of angles or hours,
+        what leaves at one end comes in at the other. Under a matrix a reflected kernel has correlations of the other
+        sign. Out of bounds the density is 0, and samples there are refused; periodic coordinates are wrapped. Rules for
+        the bandwidth see the samples as they are, a periodic axis cut open in its widest gap. The density adds up to 1:
+        to 1e-9, but for "linear" in several features to some 1e-3. See `gaussum.support`.
     adaptive : {"abramson", "breiman", "balloon"}, float or object, optional
         A bandwidth that follows the data, narrow where samples lie densely and wide in the tails: `bandwidth_` times a
         factor for each source, from a pilot density ("abramson"; a number is its sensitivity, by default 0.5) or from
-        its k-th nearest neighbour ("breiman"); or a factor for each query ("balloon", which does not integrate to 1).
-        Objects of `gaussum.adaptive` say more. None is the fixed bandwidth.
+        its k-th nearest neighbour ("breiman"); or a factor for each query ("balloon", which does not integrate to 1,
+        and takes no bounds). Objects of `gaussum.adaptive` say more. None is the fixed bandwidth.
     rtol : float
         Bound on the relative error of the density at every query, near or far. Within it the cheapest plan is taken:
         the direct sum, a grid (up to three features), or a tree; see `explain`. 0 is the direct sum: in float32 where
@@ -186,6 +174,7 @@ class KernelDensity(Probabilities, Slopes, Estimator):
         h, single = settled(
             self.bandwidth, spread, weight, kernel=self.kernel, along_axes=self._support is not None
         )
+        self._check_boundary(h.ndim == 2)
         parallel.resolve_threads(self.n_threads)
         if weight is not None and not weight.all():
             X, weight = X[weight > 0], weight[weight > 0]
@@ -204,28 +193,57 @@ class KernelDensity(Probabilities, Slopes, Estimator):
         """Refuse what cannot be had together."""
         if self.adaptive is not None and self.algorithm != "auto":
             raise ValueError(f"algorithm is {self.algorithm!r}; expected 'auto' with adaptive bandwidths")
-        if self.kernel != "gaussian":
-            for name in ("adaptive", "bounds"):
-                if getattr(self, name) is not None:
-                    raise ValueError(f"kernel is {self.kernel!r}; expected 'gaussian', as {name} is given")
-        if self.adaptive is not None and self.bounds is not None:
-            raise ValueError("adaptive and bounds are both given; expected one of them, the other None")
+        if self.adaptive is not None and self.kernel != "gaussian":
+            raise ValueError(f"kernel is {self.kernel!r}; expected 'gaussian', as adaptive is given")
 
     def _make_sum(self, X, log_weights, h):
         """The sum that is the density."""
-        if self._support is not None:
-            return self._support.make_sum(self._kernel_sum, X, log_weights, h)
-        return self._kernel_sum(X, log_weights, h, self.source_weights_)
-
-    def _kernel_sum(self, X, log_weights, h, weights=None):
-        """The sum of the kernels as they are, whatever the support."""
-        if self.adaptive is not None:
-            make = sum_maker(self.adaptive, self.rtol, self.n_threads)
-        elif self.kernel == "gaussian":
-            make = partial(GaussianSum, algorithm=self.algorithm, weights=weights)
-        else:
+        if self.kernel != "gaussian":
             make = partial(KernelSum, kernel=self.kernel, algorithm=self.algorithm)
-        return sum_with_matrix(make, X, log_weights, h) if h.ndim == 2 else make(X, log_weights, h)
+        elif self.adaptive is None:
+            weights = self.source_weights_ if self._support is None else None
+            make = partial(GaussianSum, algorithm=self.algorithm, weights=weights)
+        elif self._support is None:
+            make = partial(adaptive_sum, rule=rule_for(self.adaptive), rtol=self.rtol, n_threads=self.n_threads)
+        else:
+            return self._bounded_adaptive_sum(X, log_weights, h)
+        make = partial(kernel_sum, make)
+        if self._support is None:
+            return make(X, log_weights, h)
+        return self._support.make_sum(make, X, log_weights, h, narrowest=float(self.kernel == "gaussian"))
+
+    def _bounded_adaptive_sum(self, X, log_weights, h):
+        """The sum of Gaussians that differ in width, by factors that know the bounds."""
+        support, rule = self._support, rule_for(self.adaptive)
+        if isinstance(rule, Balloon):
+            raise ValueError(
+                f"adaptive is {self.adaptive!r}, a width for each query, and there are bounds; expected a rule with a "
+                "width for each source, 'abramson' or 'breiman', or no bounds"
+            )
+        X = support.folded(X)
+        factors = rule.factors(
+            X, log_weights, h, self.rtol, self.n_threads,
+            pilot=partial(support.make_sum, partial(kernel_sum, GaussianSum)), images=partial(support.images, X),
+        )
+
+        def make(X, log_weights, factors):
+            make = partial(kernel_sum, partial(VaryingSum, factors=factors))
+            return support.make_sum(make, X, log_weights, h, narrowest=float(factors.min()))
+
+        total = sum_by_widths(make, X, log_weights, factors, support.widest_period(h))
+        total.factors = factors
+        return total
+
+    def _check_boundary(self, matrix):
+        """Refuse a boundary that is for Gaussians of one width along the axes alone."""
+        if self._support is None or not self._support.linear:
+            return
+        given = f"kernel is {self.kernel!r}" if self.kernel != "gaussian" else (
+            f"adaptive is {self.adaptive!r}" if self.adaptive is not None else "bandwidth is a matrix"
+        )
+        if matrix or not given.startswith("bandwidth"):
+            j = self._support.linear[0].feature
+            raise ValueError(f"boundary is 'linear' for feature {j}; expected 'reflect' or 'periodic', as {given}")
 
     @property
     def sources_(self):

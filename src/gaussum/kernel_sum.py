@@ -12,8 +12,9 @@ from scipy.special import logsumexp
 
 from gaussum import parallel, radial
 from gaussum.radial_pass import RadialPass
+from gaussum.decay import CompactDecay, ExponentialDecay
+from gaussum.plans import ALGORITHMS, TREE_SECONDS, TREE_SHARE, asked_for, cheapest, direct
 from gaussum.samples import Samples
-from gaussum.summation import ALGORITHMS, Plan, asked_for
 from gaussum.tree import TreeSum, build_seconds
 
 _BLOCK = 128
@@ -23,10 +24,6 @@ _PAIR_SECONDS = {
     "tophat": 0.06e-9, "epanechnikov": 0.06e-9, "linear": 0.25e-9, "cosine": 0.25e-9, "exponential": 0.5e-9,
 }
 _FEATURE_SECONDS = 0.05e-9
-_TREE_SECONDS = 500e-6
-# A tree is built, to learn what it costs, where that takes no more than this share of the direct sum.
-_TREE_SHARE = 0.1
-_WORTH = 1.2
 # Sources of smaller weight than this come into the sum where no others do, in units of their own.
 _LIGHT = -300.0
 _LATE = -570.0
@@ -126,7 +123,7 @@ class KernelSum:
         By which differences are divided before their distance is taken.
     kernel : {"tophat", "epanechnikov", "exponential", "linear", "cosine"}
     algorithm : str
-        The plan, one of gaussum.summation.ALGORITHMS; there is no grid.
+        The plan, one of gaussum.plans.ALGORITHMS; there is no grid.
     """
 
     def __init__(self, X, log_weights, bandwidths, kernel, algorithm="auto"):
@@ -167,6 +164,13 @@ class KernelSum:
         """How far such a sample is from its source, in bandwidths, shape (n_samples, n_features)."""
         return radial.draw(self._kernel, len(index), len(self._bandwidths), rng)
 
+    @property
+    def decay(self):
+        """How its kernels fall off."""
+        d = len(self._bandwidths)
+        log_peak = float(-np.log(self._bandwidths).sum() - radial.log_volume(self._kernel, d))
+        return ExponentialDecay(log_peak, d) if self._kernel == "exponential" else CompactDecay(log_peak)
+
     def plan(self, X, rtol=0.0, *, n_threads=None):
         """The plan for targets, "direct" or "tree".
 
@@ -179,25 +183,25 @@ class KernelSum:
 
         Returns
         -------
-        gaussum.summation.Plan
+        gaussum.plans.Plan
         """
         (m, d), n = X.shape, len(self._weights)
-        direct = n * m * self._pair_seconds()
-        costs = {"direct": direct}
+        exact = n * m * self._pair_seconds()
         if rtol == 0.0:
-            return Plan("direct", "rtol = 0 asks for every pair", direct, costs)
-        build = _TREE_SECONDS + build_seconds(n, d)
+            return direct(exact)
+        costs = {"direct": exact}
+        build = TREE_SECONDS + build_seconds(n, d)
         only = ALGORITHMS[self._algorithm]
         if only is not None:
             if only == "tree":
                 costs["tree"] = build + self._tree_for(n_threads).seconds(X, rtol)
-            return Plan(only, asked_for(self._algorithm), costs[only], costs)
-        if _TREE_SHARE * direct > build:
+            return asked_for(self._algorithm, costs)
+        if TREE_SHARE * exact > build:
             costs["tree"] = build + self._tree_for(n_threads).seconds(X, rtol)
-        if costs.get("tree", math.inf) * _WORTH < direct:
-            return Plan("tree", "most sources are too far from a target to count, or near in boxes that count as one",
-                        costs["tree"], costs)
-        return Plan("direct", f"{n:,} sources x {m:,} targets cost least pair by pair", direct, costs)
+        return cheapest(costs, {
+            "direct": f"{n:,} sources x {m:,} targets cost least pair by pair",
+            "tree": "most sources are too far from a target to count, or near in boxes that count as one",
+        })
 
     def log_density(self, X, *, rtol=0.0, n_threads=None):
         """log sum_s w_s K(t - s) for every row of `X`; -inf where no source reaches.
@@ -224,6 +228,22 @@ class KernelSum:
         """
         own = np.arange(self._sources.shape[1])
         return self._log_sums(self._sources.T, rtol, own, n_threads) + self._log_norm
+
+    def log_density_without(self, own, X, *, rtol=0.0, n_threads=None):
+        """log sum_{s != own_t} w_s K(x_t - s) for every row of `X`; the weights stay as they are.
+
+        Parameters
+        ----------
+        own : ndarray of int, shape (n_targets,)
+            The source that each target leaves out.
+        X : ndarray of float64, shape (n_targets, n_features)
+        rtol, n_threads : as those of `log_density`
+
+        Returns
+        -------
+        ndarray, shape (n_targets,)
+        """
+        return self._log_sums(X, rtol, own, n_threads) + self._log_norm
 
     def _log_sums(self, X, rtol, own, n_threads):
         out = self._by(self.plan(X, rtol, n_threads=n_threads).name, X, rtol, own, n_threads)

@@ -121,7 +121,7 @@ def counting(layout, grid, axes, wanted, rtol, n_threads):
 
     Parameters
     ----------
-    layout : gaussum.gridding.Layout
+    layout : gaussum.layout.Layout
     grid : gaussum.gridding.GridSum
     axes : sequence of ndarrays of float64, shape (n_j,)
     wanted : ndarray of bool, shape (n_1, ..., n_d)

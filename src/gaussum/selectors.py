@@ -43,7 +43,7 @@ def settled(
     kernel : str
         What selectors give is made to smooth as much with this kernel as with the Gaussian.
     along_axes : bool
-        Whether a matrix that is not diagonal is of no use, so that selectors give numbers.
+        Whether selectors that need not give a matrix give numbers.
 
     Returns
     -------
@@ -66,11 +66,7 @@ def settled(
         bandwidth, name = bandwidth(X, weight), "what bandwidth returns"
     if np.ndim(bandwidth) == 2:
         H = check_bandwidth_matrix(bandwidth, d)
-        if not along_axes:
-            return H, False
-        if np.count_nonzero(H) > d:
-            raise ValueError(f"{name} is a matrix; expected one number a feature, as there are bounds")
-        return np.sqrt(np.diagonal(H)), False
+        return (np.sqrt(np.diagonal(H)) if along_axes and np.count_nonzero(H) == d else H), False
     if np.ndim(bandwidth) == 0:
         if isinstance(bandwidth, np.ndarray):
             bandwidth = bandwidth[()]
@@ -93,8 +89,6 @@ def settled(
 def _selected(name: str, X: Samples, weight: FloatArray | None, along_axes: bool) -> FloatArray:
     several = X.shape[1] > 1
     if name in _ALWAYS_MATRICES:
-        if several and along_axes:
-            raise ValueError(f"bandwidth is {name!r}; expected a selector of one number a feature, as there are bounds")
         return _ALWAYS_MATRICES[name][several](X, weight)
     if name in _MATRICES and (several or name not in rules.SELECTORS):
         return _MATRICES[name](X, weight, diagonal=along_axes or not several)

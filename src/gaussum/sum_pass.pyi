@@ -9,7 +9,7 @@ class KernelSumPass:
     def __init__(
         self, sources: FloatArray, weights: FloatArray, log_weights: FloatArray, inv_bandwidth: FloatArray,
         targets: Samples, block: int, n_parts: int, own: bool = False,
-        single_sources: NDArray[np.float32] | None = None,
+        single_sources: NDArray[np.float32] | None = None, tails: bool = True,
     ) -> None: ...
     @property
     def n_parts(self) -> int: ...

@@ -57,6 +57,8 @@ cdef class KernelSumPass:
         The targets are the sources, and each leaves itself out.
     single_sources : ndarray of float32, shape (n_features, n_sources), C order, optional
         The same sources; the targets are float32 too, and so are most of the sums.
+    tails : bool
+        Whether sums so small that they underflow are taken again, as log-sums; otherwise they are off, or 0.
     """
 
     cdef const double[:, ::1] sources
@@ -66,13 +68,13 @@ cdef class KernelSumPass:
     cdef double largest_weight
     cdef single_sum_t single_sum
     cdef Samples targets
-    cdef bint own
+    cdef bint own, tails
     cdef Py_ssize_t d, block
     cdef readonly Py_ssize_t n_parts, part_size, scratch_size
 
     def __init__(self, const double[:, ::1] sources, const double[::1] weights, const double[::1] log_weights,
                  const double[::1] inv_bandwidth, Samples targets, Py_ssize_t block, Py_ssize_t n_parts,
-                 bint own=False, const float[:, ::1] single_sources=None):
+                 bint own=False, const float[:, ::1] single_sources=None, bint tails=True):
         cdef Py_ssize_t d = targets.d
         if (
             sources.shape[0] != d or inv_bandwidth.shape[0] != d or block < 1
@@ -82,7 +84,7 @@ cdef class KernelSumPass:
             raise ValueError("sources, weights, bandwidths and targets do not fit together")
         self.sources, self.weights, self.log_weights = sources, weights, log_weights
         self.inv_bandwidth, self.targets, self.own = inv_bandwidth, targets, own
-        self.d, self.block = d, block
+        self.d, self.block, self.tails = d, block, tails
         self.part_size = round_up(max((targets.n + n_parts - 1) // n_parts, 1), self.block)
         self.n_parts = (targets.n + self.part_size - 1) // self.part_size
         self.scratch_size = ALIGNMENT // sizeof(double) + self.block * (2 * d + 6) + SOURCE_BLOCK + 128 * d
@@ -107,6 +109,8 @@ cdef class KernelSumPass:
         cdef double *spare = total + ld
         cdef float *single = <float *>spare
         cdef double lowest = TAIL if self.single_sources is None else SINGLE_TAIL * self.largest_weight
+        if not self.tails:
+            lowest = 0.0
         if scratch.shape[0] < self.scratch_size or out.shape[0] != self.targets.n:
             raise ValueError("scratch or out have the wrong size")
         if not 0 <= first <= last <= self.n_parts:

@@ -8,50 +8,36 @@ and far. Three plans keep it:
   error is relative to the sum except for a small absolute part; targets whose sum is not far above that go on.
 - tree, in any dimension and for what the grid leaves: only those leaves of a tree that count (gaussum.tree).
 
-At the points of a tensor grid the nodes are gathered axis by axis, and the direct sum is a product of matrices
-(gaussum.on_grid).
-
-A choice depends neither on the number of threads nor on what earlier calls have built, so no bit of a result does.
+Sums at the points of a tensor grid are those of gaussum.tensor_sum, how a plan is chosen is gaussum.plans.
 """
 
 import copy
 import math
-from dataclasses import dataclass, field
 
 import numpy as np
 
-from gaussum import on_grid, parallel
-from gaussum.axes import points, some_points
+from gaussum.decay import GaussianDecay
 from gaussum.distribution import Distribution
-from gaussum.gridding import GridSum, Layout
+from gaussum.gridding import GridSum
+from gaussum.layout import GRID_SECONDS
+from gaussum.plans import (
+    ALGORITHMS, TREE_SECONDS, Plan, asked_for, cheapest, check_algorithm, direct, sums_in_parts, tree_may_pay
+)
 from gaussum.samples import Samples
+from gaussum.stragglers import BulkGrid, BulkLayout, layout_for, n_apart
 from gaussum.sum_pass import KernelSumPass
-from gaussum.tree import TreeSum, build_seconds, least_seconds
-from gaussum.validation import check_choice
+from gaussum.tensor_sum import TensorGrids
+from gaussum.tree import TreeSum, build_seconds
+
+__all__ = ["ALGORITHMS", "GaussianSum", "Plan", "check_algorithm"]
 
 # A pair costs about this many seconds on one thread, and this many more a feature; in float32 less.
 _PAIR_SECONDS = 0.45e-9
 _FEATURE_SECONDS = 0.07e-9
 _SINGLE = 0.4
-# Targets a block: with their sums and a block of sources they stay in L1 in low dimensions, in L2 above.
-_BLOCK = 256
-_SMALLEST_BLOCK = 32
-# What a plan costs before its first point.
-_GRID_SECONDS = 300e-6
-_TREE_SECONDS = 500e-6
-# A tree is built, to learn what it costs, where that takes no more than this share of another plan.
-_TREE_SHARE = 0.1
 # Targets and sources that tell how many sources are near a target.
 _FEW_TARGETS = 64
 _FEW_SOURCES = 1024
-# What may be asked for, and the plan that it is. scikit-learn's two trees are the one there is.
-ALGORITHMS = {
-    "auto": None, "direct": "direct", "grid": "grid", "tree": "tree", "kd_tree": "tree", "ball_tree": "tree",
-}
-# Points of a tensor grid that are summed one by one are listed so many at a time.
-_LISTED = 1 << 18
-# Another plan than direct has to promise this much.
-_WORTH = 1.2
 # The rounding of float32, a feature: exponents of up to 70, each term off by 2^-24.
 _SINGLE_RTOL = 5e-6
 # Between these float32 holds what the kernels form of a bandwidth.
@@ -60,54 +46,7 @@ _SINGLE_RANGE = 2.0**-60, 2.0**60
 _FAR, _FARTHEST = 2.0**-512, 1e150
 
 
-@dataclass(frozen=True)
-class Plan:
-    """How a Gaussian sum will be taken.
-
-    Attributes
-    ----------
-    name : {"direct", "grid", "tree", "product"}
-    reason : str
-    seconds : float
-        Expected on one thread, what has to be built for it included.
-    costs : dict
-        Expected seconds of every plan that would do, by name.
-    """
-
-    name: str
-    reason: str
-    seconds: float
-    costs: dict = field(default_factory=dict)
-
-    def __str__(self):
-        others = ", ".join(f"{name} {cost:.3g} s" for name, cost in self.costs.items() if name != self.name)
-        return f"{self.name}: {self.reason}; about {self.seconds:.3g} s on one thread" + (
-            f" ({others})" if others else ""
-        )
-
-
-def check_algorithm(algorithm, rtol):
-    """Refuse an algorithm that there is not, or that only approximates where an exact sum is asked for.
-
-    Raises
-    ------
-    TypeError, ValueError
-    """
-    check_choice(algorithm, "algorithm", tuple(ALGORITHMS))
-    if rtol == 0.0 and algorithm in ("grid", "tree"):
-        raise ValueError(
-            f"algorithm is {algorithm!r} and rtol is 0, which asks for every pair; expected an rtol > 0, or the "
-            "algorithm 'direct' or 'auto'"
-        )
-
-
-def asked_for(algorithm):
-    """The reason of a plan that was asked for."""
-    only = "; the tree here is one of boxes" if algorithm == "ball_tree" else ""
-    return f"algorithm={algorithm!r} asks for it{only}"
-
-
-class GaussianSum:
+class GaussianSum(TensorGrids):
     """A normalised weighted sum of Gaussians on given sources.
 
     Parameters
@@ -154,6 +93,11 @@ class GaussianSum:
         return rng.standard_normal((len(index), len(self._inv_bandwidth)))
 
     @property
+    def decay(self):
+        """How its kernels fall off."""
+        return GaussianDecay(float(self._log_norm))
+
+    @property
     def log_weights(self):
         """The logarithms of the weights, shape (n_sources,)."""
         return self._log_weights
@@ -188,42 +132,37 @@ class GaussianSum:
         Plan
         """
         (m, d), n = X.shape, len(self._weights)
-        direct = n * m * self._pair_seconds(X, rtol)
-        costs = {"direct": direct}
+        exact = n * m * self._pair_seconds(X, rtol)
         if rtol == 0.0:
-            return Plan("direct", "rtol = 0 asks for every pair", direct, costs)
+            return direct(exact)
+        costs = {"direct": exact}
         only = ALGORITHMS[self._algorithm]
-        why_not = "few pairs"
-        if only == "grid" or only is None and direct > _GRID_SECONDS:
+        why_not, apart = "few pairs", 0
+        if only == "grid" or only is None and exact > GRID_SECONDS:
             layout = self._layout_for(rtol)
-            why_not = layout.reason
+            why_not, apart = layout.reason, n_apart(layout)
             if why_not is None:
-                costs["grid"] = _GRID_SECONDS + layout.spread_seconds(n) + layout.node_seconds() + layout.seconds(m)
+                costs["grid"] = (GRID_SECONDS + layout.spread_seconds(n) + layout.node_seconds() + layout.seconds(m)
+                                 + m * apart * self._pair_seconds(X, rtol))
             elif only == "grid":
                 raise ValueError(f"algorithm is 'grid', but {why_not}; expected 'auto', 'tree' or 'direct'")
         if only == "tree" or only is None and self._tree_may_pay(X, rtol, min(costs.values())):
-            costs["tree"] = _TREE_SECONDS + build_seconds(n, d) + self._tree_for(n_threads).seconds(X, rtol)
+            costs["tree"] = TREE_SECONDS + build_seconds(n, d) + self._tree_for(n_threads).seconds(X, rtol)
         if only is not None:
-            return Plan(only, asked_for(self._algorithm), costs[only], costs)
-        name = min(costs, key=lambda name: costs[name] * (1.0 if name == "direct" else _WORTH))
-        reason = {
+            return asked_for(self._algorithm, costs)
+        return cheapest(costs, {
             "direct": f"{n:,} sources x {m:,} targets" + (f", {why_not}" if why_not else " cost least pair by pair"),
-            "grid": "the sources lie densely enough in the nodes of a grid",
+            "grid": "the sources lie densely enough in the nodes of a grid" + (
+                f", but for {apart} far out, which are summed one by one" if apart else ""
+            ),
             "tree": "most sources are too far from a target to count",
-        }[name]
-        return Plan(name, reason, costs[name], costs)
+        })
 
     def _tree_may_pay(self, X, rtol, least, n_targets=None):
-        """Whether a tree could cost less than that; a tree tells more, but has to be built for it.
-
-        `X` are the targets, or some of so many.
-        """
-        (m, d), n = X.shape, len(self._weights)
-        m = n_targets or m
-        build = _TREE_SECONDS + build_seconds(n, d)
-        if _TREE_SHARE * least <= build or _WORTH * (build + least_seconds(n, m, d, 0.0)) >= least:
-            return False
-        return _WORTH * (build + least_seconds(n, m, d, n * self._share_near(X, rtol))) < least
+        """Whether a tree could cost less than that; `X` are the targets, or some of so many."""
+        return tree_may_pay(
+            len(self._weights), n_targets or len(X), X.shape[1], least, lambda: self._share_near(X, rtol)
+        )
 
     def _share_near(self, X, rtol):
         """The share of sources so near to a target that none of them may be left out, by a few of both."""
@@ -296,83 +235,6 @@ class GaussianSum:
         away = (0.5 * self._sources[:, nearest] - 0.5 * X.T) * g * (2.0 * g)
         return np.nan_to_num(away.T)
 
-    def plan_on_axes(self, axes, rtol=0.0, *, n_threads=None):
-        """The plan for the points of a tensor grid.
-
-        Parameters
-        ----------
-        axes : sequence of ndarrays of float64, shape (n_j,)
-        rtol : float
-        n_threads : int or None
-
-        Returns
-        -------
-        Plan
-            "product" is the direct sum, as a product of matrices.
-        """
-        d, n = self._sources.shape
-        if d == 1:
-            return self.plan(axes[0][:, np.newaxis], rtol, n_threads=n_threads)
-        sizes = [len(axis) for axis in axes]
-        m = math.prod(sizes)
-        costs = {"product": on_grid.product_seconds(n, sizes)}
-        if rtol > 0.0 and costs["product"] > _GRID_SECONDS:
-            layout = self._layout_for(rtol)
-            if layout.reason is None:
-                costs["grid"] = (_GRID_SECONDS + layout.spread_seconds(n) + layout.node_seconds()
-                                 + layout.contraction_seconds(sizes))
-            some = some_points(axes)
-            if self._tree_may_pay(some, rtol, min(costs.values()), m):
-                tree = self._tree_for(n_threads).seconds(some, rtol, len(some))
-                costs["tree"] = _TREE_SECONDS + build_seconds(n, d) + m / len(some) * tree
-        name = min(costs, key=lambda name: costs[name] * (1.0 if name == "product" else _WORTH))
-        reason = {
-            "product": f"{n:,} sources x {m:,} points cost least as a product of tables, one an axis",
-            "grid": "the sources lie densely enough in the nodes of a grid, which is gathered axis by axis",
-            "tree": "most sources are too far from a point to count",
-        }[name]
-        return Plan(name, reason, costs[name], costs)
-
-    def log_density_on_axes(self, axes, *, rtol=0.0, n_threads=None):
-        """log sum_s w_s N(x; s, h^2) at every point of a tensor grid.
-
-        Parameters
-        ----------
-        axes : sequence of ndarrays of float64, shape (n_j,)
-        rtol : float
-            Bound on the relative error of every density; 0 is the direct sum.
-        n_threads : int or None
-
-        Returns
-        -------
-        ndarray, shape (n_1, ..., n_d)
-        """
-        name = self.plan_on_axes(axes, rtol, n_threads=n_threads).name
-        if name == "grid":
-            out = self._grid_for(rtol, n_threads).log_density_on_axes(axes, n_threads)
-        elif name == "product":
-            out = on_grid.product_log_density(self._sources, self._weights, self._inv_bandwidth, axes, n_threads)
-        else:
-            out = np.full([len(axis) for axis in axes], -np.inf)
-        late = np.flatnonzero(out == -np.inf)
-        if late.size:
-            rest, bound = self._sum_for_late(name, axes, out == -np.inf, rtol, n_threads)
-            for first in range(0, late.size, _LISTED):
-                index = late[first : first + _LISTED]
-                X = points(axes, index)
-                sums = rest._late if name == "grid" else rest._log_sums
-                out.flat[index] = sums(X, bound, None, n_threads)
-        out += self._log_norm
-        return out
-
-    def _sum_for_late(self, name, axes, late, rtol, n_threads):
-        """A sum for what the plan leaves on a tensor grid, and the bound that it has to keep."""
-        if name != "grid":
-            return self, rtol
-        index = on_grid.counting(self._layout_for(rtol), self._grid_for(rtol, n_threads), axes, late, 0.1 * rtol,
-                                 n_threads)
-        return (self, rtol) if index is None else (self.part(index), 0.9 * rtol)
-
     def leave_one_out(self, *, rtol=0.0, n_threads=None):
         """log sum_{s != i} w_s N(x_i; s, h^2) at every source i; the weights stay as they are.
 
@@ -442,14 +304,19 @@ class GaussianSum:
     def _layout_for(self, rtol):
         layout = self._layout
         if layout is None or layout[0] != rtol:
-            self._layout = layout = rtol, Layout(self._sources, self._inv_bandwidth, rtol)
+            self._layout = layout = rtol, layout_for(self._sources, self._inv_bandwidth, rtol)
         return layout[1]
 
     def _grid_for(self, rtol, n_threads):
         grid = self._grid
         if grid is None or grid[0] != rtol:
             layout = self._layout_for(rtol)
-            self._grid = grid = rtol, GridSum(layout, self._sources, self._weights, rtol, n_threads)
+            if isinstance(layout, BulkLayout):
+                pair = _PAIR_SECONDS + _FEATURE_SECONDS * len(self._sources)
+                made = BulkGrid(layout, self._sources, self._weights, self._inv_bandwidth, rtol, pair, n_threads)
+            else:
+                made = GridSum(layout, self._sources, self._weights, rtol, n_threads)
+            self._grid = grid = rtol, made
         return grid[1]
 
     def _tree_for(self, n_threads):
@@ -466,27 +333,11 @@ class GaussianSum:
         return (_PAIR_SECONDS + _FEATURE_SECONDS * X.shape[1]) * (_SINGLE if self._in_single(X, rtol) else 1.0)
 
     def _direct(self, X, own, rtol, n_threads, gradient):
-        n_targets = X.shape[0]
-        work = n_targets * self._weights.size * self._pair_seconds(X, rtol)
-        n_threads = parallel.resolve_threads(n_threads, work)
-        # few targets are divided finely, so that all threads have some; the parts do not depend on how many there are
-        block = _BLOCK
-        while block > _SMALLEST_BLOCK and n_targets < 16 * block:
-            block //= 2
-        sums = KernelSumPass(
-            self._sources, self._weights, self._log_weights, self._inv_bandwidth, Samples(X), block,
-            parallel.n_parts(n_targets, work, smallest=block), own is not None,
-            self._single if gradient is None and self._in_single(X, rtol) else None,
-        )
-        n_threads = min(n_threads, sums.n_parts)
-        scratch = [np.empty(sums.scratch_size) for _ in range(n_threads)]
-        out = np.empty(n_targets)
+        single = self._single if gradient is None and self._in_single(X, rtol) else None
 
-        def work(part, slot):
-            if gradient is None:
-                sums.log_density(part, part + 1, out, scratch[slot])
-            else:
-                sums.log_density_and_gradient(part, part + 1, out, gradient, scratch[slot])
+        def make_pass(block, n_parts):
+            return KernelSumPass(self._sources, self._weights, self._log_weights, self._inv_bandwidth, Samples(X),
+                                 block, n_parts, own is not None, single)
 
-        parallel.run(sums.n_parts, n_threads, work)
-        return out
+        seconds = X.shape[0] * self._weights.size * self._pair_seconds(X, rtol)
+        return sums_in_parts(make_pass, X.shape[0], seconds, n_threads, gradient)

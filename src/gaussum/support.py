@@ -19,6 +19,7 @@ import numpy as np
 
 from gaussum.base import shape_name
 from gaussum.boundary import BoundarySum
+from gaussum.image_axes import Images, period
 from gaussum.images import ImageSum
 from gaussum.validation import check_choice
 
@@ -132,7 +133,44 @@ class Support:
                 X[:, axis.feature] = np.where(x > at[widest], x - (axis.high - axis.low), x)
         return X
 
-    def make_sum(self, make, X, log_weights, h):
+    def folded(self, X):
+        """The samples with periodic coordinates wrapped; `X` itself where there is nothing to do."""
+        for axis in self.periodic:
+            x = X[:, axis.feature].astype(np.float64, copy=False)
+            wrapped = axis.fold(x)
+            if (wrapped != x).any():
+                X = np.array(X, dtype=np.float64)
+                X[:, axis.feature] = wrapped
+        return X
+
+    def images(self, X, reach):
+        """Images of samples within the bounds, no farther from them on each axis, shape (n_images, n_features).
+
+        Parameters
+        ----------
+        X : ndarray, shape (n_samples, n_features)
+        reach : ndarray, shape (n_features,)
+            What is too far.
+        """
+        X = all_of_them = X.astype(np.float64)
+        low, high = X.min(axis=0), X.max(axis=0)
+        for axis in self.axes:
+            j, images = axis.feature, Images(axis, axis.feature)
+            found = [all_of_them]
+            for cell in images.near(1)[1:]:
+                y = images.at(all_of_them[:, j], [cell])[:, 0]
+                near = (y >= low[j] - reach[j]) & (y <= high[j] + reach[j])
+                found.append(all_of_them[near].copy())
+                found[-1][:, j] = y[near]
+            all_of_them = np.concatenate(found)
+        return all_of_them[len(X) :]
+
+    def widest_period(self, h):
+        """The largest bandwidth in periods, of bandwidths or a covariance matrix; 0 where there are no periods."""
+        h = np.sqrt(np.diagonal(h)) if h.ndim == 2 else h
+        return float(max(h[axis.feature] / period(axis) for axis in self.axes))
+
+    def make_sum(self, make, X, log_weights, h, narrowest=1.0):
         """The sum of kernels that keep to the support.
 
         Parameters
@@ -141,12 +179,15 @@ class Support:
             ``make(X, log_weights, h)`` is the sum without any support.
         X : ndarray, shape (n_sources, n_features)
         log_weights : ndarray, shape (n_sources,)
-        h : ndarray, shape (n_features,)
+        h : ndarray, shape (n_features,) or (n_features, n_features)
+            A matrix where nothing is "linear".
+        narrowest : float
+            See ImageSum.
         """
         folded = [axis for axis in self.axes if axis.boundary != "linear"]
         if self.linear:
             return BoundarySum(self.linear, folded, make, X, log_weights, h)
-        return ImageSum(folded, make, X, log_weights, h)
+        return ImageSum(folded, make, X, log_weights, h, narrowest)
 
 
 def _wrapped(x, low, high):

@@ -12,26 +12,18 @@ import math
 
 import numpy as np
 
-from gaussum import parallel
+from gaussum.decay import GaussianDecay
+from gaussum.plans import TREE_SECONDS, cheapest, direct, sums_in_parts, tree_may_pay
 from gaussum.samples import Samples
-from gaussum.summation import Plan
-from gaussum.tree import TreeSum, build_seconds, least_seconds
+from gaussum.tree import TreeSum, build_seconds
 from gaussum.varying_grid import ClassGrids, Classes
 from gaussum.varying_pass import VaryingSumPass, VaryingTreePass
 
 # A pair costs about this many seconds on one thread, and this many more a feature.
 _PAIR_SECONDS = 0.5e-9
 _FEATURE_SECONDS = 0.05e-9
-# Targets a block: with their sums and a block of sources they stay in L1 in low dimensions, in L2 above.
-_BLOCK = 256
-_SMALLEST_BLOCK = 32
-# What a plan costs before its first point.
+# What grids cost before their first point.
 _GRID_SECONDS = 1e-3
-_TREE_SECONDS = 500e-6
-# A tree is built, to learn what it costs, where that takes no more than this share of another plan. Another plan than
-# direct has to promise this much.
-_TREE_SHARE = 0.1
-_WORTH = 1.2
 
 
 class VaryingSum:
@@ -91,6 +83,11 @@ class VaryingSum:
         noise = rng.standard_normal((len(index), len(self._inv_bandwidth)))
         return noise / self._sharpness[index, np.newaxis]
 
+    @property
+    def decay(self):
+        """How its kernels fall off, where it is sources that have factors."""
+        return GaussianDecay(float(self._log_norm), float(1.0 / self._sharpness.min()))
+
     def plan(self, X, rtol=0.0, *, n_threads=None):
         """The plan for targets, as of GaussianSum."""
         return self._plan(self._targets(X, False, n_threads)[0], rtol, n_threads)
@@ -120,6 +117,12 @@ class VaryingSum:
         """
         return self._log_density(self._sources.T, rtol, np.arange(self._sources.shape[1]), n_threads)
 
+    def log_density_without(self, own, X, *, rtol=0.0, n_threads=None):
+        """The log density at every row of `X` by the sources but one, `own`, shape (n_targets,); see GaussianSum."""
+        # the tree knows no rtol of 0, but that of rounding
+        tree = self._tree_for(n_threads)
+        return tree.log_density(X, max(rtol, 2.0**-52), own=own, n_threads=n_threads) + self._log_norm
+
     def _log_density(self, X, rtol, own, n_threads):
         targets, log_factors = self._targets(X, own is not None, n_threads)
         name = self._plan(targets, rtol, n_threads).name
@@ -134,28 +137,21 @@ class VaryingSum:
 
     def _plan(self, targets, rtol, n_threads):
         m, (d, n) = targets.shape[0], self._sources.shape
-        direct = n * m * self._pair_seconds()
-        costs = {"direct": direct}
+        exact = n * m * self._pair_seconds()
         if rtol == 0.0:
-            return Plan("direct", "rtol = 0 asks for every pair", direct, costs)
-        if direct > _GRID_SECONDS and self._target_factors is None:
+            return direct(exact)
+        costs = {"direct": exact}
+        if exact > _GRID_SECONDS and self._target_factors is None:
             classes = self._classes_for(rtol)
             if classes.reason is None:
                 costs["grid"] = _GRID_SECONDS + classes.seconds(m, d, self._pair_seconds())
-        if self._tree_may_pay(m, min(costs.values())):
-            costs["tree"] = _TREE_SECONDS + build_seconds(n, d) + self._tree_for(n_threads).seconds(targets, rtol)
-        name = min(costs, key=lambda name: costs[name] * (1.0 if name == "direct" else _WORTH))
-        reason = {
+        if tree_may_pay(n, m, d, min(costs.values())):
+            costs["tree"] = TREE_SECONDS + build_seconds(n, d) + self._tree_for(n_threads).seconds(targets, rtol)
+        return cheapest(costs, {
             "direct": f"{n:,} sources x {m:,} targets cost least pair by pair",
             "grid": "sources of like bandwidths lie densely enough in the nodes of grids",
             "tree": "most sources are too far from a target to count",
-        }[name]
-        return Plan(name, reason, costs[name], costs)
-
-    def _tree_may_pay(self, m, least):
-        d, n = self._sources.shape
-        build = _TREE_SECONDS + build_seconds(n, d)
-        return _TREE_SHARE * least > build and _WORTH * (build + least_seconds(n, m, d, 0.0)) < least
+        })
 
     def _by(self, name, targets, rtol, own, n_threads):
         """The log sums by a plan."""
@@ -171,8 +167,8 @@ class VaryingSum:
 
     def _late(self, targets, rtol, own, n_threads):
         """What the grids leave: by the tree unless there is too little of it to build one."""
-        direct = targets.shape[0] * self._sources.shape[1] * self._pair_seconds()
-        if own is None and not self._tree_may_pay(targets.shape[0], direct):
+        m, (d, n) = targets.shape[0], self._sources.shape
+        if own is None and not tree_may_pay(n, m, d, m * n * self._pair_seconds()):
             return self._direct(targets, None, n_threads)
         return self._tree_for(n_threads).log_density(targets, rtol, own=own, n_threads=n_threads)
 
@@ -215,23 +211,12 @@ class VaryingSum:
         )
 
     def _sum_of(self, sources, log_weights, sharpness, targets, own, n_threads):
-        n_targets = targets.shape[0]
-        work = n_targets * sources.shape[1] * self._pair_seconds()
-        # few targets are divided finely, so that all threads have some; the parts do not depend on how many there are
-        block = _BLOCK
-        while block > _SMALLEST_BLOCK and n_targets < 16 * block:
-            block //= 2
-        sums = VaryingSumPass(
-            sources, log_weights, sharpness, self._inv_bandwidth, Samples(targets), block,
-            parallel.n_parts(n_targets, work, smallest=block), own is not None
-        )
-        n_threads = min(parallel.resolve_threads(n_threads, work), sums.n_parts)
-        scratch = [np.empty(sums.scratch_size) for _ in range(n_threads)]
-        out = np.empty(n_targets)
-        parallel.run(
-            sums.n_parts, n_threads, lambda part, slot: sums.log_density(part, part + 1, out, scratch[slot])
-        )
-        return out
+        def make_pass(block, n_parts):
+            return VaryingSumPass(sources, log_weights, sharpness, self._inv_bandwidth, Samples(targets), block,
+                                  n_parts, own is not None)
+
+        m = targets.shape[0]
+        return sums_in_parts(make_pass, m, m * sources.shape[1] * self._pair_seconds(), n_threads)
 
 
 class VaryingTree(TreeSum):

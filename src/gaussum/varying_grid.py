@@ -19,9 +19,10 @@ import math
 import numpy as np
 
 from gaussum import parallel
-from gaussum.gridding import (
+from gaussum.gridding import spread_in_parts, visiting_order
+from gaussum.layout import (
     MOST_AXES, MOST_NODES, NODE_SECONDS, WIDTHS, left_out, lost_places, lost_terms, point_seconds, spacing_for,
-    spread_in_parts, stretches_of, visiting_order, width_for
+    stretches_of, width_for
 )
 from gaussum.samples import Samples
 from gaussum.varying_pass import VaryingGridPass
@@ -167,18 +168,13 @@ class ClassGrids:
     def _grid(self, layout, sources, ratio, n_threads):
         """The pass, the nodes, and the error of one class at targets within its grid."""
         classes = self._classes
-        grid_pass = VaryingGridPass(classes.width, classes.spacing, layout.scale, layout.stretches, layout.shape,
-                                    _MARGIN, _REACH)
         narrowness = 1.0 / np.sqrt(2.0 * ratio**2 - 1.0)
+        grid_pass = VaryingGridPass(classes.width, classes.spacing, layout.scale, layout.stretches, layout.shape,
+                                    _MARGIN, _REACH, narrowness)
         weights = self._weights[layout.index] * (0.5 * (1.0 + narrowness**2)) ** (0.5 * self._d)
-        points = Samples(sources.T)
-
-        def spread(order, first, last, begin, planes, scratch):
-            grid_pass.spread_each(points, order, weights, narrowness, first, last, begin, planes, scratch)
-
         seconds = len(weights) * point_seconds(self._d, _REACH)
         more = (_REACH - classes.width) // 2
-        nodes = spread_in_parts(spread, layout, grid_pass, points, seconds, n_threads, more)
+        nodes = spread_in_parts(layout, grid_pass, Samples(sources.T), weights, seconds, n_threads, more)
         c = 0.5 * classes.width * classes.spacing
         # the largest node may lie between two, and some of it beyond the reach of its sources
         largest = 1.5 * nodes.max() + math.exp(-c * c) * weights.sum()

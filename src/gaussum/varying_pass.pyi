@@ -33,11 +33,7 @@ class VaryingTreePass(TreePass):
 class VaryingGridPass(GridPass):
     def __init__(
         self, width: int, spacing: float, scale: FloatArray, stretches: Sequence[FloatArray], shape: Sequence[int],
-        margin: int | None, reach: int,
-    ) -> None: ...
-    def spread_each(
-        self, sources: Samples, order: IndexArray | None, weights: FloatArray, narrowness: FloatArray, first: int,
-        last: int, plane: int, planes: FloatArray, scratch: FloatArray,
+        margin: int | None, reach: int, narrowness: FloatArray,
     ) -> None: ...
     def add(
         self, targets: Samples, order: IndexArray | None, first: int, last: int, grid: FloatArray, factor: float,

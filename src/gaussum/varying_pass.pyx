@@ -287,43 +287,24 @@ cdef class VaryingGridPass(GridPass):
         As those of a GridPass.
     reach : int
         16, 24 or 32: nodes of an axis over which a source spreads.
+    narrowness : ndarray of float64, shape (n_sources,)
+        The b_s.
     """
 
     cdef Py_ssize_t reach_width
+    cdef const double[::1] narrowness
 
     def __init__(self, Py_ssize_t width, double spacing, const double[::1] scale, stretches, shape, margin,
-                 Py_ssize_t reach):
+                 Py_ssize_t reach, const double[::1] narrowness):
         super().__init__(width, spacing, scale, stretches, shape, margin)
-        self.reach_width = reach
+        self.reach_width, self.narrowness = reach, narrowness
 
-    def spread_each(self, Samples sources, const Py_ssize_t[::1] order, const double[::1] weights,
-                    const double[::1] narrowness, Py_ssize_t first, Py_ssize_t last, Py_ssize_t plane,
-                    double[::1] planes, double[::1] scratch):
-        """Add sources first to last - 1, of the order given, to planes of the grid that begin with number `plane`.
-
-        `narrowness`, shape (n_sources,), are the b_s.
-        """
-        cdef Py_ssize_t i, j, k, n, s, blocks = 0
-        cdef double *x = aligned(scratch)
-        if scratch.shape[0] < self.scratch_size or not 0 <= first <= last <= sources.n:
-            raise ValueError("scratch or the range of sources have the wrong size")
-        with nogil:
-            i = first
-            while i < last:
-                if blocks % BLOCKS == 0:
-                    with gil:
-                        PyErr_CheckSignals()
-                blocks += 1
-                n = min(<Py_ssize_t>BLOCK, last - i)
-                self._load(sources, order, i, n, x)
-                for k in range(n):
-                    s = order[i + k] if order is not None else i + k
-                    for j in range(self.d):
-                        self._place(x + j * BLOCK + k, j, x + j * BLOCK + k)
-                    x[k] -= plane
-                    gg.gauss_spread(x + k, BLOCK, 1, &weights[s], self.d, self.reach_width,
-                                    self.spacing * narrowness[s], self.strides, &planes[0])
-                i += n
+    cdef void _spread_block(self, const double *places, Py_ssize_t n, const Py_ssize_t *which, const double *weights,
+                            double *spare, double *planes) noexcept nogil:
+        cdef Py_ssize_t k
+        for k in range(n):
+            gg.gauss_spread(places + k, BLOCK, 1, &weights[which[k]], self.d, self.reach_width,
+                            self.spacing * self.narrowness[which[k]], self.strides, planes)
 
     def add(self, Samples targets, const Py_ssize_t[::1] order, Py_ssize_t first, Py_ssize_t last,
             const double[::1] grid, double factor, double error, double[::1] sums, double[::1] errors,

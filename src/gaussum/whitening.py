@@ -15,6 +15,7 @@ more, at any offset.
 
 import decimal
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -115,31 +116,38 @@ def sum_with_matrix(make, X, log_weights, covariance):
     return Whitened(make, X, log_weights, covariance)
 
 
-class Whitened:
-    """A normalised weighted sum of kernels of one covariance matrix on given sources; methods as of GaussianSum.
+def kernel_sum(make, X, log_weights, h):
+    """The sum for bandwidths, or for a covariance matrix; parameters as of Whitened, `h` being either."""
+    return sum_with_matrix(make, X, log_weights, h) if h.ndim == 2 else make(X, log_weights, h)
+
+
+class Whitening:
+    """Coordinates in which kernels of one covariance matrix are round.
 
     Parameters
     ----------
-    make : callable
-        ``make(X, log_weights, bandwidths)`` is the sum in whitened coordinates: of Gaussians, for a covariance.
-    X : ndarray of float32 or float64, shape (n_sources, n_features)
-    log_weights : ndarray of float64, shape (n_sources,)
-        Logarithms of weights that add up to 1.
+    X : ndarray of float64, shape (n_samples, n_features)
+        Whose medians are the origin.
     covariance : ndarray of float64, shape (n_features, n_features)
-        Symmetric and positive definite, see `check_bandwidth_matrix`; in squared units of the data.
+
+    Attributes
+    ----------
+    log_det : float
+        The logarithm of the determinant of L.
+    colour, inverse : ndarray, shape (n_features, n_features)
+        L, and L^-1 after a division by `scale`.
+    scale : ndarray, shape (n_features,)
     """
 
-    def __init__(self, make, X, log_weights, covariance):
-        self._covariance, self._distribution = covariance, None
-        self._points = np.array(X, dtype=np.float64, order="C")
-        self._centre = np.median(self._points, axis=0)
-        self._scale, W, rest = _inverse_factor(covariance)
+    def __init__(self, X, covariance):
+        self._centre = np.median(X, axis=0)
+        self.scale, W, rest = _inverse_factor(covariance)
         leading = _leading(W, 1, len(W))
-        self._factors = leading, W - leading + rest, W
+        self._factors = leading, W - leading + rest
+        self.inverse = W
         # of each feature by itself: no product to overflow
-        self._log_det = float(np.log(self._scale).sum() - np.log(np.diagonal(W)).sum())
-        self._colour = self._scale[:, np.newaxis] * np.linalg.inv(W)
-        self._sum = make(self.whiten(self._points), log_weights, np.ones(len(W)))
+        self.log_det = float(np.log(self.scale).sum() - np.log(np.diagonal(W)).sum())
+        self.colour = self.scale[:, np.newaxis] * np.linalg.inv(W)
 
     def whiten(self, X, n_threads=None):
         """L^-1 (x - c) for every row of `X`, shape (n, n_features), right to its own rounding.
@@ -165,7 +173,7 @@ class Whitened:
 
     def _whiten(self, x, out):
         """L^-1 (x - c) of points feature by feature."""
-        half, c = 2.0 / self._scale[:, np.newaxis], 0.5 * self._centre[:, np.newaxis]
+        half, c = 2.0 / self.scale[:, np.newaxis], 0.5 * self._centre[:, np.newaxis]
         with np.errstate(over="ignore", invalid="ignore"):
             x *= 0.5                    # so that no difference overflows
             y = x - c
@@ -176,11 +184,46 @@ class Whitened:
             far = ~(np.abs(y) <= _FARTHEST)
             y[far] = np.copysign(_FARTHEST, y[far])
             low[far] = 0.0
-        leading, rest, W = self._factors
+        leading, rest = self._factors
         high = _leading(y, 0, len(y))
         low += y - high
         np.matmul(leading, high, out=out)
         out += leading @ low + rest @ y
+
+    def unwhiten(self, Y):
+        """The points whose whitened coordinates these are, shape (n, n_features)."""
+        return self._centre + Y @ self.colour.T
+
+
+class Whitened:
+    """A normalised weighted sum of kernels of one covariance matrix on given sources; methods as of GaussianSum.
+
+    Parameters
+    ----------
+    make : callable
+        ``make(X, log_weights, bandwidths)`` is the sum in whitened coordinates: of Gaussians, for a covariance.
+    X : ndarray of float32 or float64, shape (n_sources, n_features)
+    log_weights : ndarray of float64, shape (n_sources,)
+        Logarithms of weights that add up to 1.
+    covariance : ndarray of float64, shape (n_features, n_features)
+        Symmetric and positive definite, see `check_bandwidth_matrix`; in squared units of the data.
+    """
+
+    def __init__(self, make, X, log_weights, covariance):
+        self._covariance, self._distribution = covariance, None
+        self._points = np.array(X, dtype=np.float64, order="C")
+        self._whitening = Whitening(self._points, covariance)
+        self._sum = make(self.whiten(self._points), log_weights, np.ones(len(covariance)))
+
+    def whiten(self, X, n_threads=None):
+        """L^-1 (x - c) for every row of `X`, shape (n, n_features)."""
+        return self._whitening.whiten(X, n_threads)
+
+    @property
+    def decay(self):
+        """How its kernels fall off."""
+        decay = self._sum.decay
+        return replace(decay, log_peak=decay.log_peak - self.log_det)
 
     def sources(self, index=slice(None)):
         """The sources themselves, shape (n_sources, n_features), or those at an index."""
@@ -189,7 +232,7 @@ class Whitened:
     def draw(self, index, rng):
         """A sample of the kernel of each source of an index, shape (n_samples, n_features)."""
         centres = self.sources(index)
-        return centres + self._sum.steps(index, rng) @ self._colour.T
+        return centres + self._sum.steps(index, rng) @ self._whitening.colour.T
 
     def plan(self, X, rtol=0.0, *, n_threads=None):
         """The plan for targets, as of GaussianSum, in whitened coordinates."""
@@ -197,7 +240,7 @@ class Whitened:
 
     def log_density(self, X, *, rtol=0.0, n_threads=None):
         """log sum_s w_s N(x; s, H) for every row of `X`, shape (n_targets,)."""
-        return self._sum.log_density(self.whiten(X, n_threads), rtol=rtol, n_threads=n_threads) - self._log_det
+        return self._sum.log_density(self.whiten(X, n_threads), rtol=rtol, n_threads=n_threads) - self.log_det
 
     @property
     def factors(self):
@@ -224,19 +267,24 @@ class Whitened:
     @property
     def log_det(self):
         """The logarithm of the determinant of L: what the log density is less than that in whitened coordinates."""
-        return self._log_det
+        return self._whitening.log_det
 
     def unwhiten(self, Y):
         """The points whose whitened coordinates these are, shape (n, n_features)."""
-        return self._centre + Y @ self._colour.T
+        return self._whitening.unwhiten(Y)
 
     def log_density_and_gradient(self, X, *, rtol=0.0, n_threads=None):
         """log f and its gradient for every row of `X`, as of GaussianSum."""
         logs, gradient = self._sum.log_density_and_gradient(self.whiten(X, n_threads), rtol=rtol, n_threads=n_threads)
         with np.errstate(over="ignore"):
-            gradient = np.nan_to_num(gradient @ self._factors[2] / self._scale)
-        return logs - self._log_det, gradient
+            gradient = np.nan_to_num(gradient @ self._whitening.inverse / self._whitening.scale)
+        return logs - self.log_det, gradient
 
     def leave_one_out(self, *, rtol=0.0, n_threads=None):
         """log sum_{s != i} w_s N(x_i; s, H) at every source i; the weights stay as they are."""
-        return self._sum.leave_one_out(rtol=rtol, n_threads=n_threads) - self._log_det
+        return self._sum.leave_one_out(rtol=rtol, n_threads=n_threads) - self.log_det
+
+    def log_density_without(self, own, X, *, rtol=0.0, n_threads=None):
+        """The same at every row of `X` by the sources but one, `own`, shape (n_targets,)."""
+        X = self.whiten(X, n_threads)
+        return self._sum.log_density_without(own, X, rtol=rtol, n_threads=n_threads) - self.log_det

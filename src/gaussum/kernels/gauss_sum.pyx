@@ -15,16 +15,16 @@ a wide range of the data costs digits.
 
 `gauss_sum` underflows to 0 some 38 bandwidths from the last source; the others do not, at a little more cost.
 """
+from gaussum.kernels.log_lanes cimport log_sum_lanes
 from gaussum.kernels.real cimport real
 from gaussum.kernels.vec cimport (
-    REAL_INFINITY, REAL_LOWEST, TILE, VEC_REALS, VEC_TILE, real_exp_nonpositive, real_fused, vec, vec_all, vec_fused,
-    vec_load, vec_mul, vec_store, vec_sub
+    REAL_INFINITY, TILE, VEC_REALS, VEC_TILE, real_exp_nonpositive, real_fused, vec, vec_all, vec_fused, vec_load,
+    vec_mul, vec_store, vec_sub
 )
 
 cdef enum:
     SOURCES = 4             # taken together with a tile of targets
     CHUNK = 16              # exponents of so many, before any is taken, in a log-sum
-    LANES = 32              # of the sums over sources
 
 
 cdef inline void _exponents(
@@ -344,9 +344,8 @@ cdef api void gauss_log_sum_at(
     real *scratch,                      # SCRATCH (n_sources,)
 ) noexcept nogil:
     """m <- max(m, max_s (log w_s - r_s^2 / 2)) and the sum of exp(log w_s - r_s^2 / 2 - m) with it"""
-    cdef real lanes[LANES]
-    cdef Py_ssize_t j, l, s, half, whole = n_sources - n_sources % LANES
-    cdef real t = target[0], g = inv_bandwidth[0], m = largest[0], z
+    cdef Py_ssize_t j, s
+    cdef real t = target[0], g = inv_bandwidth[0], z
     for s in range(n_sources):
         z = (t - sources[s]) * g
         scratch[s] = z * z
@@ -356,37 +355,7 @@ cdef api void gauss_log_sum_at(
         for s in range(n_sources):
             z = (t - sources[j * lds + s]) * g
             scratch[s] = real_fused(z, z, scratch[s])
-    for s in range(n_sources):
-        scratch[s] = real_fused(-0.5, scratch[s], log_weights[s])
-    if 0 <= left_out < n_sources:
-        scratch[left_out] = -REAL_INFINITY
-
-    for l in range(LANES):
-        lanes[l] = m
-    for s in range(0, whole, 32):
-        for l in range(LANES):
-            lanes[l] = scratch[s + l] if scratch[s + l] > lanes[l] else lanes[l]
-    for s in range(whole, n_sources):
-        m = scratch[s] if scratch[s] > m else m
-    for l in range(LANES):
-        m = lanes[l] if lanes[l] > m else m
-    if m == REAL_LOWEST:
-        return
-
-    for l in range(LANES):
-        lanes[l] = 0.0
-    for s in range(0, whole, 32):
-        for l in range(LANES):
-            lanes[l] += real_exp_nonpositive(scratch[s + l] - m)
-    for s in range(n_sources - whole):
-        lanes[s] += real_exp_nonpositive(scratch[whole + s] - m)
-    half = LANES // 2
-    while half > 0:
-        for l in range(half):
-            lanes[l] += lanes[l + half]
-        half = half // 2
-    sum[0] = sum[0] * real_exp_nonpositive(largest[0] - m) + lanes[0]
-    largest[0] = m
+    log_sum_lanes(scratch, log_weights, n_sources, left_out, largest, sum)
 
 
 cdef api void box_distances(

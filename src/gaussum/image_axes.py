@@ -1,0 +1,196 @@
+"""The images of coordinates on reflected and periodic axes, and how far they are from the sources at least."""
+
+import math
+from typing import Protocol
+
+import numpy as np
+
+from gaussum.decay import Decay
+from gaussum.typing import FloatArray, Samples
+
+# Cells beside that of a query whose images are looked at.
+_MOST_CELLS = 4096
+# Distances from boxes are rounded down by so much; those under a matrix have lost more.
+_ROUNDING, _MATRIX_ROUNDING = 1e-14, 1e-6
+
+
+class Axis(Protocol):
+    """What is asked of a bounded feature, a gaussum.support.Axis."""
+
+    @property
+    def feature(self) -> int: ...
+    @property
+    def low(self) -> float: ...
+    @property
+    def high(self) -> float: ...
+    @property
+    def boundary(self) -> str: ...
+
+
+def period(axis: Axis) -> float:
+    """Of the images of an axis."""
+    return (axis.high - axis.low) * (1.0 if axis.boundary == "periodic" else 2.0)
+
+
+class Images:
+    """The images of coordinates on one axis, the coordinate itself first.
+
+    Parameters
+    ----------
+    axis : gaussum.support.Axis
+        With the boundary "reflect" or "periodic".
+    column : int
+        Where its feature is among those of the sum.
+    """
+
+    def __init__(self, axis: Axis, column: int) -> None:
+        self.axis, self.column = axis, column
+        self.two_sided = not (math.isinf(axis.low) or math.isinf(axis.high))
+
+    def cells(self, share: float, decay: Decay, h: float) -> list[int]:
+        """The cells, as wide as the support, whose images count; the others come to `share` of the sum at most.
+
+        Both a query and a source are in cell 0. A periodic image in cell c is at least (|c| - 1) L from the source and
+        the nearest one at most L / 2; a reflected one at least (|c| - 1) L, and the query itself at most L.
+        """
+        nearest, last = (0.5, 1) if self.axis.boundary == "periodic" else (1.0, 2)
+        while not decay.negligible(share, last, nearest, (self.axis.high - self.axis.low) / h):
+            last += 1
+            if last > _MOST_CELLS:
+                self._refuse()
+        return self.near(last)
+
+    def within(self, reach: float, refuse: bool = True) -> list[int]:
+        """The cells of images within a distance of what is in cell 0; too many are refused, or the nearest taken."""
+        last = 1.0 + reach / (self.axis.high - self.axis.low)
+        if refuse and not last <= _MOST_CELLS:
+            self._refuse()
+        return self.near(math.ceil(min(last, _MOST_CELLS)))
+
+    def near(self, last: int) -> list[int]:
+        """All cells there are up to that one on either side, cell 0 first."""
+        if math.isinf(self.axis.low):
+            return [0, 1]
+        if math.isinf(self.axis.high):
+            return [0, -1]
+        return [0] + [c for k in range(1, last + 1) for c in (-k, k)]
+
+    def _refuse(self) -> None:
+        axis = self.axis
+        raise ValueError(
+            f"bandwidth is so wide, or the sources' widths differ so much, that kernels have more than {_MOST_CELLS} "
+            f"images within the bounds of feature {axis.feature}, ({axis.low:g}, {axis.high:g}); expected narrower "
+            "kernels, or adaptive widths that are clipped"
+        )
+
+    def signs(self, cells: list[int]) -> FloatArray:
+        """The derivatives of images by the coordinate."""
+        return np.array([-1.0 if self.axis.boundary == "reflect" and c % 2 else 1.0 for c in cells])
+
+    def at(self, x: FloatArray, cells: list[int]) -> FloatArray:
+        """Images, shape (n, n_cells), of coordinates within the bounds, shape (n,)."""
+        return np.stack([self._at(x, c) for c in cells], axis=1)
+
+    def _at(self, x: FloatArray, c: int) -> FloatArray:
+        low, high = self.axis.low, self.axis.high
+        if c == 0:
+            return x
+        if self.axis.boundary == "reflect" and c % 2:
+            # differences to the bound that is near, before the shift
+            if c < 0:
+                return low + (low - x) + ((c + 1) * (high - low) if c < -1 else 0.0)
+            return high + (high - x) + ((c - 1) * (high - low) if c > 1 else 0.0)
+        return x + c * (high - low)
+
+
+class Boxes:
+    """Lower bounds of squared distances from sources, in bandwidths: those from a box around them, column by column.
+
+    Under a covariance matrix H coordinates are split into those with images, P, and the others, F. With
+    B = H_PF H_FF^-1 and C = H_PP - B H_FP,
+
+        z' H^-1 z = z_F' H_FF^-1 z_F + (z_P - B z_F)' C^-1 (z_P - B z_F)
+
+    and each form is at least the sum of z_j^2 / H_jj, or of those over C_jj, over the largest eigenvalue of the
+    correlation matrix. The boxes of P are those of s_P - B s_F, and queries `lean` by B x_F.
+
+    Parameters
+    ----------
+    X : ndarray, shape (n_sources, n_kept)
+    h : ndarray of float64, shape (n_kept,) or (n_kept, n_kept)
+    columns : list of int
+        P.
+
+    Attributes
+    ----------
+    low, high : ndarray, shape (n_kept,)
+    """
+
+    def __init__(self, X: Samples, h: FloatArray, columns: list[int]) -> None:
+        self._rounding = 1.0 - _ROUNDING
+        self._columns = columns
+        self._others = np.setdiff1d(np.arange(X.shape[1]), columns)
+        self._slope: FloatArray | None = None
+        self._steepest = np.ones(len(columns))
+        if h.ndim == 2:
+            h = self._under_matrix(h)
+            X = self._leaned(X)
+        self.low: FloatArray = X.min(axis=0, initial=np.inf)
+        self.high: FloatArray = X.max(axis=0, initial=-np.inf)
+        self._inv_bandwidth = 1.0 / h
+
+    @property
+    def leans(self) -> bool:
+        """Whether there is a matrix."""
+        return self._slope is not None
+
+    def _under_matrix(self, H: FloatArray) -> FloatArray:
+        """Widths, shape (n_kept,), and what coordinates lean by."""
+        P, F = self._columns, self._others
+        self._slope = np.linalg.solve(H[np.ix_(F, F)], H[np.ix_(F, P)]).T
+        C = H[np.ix_(P, P)] - self._slope @ H[np.ix_(F, P)]
+        h, self._rounding = np.empty(len(H)), 1.0 - _MATRIX_ROUNDING
+        for part, V in ((P, C), (F, H[np.ix_(F, F)])):
+            scale = np.sqrt(np.diagonal(V))
+            values = np.linalg.eigvalsh(V / scale / scale[:, np.newaxis]) if len(V) else np.ones(1)
+            h[part] = scale * math.sqrt(values[-1])
+            if part is P:
+                # in the narrowest direction
+                self._steepest = 1.0 / (scale * math.sqrt(max(values[0], np.finfo(np.float64).tiny)))
+        return h
+
+    def lean(self, X: FloatArray) -> FloatArray | None:
+        """What the coordinates of P are to be compared with less, shape (n, n_columns), if there is a matrix."""
+        if self._slope is None:
+            return None
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.nan_to_num(X[:, self._others] @ self._slope.T)
+
+    def _leaned(self, X: Samples) -> FloatArray:
+        lean = self.lean(X)
+        X = np.array(X, dtype=np.float64)
+        if lean is not None:
+            X[:, self._columns] -= lean
+        return X
+
+    def width(self, j: int) -> float:
+        """The bandwidth by which distances on a column are divided."""
+        return float(1.0 / self._inv_bandwidth[j])
+
+    def r2(self, X: Samples) -> FloatArray:
+        """Squared distances along each feature, shape (n, n_kept), rounded down."""
+        X = X if self._slope is None else self._leaned(X)
+        return np.stack([self.r2_of(j, x) for j, x in enumerate(X.T)], axis=1)
+
+    def r2_of(self, j: int, x: FloatArray) -> FloatArray:
+        """The same along one, of coordinates that lean."""
+        with np.errstate(over="ignore"):
+            return (self.outside(j, x) * self._inv_bandwidth[j]) ** 2 * self._rounding
+
+    def outside(self, j: int, x: FloatArray) -> FloatArray:
+        """How far coordinates are outside the box."""
+        return np.maximum(np.maximum(self.low[j] - x, x - self.high[j]), 0.0)
+
+    def nearest2(self, steps: FloatArray) -> float:
+        """The largest z' C^-1 z of coordinates of P that are no larger than these steps."""
+        return float(((steps * self._steepest) ** 2).sum())
