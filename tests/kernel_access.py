@@ -399,13 +399,14 @@ def box_ranges(build, low, high, T, scale):
     return nearest.copy(), farthest.copy()
 
 
-def box_log_sum(build, S, log_weights, low, high, inv_bandwidth, state):
+def box_log_sum(build, S, log_weights, low, high, inv_bandwidth, state, sharpness=None):
     """(m, P exp(-m)) after these sources, from `state` before them."""
     guard, (n, d) = Guarded(), S.shape
+    sharpness = np.ones(n) if sharpness is None else sharpness
     largest, total = guard.copy(np.array([state[0]])), guard.copy(np.array([state[1]]))
     functions(build)["box_log_sum"](
-        guard.freeze(guard.block(S, n + 5)), n + 5, n, guard.read(log_weights), guard.read(low), guard.read(high), d,
-        guard.read(inv_bandwidth), largest, total, guard.scratch(3 * n),
+        guard.freeze(guard.block(S, n + 5)), n + 5, n, guard.read(log_weights), guard.read(sharpness), guard.read(low),
+        guard.read(high), d, guard.read(inv_bandwidth), largest, total, guard.scratch(3 * n),
     )
     guard.check()
     return largest[0], total[0]

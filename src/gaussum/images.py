@@ -26,6 +26,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from gaussum.folded import Folded
 from gaussum.summation import Plan
 
 # Shares of rtol: of the sums themselves, and of each of the two ways to leave out images.
@@ -120,6 +121,11 @@ class ImageSum:
         self._inv_bandwidth = 1.0 / h
         self._log_peak = -np.log(h).sum() - 0.5 * len(h) * math.log(2.0 * math.pi)
         self._base = make(X, log_weights, h) if len(h) else _Nothing(log_weights)
+
+    def distribution(self):
+        """The distribution functions of this density, a gaussum.folded.Folded."""
+        base = self._base.distribution() if len(self._kept) else None
+        return Folded(base, self._kept, self._images, [axis for axis, _ in self._flat])
 
     def sources(self, index=slice(None)):
         """The sources themselves, shape (n_sources, n_features), periodic coordinates wrapped, or those at an index."""

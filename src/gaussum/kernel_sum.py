@@ -11,6 +11,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from gaussum import parallel, radial
+from gaussum.radial_line import RadialLine
 from gaussum.radial_pass import RadialPass
 from gaussum.samples import Samples
 from gaussum.summation import ALGORITHMS, Plan, asked_for
@@ -162,6 +163,15 @@ class KernelSum:
         """A sample of the kernel of each source of an index, shape (n_samples, n_features)."""
         centres = self.sources(index)
         return centres + self.steps(index, rng) * self._bandwidths
+
+    def distribution(self):
+        """The distribution functions of this density of one feature, a gaussum.radial_line.RadialLine."""
+        if len(self._bandwidths) > 1:
+            raise ValueError(
+                f"kernel is {self._kernel!r}, under which boxes of {len(self._bandwidths)} features have no simple "
+                "probabilities; expected 'gaussian', or one feature"
+            )
+        return RadialLine(self._sources[0], self._log_weights, float(self._bandwidths[0]), self._kernel)
 
     def steps(self, index, rng):
         """How far such a sample is from its source, in bandwidths, shape (n_samples, n_features)."""

@@ -5,6 +5,7 @@ import numbers
 import numpy as np
 
 from gaussum import slices
+from gaussum.distribution import distribution_of
 from gaussum.regions import highest_density_regions
 from gaussum.summation import GaussianSum
 from gaussum.validation import check_array, check_integer, check_samples
@@ -266,13 +267,8 @@ class Probabilities:
         return self.sources_, total.log_weights, self.bandwidth_
 
     def _distribution(self):
-        self._gaussians()
-        if self.n_features_in_ > 2 and np.ndim(self.bandwidth_) == 2 and type(self._sum) is not GaussianSum:
-            raise ValueError(
-                f"bandwidth is a matrix of {self.n_features_in_} features, under which boxes have no simple "
-                "probabilities; expected one bandwidth a feature, as of 'scott', or at most two features (see marginal)"
-            )
-        return self._sum.distribution()
+        self._check_fitted()
+        return distribution_of(self._sum)
 
     def _line(self):
         distribution = self._distribution()

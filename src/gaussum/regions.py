@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from gaussum.line import increasing_root
+from gaussum.tails import increasing_root
 from gaussum.summation import GaussianSum
 from gaussum.validation import check_integer, check_number, check_random_state, check_samples
 

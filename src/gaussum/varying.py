@@ -13,6 +13,7 @@ import math
 import numpy as np
 
 from gaussum import parallel
+from gaussum.distribution import Distribution
 from gaussum.samples import Samples
 from gaussum.summation import Plan
 from gaussum.tree import TreeSum, build_seconds, least_seconds
@@ -90,6 +91,17 @@ class VaryingSum:
             raise ValueError("a balloon estimate does not integrate to 1, and cannot be sampled")
         noise = rng.standard_normal((len(index), len(self._inv_bandwidth)))
         return noise / self._sharpness[index, np.newaxis]
+
+    def distribution(self):
+        """The distribution functions of this density, a gaussum.distribution.Distribution."""
+        if self.factors is None:
+            raise ValueError("adaptive is a balloon estimate, which does not integrate to 1; expected another")
+        return Distribution(self._sources, self.log_weights, 1.0 / self._inv_bandwidth, self.factors)
+
+    @property
+    def log_weights(self):
+        """The logarithms of the weights, shape (n_sources,)."""
+        return self._log_weights - self._sources.shape[0] * np.log(self._sharpness) + self._log_peak
 
     def plan(self, X, rtol=0.0, *, n_threads=None):
         """The plan for targets, as of GaussianSum."""
