@@ -23,6 +23,7 @@ kernels.mixture kernels.sums kernels.densities kernels.c_api
 typing base validation criteria progress
 samples covariance initial_pass mixture_pass short_em single_pass skipping_pass information_pass quasi_newton sum_pass
 grid_pass tree_pass flow_pass pair_pass binned_pass radial_pass radial_line_pass box_pass line_pass varying_pass
+varying_slope_pass
 rotations variational_step parallel
 statistics parameters orientation
 structures rescue spurious
@@ -30,7 +31,7 @@ flat variational skipping information likelihood acceleration constrained moment
 initialize starts em
 spread binned univariate pairs multivariate bandwidth_matrix bandwidth radial
 axes cell_moments gridding tree neighbors on_grid cells tails line radial_line distribution folded strips summation
-mean_shift images boundary support kernel_sum varying_grid varying adaptive whitening selectors slices regions probabilities slopes
+mean_shift images boundary support kernel_sum varying_grid varying_slopes varying adaptive whitening selectors slices regions probabilities slopes
 mixture_base conventions
 arguments em_functions functions
 mixture kde scipy_kde bayesian

@@ -3,6 +3,7 @@
 
     varying_log_sum:     log g_t, as m_t + log sum_s exp(log w_s - r_ts^2 / 2 - m_t)
     varying_log_sum_at:  the same for one target
+    varying_gradient_at: its gradient too
     r_ts^2 = sum_j ((t_j - s_j) b_t a_s h_j^-1)^2
 
 with the sharpness a_s of a source and b_t of a target: one over the factor by which a Gaussian is wider than h.
@@ -170,6 +171,16 @@ cdef api void varying_log_sum(
         largest[i + t], sums[i + t] = m[t], g[t]
 
 
+cdef inline real _added(real *lanes) noexcept nogil:
+    """The sum of all lanes, which are lost"""
+    cdef Py_ssize_t l, half = LANES // 2
+    while half > 0:
+        for l in range(half):
+            lanes[l] += lanes[l + half]
+        half = half // 2
+    return lanes[0]
+
+
 cdef api void varying_log_sum_at(
     const real *sources,                # IN (d, lds)
     Py_ssize_t lds,                     # IN
@@ -187,7 +198,7 @@ cdef api void varying_log_sum_at(
 ) noexcept nogil:
     """m <- max(m, max_s (log w_s - r_s^2 / 2)) and the sum of exp(log w_s - r_s^2 / 2 - m) with it"""
     cdef real lanes[LANES]
-    cdef Py_ssize_t j, l, s, half, whole = n_sources - n_sources % LANES
+    cdef Py_ssize_t j, l, s, whole = n_sources - n_sources % LANES
     cdef real t = target[0], g = inv_bandwidth[0], m = largest[0], z
     cdef real own = target_sharpness[0] if target_sharpness is not NULL else <real>1.0
     for s in range(n_sources):
@@ -223,10 +234,43 @@ cdef api void varying_log_sum_at(
             lanes[l] += real_exp_nonpositive(scratch[s + l] - m)
     for s in range(n_sources - whole):
         lanes[s] += real_exp_nonpositive(scratch[whole + s] - m)
-    half = LANES // 2
-    while half > 0:
-        for l in range(half):
-            lanes[l] += lanes[l + half]
-        half = half // 2
-    sum[0] = sum[0] * real_exp_nonpositive(largest[0] - m) + lanes[0]
+    sum[0] = sum[0] * real_exp_nonpositive(largest[0] - m) + _added(lanes)
     largest[0] = m
+
+
+cdef api void varying_gradient_at(
+    const real *sources,                # IN (d, lds)
+    Py_ssize_t lds,                     # IN
+    Py_ssize_t n_sources,               # IN
+    const real *log_weights,            # IN (n_sources,)
+    const real *sharpness,              # IN (n_sources,)
+    const real *target,                 # IN (d,)
+    Py_ssize_t d,                       # IN
+    const real *inv_bandwidth,          # IN (d,)
+    real *largest,                      # INOUT (1,): m, at first the lowest real
+    real *sum,                          # INOUT (1,): g exp(-m), at first 0
+    real *moments,                      # INOUT (d,): M_j exp(-m), at first 0
+    real *scratch,                      # SCRATCH (n_sources,)
+) noexcept nogil:
+    """varying_log_sum_at, and M_j = sum_s exp(log w_s - r_s^2 / 2) a_s^2 (s_j - t_j) with it: h_j^2 times the gradient
+    of g"""
+    cdef real lanes[LANES]
+    cdef Py_ssize_t j, l, s, whole = n_sources - n_sources % LANES
+    cdef real before = largest[0], share, t
+    varying_log_sum_at(sources, lds, n_sources, log_weights, sharpness, -1, target, NULL, d, inv_bandwidth, largest,
+                       sum, scratch)
+    if largest[0] == REAL_LOWEST:
+        return
+    share = real_exp_nonpositive(before - largest[0])
+    for s in range(n_sources):
+        scratch[s] = real_exp_nonpositive(scratch[s] - largest[0]) * sharpness[s] * sharpness[s]
+    for j in range(d):
+        t = target[j]
+        for l in range(LANES):
+            lanes[l] = 0.0
+        for s in range(0, whole, 32):
+            for l in range(LANES):
+                lanes[l] = real_fused(scratch[s + l], sources[j * lds + s + l] - t, lanes[l])
+        for s in range(n_sources - whole):
+            lanes[s] = real_fused(scratch[whole + s], sources[j * lds + whole + s] - t, lanes[s])
+        moments[j] = moments[j] * share + _added(lanes)
