@@ -104,7 +104,7 @@ class Folded:
         return np.minimum(out, 0.0)
 
     def _added(self, low: FloatArray, high: FloatArray, n_threads: int | None) -> FloatArray:
-        """The logarithms of what boxes come to together, shape (n_boxes, n_images, n_kept), those that are not empty."""
+        """The logarithms of what boxes come to together, shape (n_boxes, n_images, n_kept); some may be empty."""
         assert self._base is not None
         shape, d = low.shape[:2], low.shape[2]
         low, high = low.reshape(-1, d), high.reshape(-1, d)
@@ -137,7 +137,11 @@ class FoldedLine(Tails):
         self._folded, self._base = folded, base
         self.support = axis.low, axis.high
         self.x = np.array([axis.low, axis.high]) if base is None else base.x
-        self.narrowest = math.inf if base is None else base.narrowest
+        self.groups = [(self.x, axis.high - axis.low, axis.high - axis.low)] if base is None else base.groups
+        if axis.boundary == "periodic" and base is not None:
+            # what leaves at one end comes in at the other
+            shifts = (axis.high - axis.low) * np.array([[-1.0], [0.0], [1.0]])
+            self.groups = [((x + shifts).ravel(), narrowest, widest) for x, narrowest, widest in base.groups]
 
     def log_intervals(self, low: FloatArray, high: FloatArray, n_threads: int | None = None) -> FloatArray:
         """The logarithm of the probability of every interval; see Tails."""

@@ -38,6 +38,8 @@ class Line(Tails):
 
     Attributes
     ----------
+    plain : bool
+        All bandwidths are the same.
     narrowest, widest : float
         The smallest and the largest bandwidth.
     """
@@ -45,7 +47,7 @@ class Line(Tails):
     def __init__(
         self, x: FloatArray, log_weights: FloatArray, bandwidth: float, factors: FloatArray | None = None
     ) -> None:
-        self.bandwidth, self._plain = bandwidth, factors is None
+        self.bandwidth, self.plain = bandwidth, factors is None
         self.narrowest = self.widest = bandwidth
         if factors is None:
             self.x, self._log_weights = sorted_sources(x, log_weights)
@@ -57,9 +59,11 @@ class Line(Tails):
             parts = octaves(sharpness)
         self._weights = np.exp(self._log_weights)
         self._below, self._above = _both_sums(self._weights)
-        self._passes = []
+        self._passes, self.groups = [], []
         for part in parts:
-            sums = (self._below, self._above) if self._plain else _both_sums(self._weights[part])
+            widths = bandwidth / sharpness[part]
+            self.groups.append((self.x[part], float(widths.min()), float(widths.max())))
+            sums = (self._below, self._above) if self.plain else _both_sums(self._weights[part])
             self._passes.append(
                 LinePass(self.x[part], self._log_weights[part], sharpness[part], *sums, 1.0 / bandwidth)
             )
@@ -67,7 +71,7 @@ class Line(Tails):
 
     def _cells_for(self, n_points: int) -> Cells | None:
         """The cells, where they pay; whether they do does not depend on what earlier calls have built."""
-        if not self._plain or n_points < _CELL_POINTS or n_points * self.x.size < _CELL_PAIRS:
+        if not self.plain or n_points < _CELL_POINTS or n_points * self.x.size < _CELL_PAIRS:
             return None
         if self._cells is None:
             self._cells = Cells(self.x, self._weights, self._below, self._above, self.bandwidth)

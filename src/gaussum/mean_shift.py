@@ -12,11 +12,14 @@ as long as the field at the end is as foreseen; as t grows, that is Newton's ste
 they began, but for a few next to its border.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from gaussum import flow_pass, parallel
+from gaussum.typing import FloatArray, IndexArray, MaskArray
 
 # Of the climb, and of the modes in the end: the bound of the sums; the gradient (in units of 1 / bandwidth) at which a
 # point has arrived; the bandwidths that a Newton step as foreseen may still be off, to arrive; the steps of the
@@ -42,6 +45,12 @@ _FINE_STEPS, _ROUNDS = 30, 10
 _BLOCK = 1 << 20
 # Of a step, over the square of the number of features.
 _POINT_SECONDS = 100e-9
+
+
+class HasName(Protocol):
+    """A plan, as gaussum.summation.Plan."""
+
+    name: str
 
 
 @dataclass(frozen=True)
@@ -70,6 +79,28 @@ class Modes:
     sizes: np.ndarray
     weights: np.ndarray
     converged: np.ndarray
+
+
+class Hills(Protocol):
+    """A sum as mean shift asks for it: gaussum.summation.GaussianSum, or one of gaussum.terrain."""
+
+    @property
+    def bandwidths(self) -> FloatArray:
+        """What steps are measured in, one a feature."""
+
+    def sources(self) -> FloatArray:
+        """The sources, shape (n_sources, n_features)."""
+
+    def plan(self, X: FloatArray, rtol: float = 0.0, *, n_threads: int | None = None) -> HasName:
+        """How sums at these points would be taken."""
+
+    def log_density(self, X: FloatArray, *, rtol: float = 0.0, n_threads: int | None = None) -> FloatArray:
+        """The log density at every row of X."""
+
+    def log_density_and_gradient(
+        self, X: FloatArray, *, rtol: float = 0.0, n_threads: int | None = None, plan: str | None = None
+    ) -> tuple[FloatArray, FloatArray]:
+        """The same, and its gradient, by a plan that was asked for before."""
 
 
 class _Field:
@@ -142,10 +173,32 @@ def find_modes(total, X, weights=None, *, merge_tol=0.1, max_iter=500, n_threads
     for start in range(0, n, block):
         part = slice(start, start + block)
         X[part], log_density[part] = climb(field, X[part], max_iter, n_threads)
-    labels, chosen = _merged(X / field.h, log_density, merge_tol)
-
+    X = _folded(total, X)
+    labels, chosen = _merged(X / field.h, log_density, merge_tol, _periods(total))
     modes, log_density, converged = _settle(total, field, X[chosen], max_iter, n_threads)
-    merged, chosen = _merged(modes / field.h, log_density, merge_tol, _same_hill(total, modes, log_density, n_threads))
+    return gathered(total, _folded(total, modes), log_density, converged, labels, weights, merge_tol, n_threads)
+
+
+def gathered(
+    total: Hills, modes: FloatArray, log_density: FloatArray, converged: MaskArray, labels: IndexArray,
+    weights: FloatArray | None, merge_tol: float, n_threads: int | None
+) -> Modes:
+    """Modes of which those on one hill are one, the highest first, by the places where points arrived.
+
+    Parameters
+    ----------
+    total : Hills
+    modes : ndarray, shape (n_places, n_features)
+    log_density : ndarray, shape (n_places,)
+    converged : ndarray of bool, shape (n_places,)
+    labels : ndarray of int, shape (n_samples,)
+        The place where each point arrived.
+    weights : ndarray, shape (n_samples,), or None
+    merge_tol : float
+    n_threads : int or None
+    """
+    merged, chosen = _merged(modes / total.bandwidths, log_density, merge_tol, _periods(total),
+                             _same_hill(total, modes, log_density, n_threads))
     modes, log_density, converged = modes[chosen], log_density[chosen], converged[chosen]
     order = np.argsort(-log_density, kind="stable")
     place = np.empty(len(order), dtype=np.intp)
@@ -159,7 +212,14 @@ def find_modes(total, X, weights=None, *, merge_tol=0.1, max_iter=500, n_threads
 def assign(total, modes, X, *, merge_tol=0.1, max_iter=500, n_threads=None):
     """The mode, of those given, to which each point climbs, shape (n_samples,); -1 where it is none of them."""
     found = find_modes(total, X, merge_tol=merge_tol, max_iter=max_iter, n_threads=n_threads)
-    distance, nearest = _near(modes / total.bandwidths).query(found.modes / total.bandwidths)
+    return among(total, modes, found, merge_tol)
+
+
+def among(total: Hills, modes: FloatArray, found: Modes, merge_tol: float) -> IndexArray:
+    """The mode, of those given, that the one of each point is, shape (n_samples,); -1 where it is none of them."""
+    periods = _periods(total)
+    places = _wrapped(found.modes / total.bandwidths, periods)
+    distance, nearest = _near(modes / total.bandwidths, periods).query(places)
     return np.where(distance <= merge_tol, nearest, -1)[found.labels]
 
 
@@ -251,20 +311,27 @@ def _off_saddle(axis, m, tol):
 def _same_hill(total, modes, log_density, n_threads):
     """Pairs of modes, shape (n_pairs, 2), with no valley between them that is more than rounding."""
     h = total.bandwidths
-    pairs = _near(modes / h).query_pairs(_NEIGHBOURS, output_type="ndarray")
+    periods = _periods(total)
+    pairs = _near(modes / h, periods).query_pairs(_NEIGHBOURS, output_type="ndarray")
     if not len(pairs):
         return pairs
     between, lowest = np.linspace(0.0, 1.0, _BETWEEN + 2)[1:-1, np.newaxis, np.newaxis], np.empty(len(pairs))
     for start in range(0, len(pairs), _PAIRS):
         part = slice(start, start + _PAIRS)
-        first, second = modes[pairs[part, 0]], modes[pairs[part, 1]]
-        points = (first + between * (second - first)).reshape(-1, modes.shape[1])
+        first, way = modes[pairs[part, 0]], modes[pairs[part, 1]] - modes[pairs[part, 0]]
+        if periods is not None:             # the shorter way round
+            length = np.where(periods > 0.0, periods * h, np.inf)
+            way = way - np.where(np.isinf(length), 0.0, np.rint(way / length) * (periods * h))
+        points = (first + between * way).reshape(-1, modes.shape[1])
         found = total.log_density(points, rtol=_FINE_MOST, n_threads=n_threads)
         lowest[part] = found.reshape(_BETWEEN, -1).min(axis=0)
     return pairs[lowest >= log_density[pairs].min(axis=1) - _SHALLOW]
 
 
-def _merged(z, log_density, radius, pairs=()):
+def _merged(
+    z: FloatArray, log_density: FloatArray, radius: float, periods: FloatArray | None = None,
+    pairs: IndexArray | None = None
+) -> tuple[IndexArray, IndexArray]:
     """A label for each point, the same for those that a chain of short links joins, and the highest point of each.
 
     `pairs`, shape (n_pairs, 2), are links as well.
@@ -279,8 +346,8 @@ def _merged(z, log_density, radius, pairs=()):
     # the highest of a cell
     order = np.lexsort((-log_density, cell))
     chosen = order[np.searchsorted(cell[order], np.arange(len(cells)))]
-    links = _near(z[chosen]).query_pairs(radius, output_type="ndarray")
-    if len(pairs):
+    links = _near(z[chosen], periods).query_pairs(radius, output_type="ndarray")
+    if pairs is not None and len(pairs):
         links = np.concatenate([links, cell[pairs]])
     graph = coo_array((np.ones(len(links)), (links[:, 0], links[:, 1])), shape=(len(cells), len(cells)))
     n_groups, group = connected_components(graph, directed=False)
@@ -289,10 +356,29 @@ def _merged(z, log_density, radius, pairs=()):
     return group[cell], highest
 
 
-def _near(points):
+def _periods(total: Hills) -> FloatArray | None:
+    """The period of each feature in bandwidths, 0 where there is none; or None where no feature has one."""
+    return getattr(total, "periods", None)
+
+
+def _folded(total: Hills, X: FloatArray) -> FloatArray:
+    """Points within the bounds of which those given are images."""
+    return total.fold(X) if hasattr(total, "fold") else X
+
+
+def _wrapped(points: FloatArray, periods: FloatArray | None) -> FloatArray:
+    """Points with their periodic features within a period from 0 on."""
+    if periods is None:
+        return points
+    with np.errstate(invalid="ignore"):
+        wrapped = np.mod(points, periods)
+    return np.where(periods > 0.0, np.where(wrapped >= periods, 0.0, wrapped), points)
+
+
+def _near(points: FloatArray, periods: FloatArray | None = None) -> "cKDTree":
     from scipy.spatial import cKDTree               # slow to load
 
-    return cKDTree(points)
+    return cKDTree(_wrapped(points, periods), boxsize=periods)
 
 
 def _norm(a):

@@ -1,14 +1,16 @@
 """What is asked of a density as a distribution: tails, quantiles, boxes, moments, marginals, conditionals, regions."""
 
 import numbers
+from functools import partial
 
 import numpy as np
 
 from gaussum import slices
 from gaussum.distribution import distribution_of
 from gaussum.regions import highest_density_regions
-from gaussum.summation import GaussianSum
 from gaussum.validation import check_array, check_integer, check_samples
+from gaussum.varying import VaryingSum
+from gaussum.whitening import sum_with_matrix
 
 
 class Probabilities:
@@ -105,15 +107,16 @@ class Probabilities:
     @property
     def mean_(self):
         """The mean of the density, that of the samples; shape (n_features,)."""
-        sources, log_weights, _ = self._gaussians()
+        sources, log_weights, _, _ = self._unbounded()
         return np.exp(log_weights) @ (sources - sources[0]) + sources[0]
 
     @property
     def covariance_(self):
         """The covariance of the density: that of the samples, divided by their number, plus that of the kernel."""
-        sources, log_weights, bandwidth = self._gaussians()
-        away = sources - self.mean_
-        return (away.T * np.exp(log_weights)) @ away + slices.covariance(bandwidth, self.n_features_in_)
+        sources, log_weights, bandwidth, factors = self._unbounded()
+        away, weights = sources - self.mean_, np.exp(log_weights)
+        wider = 1.0 if factors is None else float(weights @ factors**2)
+        return (away.T * weights) @ away + wider * slices.covariance(bandwidth, self.n_features_in_)
 
     def integrate_box(self, low, high, *, log=False):
         """The probability of boxes, right to a relative 1e-12 however far out or narrow they are.
@@ -171,11 +174,11 @@ class Probabilities:
         >>> kde.marginal(1).sources_.tolist()
         [[5.0], [6.0]]
         """
-        sources, log_weights, bandwidth = self._gaussians()
+        sources, log_weights, bandwidth, factors, _ = self._gaussians()
         d = self.n_features_in_
         features = _features([features] if isinstance(features, numbers.Integral) else features, d)
         weights = np.exp(log_weights - log_weights.max())
-        return self._like(sources[:, features], weights, slices.part(bandwidth, features, d))
+        return self._like(features, sources[:, features], weights, slices.part(bandwidth, features, d), factors)
 
     def conditional(self, given):
         """The density of the other features where some have given values, exactly, however unlikely those are.
@@ -202,22 +205,29 @@ class Probabilities:
         >>> kde.conditional({0: 90.0}).sources_.tolist()
         [[6.0]]
         """
-        sources, log_weights, bandwidth = self._gaussians()
+        sources, log_weights, bandwidth, factors, axes = self._gaussians()
         d = self.n_features_in_
+        if axes and np.ndim(bandwidth) == 2:
+            raise ValueError("bandwidth is a matrix and there are bounds; expected one of them for this method")
         if not isinstance(given, dict):
             raise TypeError(f"given is {type(given).__name__}; expected a dict of features and their values")
         features = _features(list(given), d)
         if len(features) == d:
             raise ValueError(f"given names all {d} features; expected at least one to remain")
         values = check_array(list(given.values()), "the values of given", (len(features),))
-        return self._like(*slices.conditional(sources, log_weights, bandwidth, features, values))
+        keep, sources, weights, bandwidth = slices.conditional(
+            sources, log_weights, bandwidth, features, values, factors, axes
+        )
+        rest = [j for j in range(d) if j not in features]
+        return self._like(rest, sources, weights, bandwidth, None if factors is None else factors[keep])
 
     def highest_density_region(self, probability, *, n_samples=100_000, random_state=0):
         """The smallest region that has a given probability: where the density is above a level.
 
-        In one feature the region is a number of intervals, found exactly: their probability, by the distribution
-        function, is the one asked for. In several the level is a quantile of the density at random draws (Hyndman
-        1996), with an error of the order of ``sqrt(probability * (1 - probability) / n_samples)`` in the probability.
+        In one feature with Gaussian kernels, of one width or adaptive, with or without bounds, the region is a number
+        of intervals, found exactly: their probability, by the distribution function, is the one asked for. Else the
+        level is a quantile of the density at random draws (Hyndman 1996), with an error of the order of
+        ``sqrt(probability * (1 - probability) / n_samples)`` in the probability.
 
         Parameters
         ----------
@@ -255,16 +265,31 @@ class Probabilities:
         return highest_density_regions(self, probability, n_samples, random_state)
 
     def _gaussians(self):
-        """The sources, the logarithms of their weights, and the bandwidth, of a sum of one Gaussian a sample."""
+        """The sources, the logarithms of their weights, the bandwidth, its factors or None, and the bounded axes.
+
+        Of a sum of one Gaussian a sample, which may have images.
+        """
         self._check_fitted()
-        total = getattr(self._sum, "inner", self._sum)
-        if type(total) is not GaussianSum:
-            given = [name for name in ("kernel", "adaptive", "bounds") if getattr(self, name) not in ("gaussian", None)]
-            raise ValueError(
-                f"{' and '.join(f'{name} is {getattr(self, name)!r}' for name in given)}; expected Gaussian kernels of "
-                "one width without bounds for this method"
-            )
-        return self.sources_, total.log_weights, self.bandwidth_
+        axes = () if self._support is None else self._support.axes
+        factors = getattr(self._sum, "factors", None)
+        for name, plain in (
+            ("kernel", self.kernel == "gaussian"), ("adaptive", self.adaptive is None or factors is not None),
+            ("boundary", not any(axis.boundary == "linear" for axis in axes)),
+        ):
+            if not plain:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)!r}; expected Gaussian kernels of one width, or of one a sample, "
+                    "with bounds that reflect or are periodic if there are any, for this method"
+                )
+        with np.errstate(divide="ignore"):
+            return self.sources_, np.log(self.source_weights_), self.bandwidth_, factors, axes
+
+    def _unbounded(self):
+        """The same where there are no bounds, without them."""
+        *gaussians, axes = self._gaussians()
+        if axes:
+            raise ValueError(f"bounds is {self.bounds!r}; expected None for the moments of the density")
+        return gaussians
 
     def _distribution(self):
         self._check_fitted()
@@ -300,10 +325,28 @@ class Probabilities:
         out[order] = np.minimum.accumulate(out[order]) if upper else np.maximum.accumulate(out[order])
         return float(out[0]) if q.ndim == 0 else out.reshape(q.shape)
 
-    def _like(self, sources, weights, bandwidth):
-        """A density with this one's parameters on other sources."""
-        density = type(self)(**(self.get_params(deep=False) | {"bandwidth": bandwidth}))
-        return density.fit(sources, sample_weight=None if (weights == weights[0]).all() else weights)
+    def _like(self, features, sources, weights, bandwidth, factors):
+        """A density with this one's parameters on other sources, which have some of its features."""
+        params = self.get_params(deep=False) | {"bandwidth": bandwidth}
+        if self._support is not None:
+            bounds = {axis.feature: (axis.low, axis.high) for axis in self._support.axes}
+            kinds = {axis.feature: axis.boundary for axis in self._support.axes}
+            params["bounds"] = [bounds.get(j) for j in features]
+            params["boundary"] = [kinds.get(j, "reflect") for j in features]
+        density = type(self)(**(params | {"adaptive": None}))
+        density.fit(sources, sample_weight=None if (weights == weights[0]).all() else weights)
+        if factors is not None:
+            # of the kernels as they are: nothing is settled anew
+            density.set_params(adaptive=self.adaptive)
+            make, h = partial(VaryingSum, factors=factors), np.asarray(density.bandwidth_)
+            log_weights = np.log(density.source_weights_)
+            if density._support is not None:
+                density._sum = density._support.make_sum(make, sources, log_weights, np.resize(h, len(features)))
+            elif h.ndim == 2:
+                density._sum = sum_with_matrix(make, sources, log_weights, h)
+            else:
+                density._sum = make(sources, log_weights, np.resize(h, len(features)))
+        return density
 
 
 def _extended(X, name, n_features):

@@ -36,7 +36,7 @@ class RadialLine(Tails):
 
     def __init__(self, x: FloatArray, log_weights: FloatArray, bandwidth: float, kernel: str) -> None:
         self.x, log_weights = sorted_sources(x, log_weights)
-        self.narrowest = self._h = bandwidth
+        self._h, self.groups = bandwidth, [(self.x, bandwidth, bandwidth)]
         self._code, self._ends_somewhere = CODES[kernel], kernel != "exponential"
         self._weights = np.exp(log_weights)
         self._below, self._above = running_sums(self._weights), running_sums(self._weights[::-1])[::-1].copy()
@@ -88,7 +88,8 @@ class RadialLine(Tails):
         # those on the left of an interval, and those on its right
         share = np.log(-0.5 * np.expm1((low - high) / self._h))
         before, after = np.maximum(first - 1, 0), np.minimum(last, self.x.size - 1)
-        left = np.where((first > 0) & ~left_open, np.log(self._left[before]) + (self.x[before] - low) / self._h, -np.inf)
+        left = np.where((first > 0) & ~left_open,
+                        np.log(self._left[before]) + (self.x[before] - low) / self._h, -np.inf)
         right = np.where((last < self.x.size) & ~right_open,
                          np.log(self._right[after]) + (high - self.x[after]) / self._h, -np.inf)
         out = np.logaddexp(np.log(inner), np.logaddexp(left, right) + share)

@@ -9,11 +9,13 @@ features the level is a quantile of the density at random draws (Hyndman, The Am
 import copy
 import math
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
+from gaussum.distribution import distribution_of
+from gaussum.line import Line
 from gaussum.tails import increasing_root
-from gaussum.summation import GaussianSum
 from gaussum.validation import check_integer, check_number, check_random_state, check_samples
 
 # Nodes a bandwidth, fewer where there would be too many nodes in all; and how far from the samples they reach.
@@ -21,6 +23,8 @@ _FINE, _COARSE = 8, 2
 _MOST_NODES = 1 << 21
 _REACH = 9.0
 _EPS = 2.0**-52
+# Of densities that are no plain sums.
+_DENSITY_RTOL = 1e-12
 _CORRECTIONS = 2
 _LARGEST_LOG = 700.0
 _GOLDEN = 0.5 * (math.sqrt(5.0) - 1.0)
@@ -38,7 +42,9 @@ class HighestDensityRegion:
     log_level : float
         The logarithm of the least density in the region, in nats.
     intervals : ndarray of float64, shape (n_intervals, 2), or None
-        In one feature, ascending. None in several, and where the samples lie over millions of bandwidths.
+        In one feature with Gaussian kernels, ascending; on a periodic axis a part may end at one end of the period and
+        go on at the other. None in several features, with other kernels, and where the samples lie over millions of
+        bandwidths.
     """
 
     probability: float
@@ -103,33 +109,55 @@ def highest_density_regions(density, probability, n_samples=100_000, random_stat
 
 
 def _profile(density):
-    """For one feature and a plain sum of Gaussians, unless the sources are too far apart."""
-    if density.n_features_in_ > 1 or type(density._sum) is not GaussianSum:
+    """For one feature and Gaussian kernels, unless the sources are too far apart."""
+    if density.n_features_in_ > 1 or density.kernel != "gaussian":
         return None
-    line = density._sum.distribution().line
-    nodes = _nodes(line.x, line.bandwidth)
-    return None if nodes is None else _Profile(line, density.n_threads, *nodes)
+    line = distribution_of(density._sum).line
+    nodes = _nodes(line)
+    if nodes is None:
+        return None
+
+    def log_density(x):
+        return density._sum.log_density(x[:, np.newaxis], rtol=_DENSITY_RTOL, n_threads=density.n_threads)
+
+    if isinstance(line, Line) and line.plain:
+        # by the same means for few points as for all
+        log_density = partial(line.log_densities, n_threads=density.n_threads, n_points=nodes[0].size)
+    return _Profile(line, log_density, density.n_threads, *nodes)
 
 
-def _nodes(x, h):
-    """A fine grid about all sources, and its stretches' ends; None where the sources are too far apart for it."""
-    with np.errstate(over="ignore"):
-        gaps = np.flatnonzero(x[1:] - x[:-1] > 2.0 * _REACH * h)
-        first, last = x[np.append(0, gaps + 1)] - _REACH * h, x[np.append(gaps, x.size - 1)] + _REACH * h
-        lengths = (last - first) / h
-    if not lengths.sum() * _COARSE < _MOST_NODES:
-        return None
-    fine = _FINE if lengths.sum() * _FINE < _MOST_NODES else _COARSE
-    nodes = [np.linspace(a, b, math.ceil(n * fine) + 1) for a, b, n in zip(first, last, lengths)]
-    return np.concatenate(nodes), np.append(first, last)
+def _nodes(line):
+    """A grid about all sources, fine for the narrow ones, and the ends of what it covers; None where they are too far
+    apart for it."""
+    nodes, ends = [], []
+    for x, narrowest, widest in line.groups:
+        reach = _REACH * widest
+        with np.errstate(over="ignore"):
+            gaps = np.flatnonzero(x[1:] - x[:-1] > 2.0 * reach)
+            first, last = x[np.append(0, gaps + 1)] - reach, x[np.append(gaps, x.size - 1)] + reach
+            first, last = (end.clip(*line.support) for end in (first, last))
+            lengths = (last - first) / narrowest
+        if not lengths.sum() * _COARSE < _MOST_NODES:
+            return None
+        fine = _FINE if lengths.sum() * _FINE < _MOST_NODES else _COARSE
+        nodes += [np.linspace(a, b, math.ceil(n * fine) + 1) for a, b, n in zip(first, last, lengths)]
+        ends.append(np.stack([first, last], axis=1))
+    ends = np.concatenate(ends)
+    ends = ends[np.argsort(ends[:, 0], kind="stable")]
+    # what several groups cover together
+    reached = np.maximum.accumulate(ends[:, 1])
+    begin = np.append(True, ends[1:, 0] > reached[:-1])
+    ends = np.append(ends[begin, 0], reached[np.append(np.flatnonzero(begin)[1:] - 1, len(ends) - 1)])
+    # sources that coincide with a node, or nodes of two groups
+    nodes = nodes[0] if len(nodes) == 1 else np.unique(np.concatenate(nodes))
+    return nodes, ends
 
 
 class _Profile:
     """The density between points of which no two have more than one root of any level between them."""
 
-    def __init__(self, line, n_threads, nodes, ends):
-        self._line, self._n_threads = line, n_threads
-        self._n_points = nodes.size
+    def __init__(self, line, log_density, n_threads, nodes, ends):
+        self._line, self._log_density, self._n_threads = line, log_density, n_threads
         values = self._log_density(nodes)
         at = np.flatnonzero((values[1:-1] >= values[:-2]) == (values[1:-1] >= values[2:])) + 1
         if at.size:
@@ -139,11 +167,8 @@ class _Profile:
             order = np.argsort(nodes, kind="stable")
             nodes, values = nodes[order], values[order]
         self._points, self._values = nodes, values
-        self._lowest = self._log_density(ends).max()
-
-    def _log_density(self, x):
-        """The log density, by the same means for few points as for all."""
-        return self._line.log_densities(x, self._n_threads, n_points=self._n_points)
+        outer = ends[(ends > line.support[0]) & (ends < line.support[1])]
+        self._lowest = self._log_density(outer).max() if outer.size else np.nextafter(values.min(), -np.inf)
 
     def _extrema(self, nodes, at, sign):
         """Where sign * f is largest between the neighbours of nodes, by golden sections."""
@@ -176,8 +201,10 @@ class _Profile:
         for _ in range(_CORRECTIONS):
             # near the top the level is too coarse a number for the ends, which move by what is missing
             missing = probability - self._probability(intervals)
-            shift = missing / intervals.size * math.exp(min(-log_level, _LARGEST_LOG))
-            intervals = intervals + shift * np.array([-1.0, 1.0])
+            free = (intervals > self._line.support[0]) & (intervals < self._line.support[1])
+            if free.any():
+                shift = missing / np.count_nonzero(free) * math.exp(min(-log_level, _LARGEST_LOG))
+                intervals = (intervals + free * shift * np.array([-1.0, 1.0])).clip(*self._line.support)
         return log_level, intervals
 
     def _intervals(self, log_level):
@@ -189,7 +216,8 @@ class _Profile:
             self._points[change], self._points[change + 1],
             np.full(change.size, _EPS * max(1.0, abs(log_level))),
         )
-        return ends.reshape(-1, 2)
+        # a region may begin, or end, at a bound
+        return np.concatenate([self._points[:1][above[:1]], ends, self._points[-1:][above[-1:]]]).reshape(-1, 2)
 
     def _probability(self, intervals):
         low, high = intervals.T

@@ -42,7 +42,7 @@ class Strips(Tails):
         width: float, base: Tails, log_scale: float, support: tuple[float, float],
     ) -> None:
         self._log_density, self._base, self._log_scale = log_density, base, log_scale
-        self.x, self.narrowest, self.support = base.x, base.narrowest, support
+        self.x, self.groups, self.support = base.x, base.groups, support
         strips = [(a, b) for a, b in strips if math.isfinite(a) and math.isfinite(b)]
         edges = [np.linspace(a, b, 1 + math.ceil((b - a) / width)) for a, b in strips]
         self._first, self._last = (np.concatenate([e[part] for e in edges]) for part in (slice(-1), slice(1, None)))

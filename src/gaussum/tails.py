@@ -25,12 +25,12 @@ class Tails:
         Places of the samples, ascending.
     support : tuple of float
         The ends, which are the quantiles of 0 and 1.
-    narrowest : float
-        The smallest bandwidth.
+    groups : list of (ndarray, float, float)
+        The places of samples of like bandwidths, ascending, and the smallest and the largest of these bandwidths.
     """
 
     x: FloatArray
-    narrowest: float
+    groups: list[tuple[FloatArray, float, float]]
     support: tuple[float, float] = (-math.inf, math.inf)
 
     @property
@@ -208,6 +208,8 @@ def increasing_root(function, low, high, tolerance):
     ndarray, shape (n_functions,)
     """
     root = np.empty(low.size)
+    if not low.size:
+        return root
     index = np.arange(low.size)
     a, b = low.copy(), high.copy()              # b is the newest point, a the one on the other side
     fa, fb = np.full(low.size, -np.inf), np.full(low.size, np.inf)      # at first known by their signs alone
