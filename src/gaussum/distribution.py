@@ -4,7 +4,7 @@ The Gaussians have one bandwidth a feature, or a covariance, and each may have a
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
@@ -14,8 +14,8 @@ from scipy.special import logsumexp, ndtri
 from gaussum import parallel
 from gaussum.box_pass import BoxPass
 from gaussum.line import Line
-from gaussum.tails import Tails, octaves
-from gaussum.typing import FloatArray, IndexArray
+from gaussum.tails import Tails, gaussian_images, octaves
+from gaussum.typing import FloatArray, IndexArray, MaskArray
 
 _PAIR_SECONDS = 0.6e-9
 _FEATURE_SECONDS = 1.5e-9
@@ -46,6 +46,9 @@ class HasBoxes(Protocol):
 
     def log_bound(self, low: FloatArray, high: FloatArray) -> FloatArray:
         """What these logarithms come to at most."""
+
+    def n_images(self, column: int, length: float) -> int:
+        """The cells on either side of an axis of that length whose images count to rounding."""
 
 
 class Sum(Protocol):
@@ -107,6 +110,10 @@ class Distribution:
         with np.errstate(over="ignore"):
             away = np.maximum(np.maximum(low - self._high, self._low - high), 0.0) / self._widest
             return -0.5 * (away * away).sum(axis=1)
+
+    def n_images(self, column: int, length: float) -> int:
+        """The cells on either side of an axis of that length whose images count to rounding."""
+        return gaussian_images(float(self._widest[column]) / length)
 
     def log_boxes(self, low: FloatArray, high: FloatArray, n_threads: int | None = None) -> FloatArray:
         """The logarithm of the probability of every box, right to rounding however far out or narrow it is.
@@ -182,7 +189,8 @@ class CorrelatedDistribution:
         self._sources, self._log_weights, self._factors = sources, log_weights, factors
         self._sd = np.sqrt(np.diagonal(covariance))
         values, vectors = np.linalg.eigh(covariance / self._sd / self._sd[:, np.newaxis])
-        rest = max(float(values[0]), _LEAST_REST)
+        self._rest = rest = max(float(values[0]), _LEAST_REST)
+        self._widest = self._sd if factors is None else self._sd * factors.max()
         correlated = values - rest > _LEAST_REST * rest
         values, vectors = values[correlated], vectors[:, correlated]
         # the direction of an axis is nothing that a result should depend on
@@ -203,6 +211,12 @@ class CorrelatedDistribution:
         """What the logarithms of the probabilities of boxes come to at most, by the distance along one axis."""
         return -0.5 * self._away(low, high) ** 2
 
+    def n_images(self, column: int, length: float) -> int:
+        """The cells on either side of an axis of that length whose images count to rounding."""
+        # a kernel that leans may be far from the nearest image in its own measure
+        relative = float(self._widest[column]) / length
+        return gaussian_images(relative, len(self._widest) / self._rest)
+
     def log_boxes(self, low: FloatArray, high: FloatArray, n_threads: int | None = None) -> FloatArray:
         """The logarithm of the probability of every box, shape (n_boxes,); see `Distribution.log_boxes`."""
         out = np.empty(low.shape[0])
@@ -220,9 +234,8 @@ class CorrelatedDistribution:
 
     def _away(self, low: FloatArray, high: FloatArray) -> FloatArray:
         """The largest distance of boxes from all sources along an axis, in standard deviations, at least 0."""
-        widest = self._sd if self._factors is None else self._sd * self._factors.max()
         with np.errstate(over="ignore"):
-            return (np.maximum(low - self._high, self._low - high) / widest).max(axis=1).clip(min=0.0)
+            return (np.maximum(low - self._high, self._low - high) / self._widest).max(axis=1).clip(min=0.0)
 
     def _integrated(self, low: FloatArray, high: FloatArray, away: float, n_threads: int | None) -> FloatArray:
         out = np.full(len(low), -np.inf)
@@ -266,3 +279,51 @@ class CorrelatedDistribution:
             u = (k * self._steps)[((k / halves) ** 2).sum(axis=1) <= 1.0]
             if len(u):
                 yield u, log_step - 0.5 * (u * u).sum(axis=1)
+
+
+class Mixed(Tails):
+    """The distribution of a density that is a sum of several.
+
+    Parameters
+    ----------
+    parts : sequence of distributions
+    log_shares : ndarray of float64, shape (n_parts,)
+        The logarithms of what each has of the whole.
+    """
+
+    def __init__(self, parts: Sequence[HasBoxes], log_shares: FloatArray) -> None:
+        self._parts, self._log_shares = parts, log_shares
+
+    @property
+    def line(self) -> Tails:
+        """The distribution of one feature."""
+        lines = [part.line for part in self._parts]
+        self.support = lines[0].support
+        self.x = np.sort(np.concatenate([line.x for line in lines]))
+        self.groups = [group for line in lines for group in line.groups]
+        return self
+
+    def log_bound(self, low: FloatArray, high: FloatArray) -> FloatArray:
+        """What the logarithms of the probabilities of boxes come to at most."""
+        bound: FloatArray = np.max([part.log_bound(low, high) for part in self._parts], axis=0)
+        return bound
+
+    def n_images(self, column: int, length: float) -> int:
+        """The cells on either side of an axis of that length whose images count to rounding."""
+        return max(part.n_images(column, length) for part in self._parts)
+
+    def log_boxes(self, low: FloatArray, high: FloatArray, n_threads: int | None = None) -> FloatArray:
+        """The logarithm of the probability of every box, shape (n_boxes,)."""
+        logs: FloatArray = np.logaddexp.reduce([
+            part.log_boxes(low, high, n_threads) + share for part, share in zip(self._parts, self._log_shares)
+        ])
+        return np.minimum(logs, 0.0)
+
+    def log_intervals(self, low: FloatArray, high: FloatArray, n_threads: int | None = None) -> FloatArray:
+        """The logarithm of the probability of every interval; see Tails."""
+        return self.log_boxes(low[:, np.newaxis], high[:, np.newaxis], n_threads)
+
+    def _ends(self, log_q: FloatArray, upper: MaskArray) -> tuple[FloatArray, FloatArray]:
+        """A quantile lies between those of the parts."""
+        ends = [part.line._ends(log_q, upper) for part in self._parts]
+        return np.min([low for low, _ in ends], axis=0), np.max([high for _, high in ends], axis=0)

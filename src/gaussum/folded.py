@@ -19,8 +19,6 @@ from gaussum.distribution import HasBoxes
 from gaussum.tails import Tails
 from gaussum.typing import FloatArray, IndexArray, MaskArray
 
-# What images add in all relative to those that are looked at.
-_SHARE = 2.0**-54
 # Images whose bound is so far below the largest of their box, in nats, add nothing.
 _NOTHING = 45.0
 _LISTED = 1 << 16
@@ -38,19 +36,6 @@ class Axis(Protocol):
         """The values within the bounds of which given ones are images."""
 
 
-class Images(Protocol):
-    """The images of an axis, as gaussum.images.Images."""
-
-    axis: Axis
-    column: int
-
-    def cells(self, share: float) -> list[int]:
-        """Those that count."""
-
-    def at(self, x: FloatArray, cells: list[int]) -> FloatArray:
-        """Where they are."""
-
-
 class Folded:
     """The distribution of kernels with images.
 
@@ -60,26 +45,30 @@ class Folded:
         Of the features that are not uniform.
     kept : ndarray of int
         Those features.
-    images : sequence of gaussum.images.Images
-        Of the axes that have some.
+    folded : sequence of gaussum.support.Axis
+        On which kernels have images.
     uniform : sequence of gaussum.support.Axis
         Those that are uniform.
     """
 
     def __init__(
-        self, base: HasBoxes | None, kept: IndexArray, images: Sequence[Images], uniform: Sequence[Axis]
+        self, base: HasBoxes | None, kept: IndexArray, folded: Sequence[Axis], uniform: Sequence[Axis]
     ) -> None:
-        self._base, self._kept, self._images, self._uniform = base, kept, images, uniform
+        self._base, self._kept, self._folded, self._uniform = base, kept, folded, uniform
 
     @property
     def line(self) -> Tails:
         """The distribution of one feature."""
-        axis = self._images[0].axis if self._images else self._uniform[0]
+        axis = [*self._folded, *self._uniform][0]
         return FoldedLine(self, axis, self._base.line if self._base is not None else None)
 
     def log_bound(self, low: FloatArray, high: FloatArray) -> FloatArray:
         """What the logarithms of the probabilities of boxes come to at most: of images nothing is said."""
         return np.zeros(low.shape[0])
+
+    def n_images(self, column: int, length: float) -> int:
+        """None: what has images is no image."""
+        return 0
 
     def log_boxes(self, low: FloatArray, high: FloatArray, n_threads: int | None = None) -> FloatArray:
         """The logarithm of the probability of every box, shape (n_boxes,); see gaussum.distribution.Distribution."""
@@ -90,9 +79,12 @@ class Folded:
                 out += np.log(np.minimum(sum(b - a for a, b in pieces) / (axis.high - axis.low), 1.0))
         if self._base is None:
             return out
-        ends = [_ends_of_images(images, *(end[:, images.axis.feature] for end in (low, high)))
-                for images in self._images]
-        columns = [images.column for images in self._images]
+        columns = [int(np.searchsorted(self._kept, axis.feature)) for axis in self._folded]
+        ends = [
+            _ends_of_images(axis, self._base.n_images(column, axis.high - axis.low), *(
+                end[:, axis.feature] for end in (low, high)
+            )) for axis, column in zip(self._folded, columns)
+        ]
         which = np.array(list(itertools.product(*(range(first.shape[1]) for first, _ in ends))), dtype=np.intp)
         size = max(1, _LISTED // len(which))
         for start in range(0, len(low), size):
@@ -174,12 +166,11 @@ def _pieces(axis: Axis, low: FloatArray, high: FloatArray) -> list[tuple[FloatAr
     return [(a, np.where(over, axis.high, b)), (np.full_like(a, axis.low), np.where(over, b, axis.low))]
 
 
-def _ends_of_images(images: Images, low: FloatArray, high: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """The ends of the images of intervals on one axis, each of shape (n_boxes, n_images)."""
-    axis, cells = images.axis, images.cells(_SHARE)
+def _ends_of_images(axis: Axis, last: int, low: FloatArray, high: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """The ends of the images of intervals on one axis in so many cells on either side, each of shape (n, n_images)."""
     firsts, lasts = [], []
     for a, b in _pieces(axis, low, high):
-        ends = np.sort(np.stack([images.at(a, cells), images.at(b, cells)]), axis=0)
+        ends = np.sort(np.stack([images_of(axis, last, a), images_of(axis, last, b)]), axis=0)
         # the images of all of it are the whole line
         whole = (a <= axis.low) & (b >= axis.high)
         ends[:, whole] = np.inf
@@ -187,3 +178,20 @@ def _ends_of_images(images: Images, low: FloatArray, high: FloatArray) -> tuple[
         firsts.append(ends[0])
         lasts.append(ends[1])
     return np.concatenate(firsts, axis=1), np.concatenate(lasts, axis=1)
+
+
+def images_of(axis: Axis, last: int, x: FloatArray) -> FloatArray:
+    """The images of coordinates within the bounds, shape (n, n_images), the coordinates themselves first."""
+    length, at = axis.high - axis.low, [x]
+    if math.isinf(length):
+        bound = axis.high if math.isinf(axis.low) else axis.low
+        return np.stack([x, bound + (bound - x)], axis=1)
+    # differences to the bound that is near, before any shift
+    low_side, high_side = axis.low + (axis.low - x), axis.high + (axis.high - x)
+    for k in range(1, last + 1):
+        shift = (k - 1) * length
+        if axis.boundary == "periodic" or k % 2 == 0:
+            at += [x - k * length, x + k * length]
+        else:
+            at += [low_side - shift, high_side + shift]
+    return np.stack(at, axis=1)

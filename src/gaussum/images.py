@@ -125,7 +125,8 @@ class ImageSum:
     def distribution(self):
         """The distribution functions of this density, a gaussum.folded.Folded."""
         base = self._base.distribution() if len(self._kept) else None
-        return Folded(base, self._kept, self._images, [axis for axis, _ in self._flat])
+        flat = [axis for axis, _ in self._flat]
+        return Folded(base, self._kept, [axis for axis in self._axes if axis not in flat], flat)
 
     def sources(self, index=slice(None)):
         """The sources themselves, shape (n_sources, n_features), periodic coordinates wrapped, or those at an index."""

@@ -12,7 +12,7 @@ from scipy.special import ndtri_exp
 from gaussum import parallel
 from gaussum.cells import Cells
 from gaussum.line_pass import LinePass
-from gaussum.tails import _EPS, Tails, octaves, running_sums, sorted_sources
+from gaussum.tails import _EPS, Tails, gaussian_images, octaves, running_sums, sorted_sources
 from gaussum.typing import FloatArray, MaskArray
 
 # From so many points on cells pay, and from so many pairs.
@@ -121,6 +121,10 @@ class Line(Tails):
         with np.errstate(over="ignore"):
             away = np.maximum(np.maximum(low[:, 0] - self.x[-1], self.x[0] - high[:, 0]), 0.0) / self.widest
             return -0.5 * away * away
+
+    def n_images(self, column: int, length: float) -> int:
+        """The cells on either side, as long as the support, whose images count to rounding."""
+        return gaussian_images(self.widest / length)
 
     def log_densities(
         self, x: FloatArray, n_threads: int | None = None, *, n_points: int | None = None

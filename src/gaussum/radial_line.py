@@ -16,6 +16,8 @@ from gaussum.tails import Tails, running_sums, sorted_sources
 from gaussum.typing import FloatArray, IndexArray, MaskArray
 
 _PAIR_SECONDS = 3e-9
+# Exponentials that are so much farther, in bandwidths, count for nothing.
+_DECAY = 42.0
 # Of the sum up to a source, at least, what sums between two have to be so that their difference is right.
 _SHARE = 1e-2
 # Gaps between kernels, in weight, are as a quantile is if it is so near.
@@ -54,6 +56,10 @@ class RadialLine(Tails):
         with np.errstate(over="ignore"):
             away = np.maximum(np.maximum(low[:, 0] - self.x[-1], self.x[0] - high[:, 0]), 0.0) / self._h
         return np.where(away <= 1.0, 0.0, -np.inf) if self._ends_somewhere else -away
+
+    def n_images(self, column: int, length: float) -> int:
+        """The cells on either side, as long as the support, whose images count to rounding."""
+        return math.ceil(2.0 + (1.0 if self._ends_somewhere else _DECAY) * self._h / length)
 
     def log_intervals(self, low: FloatArray, high: FloatArray, n_threads: int | None = None) -> FloatArray:
         """The logarithm of the probability of every interval; see Tails."""

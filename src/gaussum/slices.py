@@ -15,7 +15,8 @@ import math
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve, solve_triangular
 
-from gaussum.images import Images
+from gaussum.folded import images_of
+from gaussum.tails import gaussian_images
 
 # In lengths of a bounded feature: from this bandwidth on a kernel with all its images is uniform to rounding.
 _UNIFORM = 2.8
@@ -115,8 +116,7 @@ def _log_kernels(value, x, h, axis):
     out[uniform] = np.log(math.sqrt(2.0 * math.pi) * h[uniform] / (axis.high - axis.low))
     if not uniform.all():
         x, h = x[~uniform], h[~uniform]
-        images = Images(axis, 0, float(h.max()))
-        places = images.at(axis.fold(at), images.cells(2.0**-54))[0]
+        places = images_of(axis, gaussian_images(float(h.max()) / (axis.high - axis.low)), axis.fold(at))[0]
         logs = np.full(x.shape, -np.inf)
         for place in places:
             logs = np.logaddexp(logs, -0.5 * ((place - axis.fold(x)) / h) ** 2)

@@ -46,6 +46,10 @@ class Tails:
         """What the logarithms of the probabilities of boxes of one feature come to at most, by their distance."""
         return np.zeros(low.shape[0])
 
+    def n_images(self, column: int, length: float) -> int:
+        """The cells on either side, as long as the support, whose images count to rounding."""
+        raise NotImplementedError
+
     def log_intervals(self, low: FloatArray, high: FloatArray, n_threads: int | None = None) -> FloatArray:
         """The logarithm of the probability of every interval.
 
@@ -172,6 +176,15 @@ def sorted_sources(x: FloatArray, log_weights: FloatArray) -> tuple[FloatArray, 
     if begin.size < x.size:
         x, log_weights = x[begin], np.logaddexp.reduceat(log_weights, begin)
     return x, np.ascontiguousarray(log_weights)
+
+
+def gaussian_images(relative: float, nearest2: float = 1.0) -> int:
+    """The cells on either side whose images count beside the nearest, of Gaussians so wide, in lengths of a cell.
+
+    A source's image c cells away is at least c - 1 cells from it, the nearest one no farther than the root of
+    `nearest2`; what is left out comes to less than exp(-40) of that.
+    """
+    return math.ceil(1.0 + math.sqrt(nearest2 + 80.0 * relative * relative))
 
 
 def octaves(sharpness: FloatArray) -> list[IndexArray]:
