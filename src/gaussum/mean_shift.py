@@ -176,14 +176,16 @@ def find_modes(total, X, weights=None, *, merge_tol=0.1, max_iter=500, n_threads
     X = _folded(total, X)
     labels, chosen = _merged(X / field.h, log_density, merge_tol, _periods(total))
     modes, log_density, converged = _settle(total, field, X[chosen], max_iter, n_threads)
-    return gathered(total, _folded(total, modes), log_density, converged, labels, weights, merge_tol, n_threads)
+    modes = _folded(total, modes)
+    links = _same_hill(total, modes, log_density, n_threads)
+    return gathered(total, modes, log_density, converged, labels, weights, merge_tol, links)
 
 
 def gathered(
     total: Hills, modes: FloatArray, log_density: FloatArray, converged: MaskArray, labels: IndexArray,
-    weights: FloatArray | None, merge_tol: float, n_threads: int | None
+    weights: FloatArray | None, merge_tol: float, links: IndexArray | None = None
 ) -> Modes:
-    """Modes of which those on one hill are one, the highest first, by the places where points arrived.
+    """Modes, the highest first, from the places where points arrived, of which those near to each other are one.
 
     Parameters
     ----------
@@ -195,10 +197,10 @@ def gathered(
         The place where each point arrived.
     weights : ndarray, shape (n_samples,), or None
     merge_tol : float
-    n_threads : int or None
+    links : ndarray of int, shape (n_pairs, 2), optional
+        Places that are on one hill as well.
     """
-    merged, chosen = _merged(modes / total.bandwidths, log_density, merge_tol, _periods(total),
-                             _same_hill(total, modes, log_density, n_threads))
+    merged, chosen = _merged(modes / total.bandwidths, log_density, merge_tol, _periods(total), links)
     modes, log_density, converged = modes[chosen], log_density[chosen], converged[chosen]
     order = np.argsort(-log_density, kind="stable")
     place = np.empty(len(order), dtype=np.intp)

@@ -51,4 +51,4 @@ def find_window_modes(
             break
     log_density = total.log_density(X, n_threads=n_threads)
     labels, chosen = _merged(X / h, log_density, merge_tol)
-    return gathered(total, X[chosen], log_density[chosen], settled[chosen], labels, weights, merge_tol, n_threads)
+    return gathered(total, X[chosen], log_density[chosen], settled[chosen], labels, weights, merge_tol)
