@@ -109,7 +109,8 @@ class Distribution:
         """What the logarithms of the probabilities of boxes come to at most, by their distance from all sources."""
         with np.errstate(over="ignore"):
             away = np.maximum(np.maximum(low - self._high, self._low - high), 0.0) / self._widest
-            return -0.5 * (away * away).sum(axis=1)
+            out: FloatArray = -0.5 * (away * away).sum(axis=1)
+        return out
 
     def n_images(self, column: int, length: float) -> int:
         """The cells on either side of an axis of that length whose images count to rounding."""
@@ -235,7 +236,9 @@ class CorrelatedDistribution:
     def _away(self, low: FloatArray, high: FloatArray) -> FloatArray:
         """The largest distance of boxes from all sources along an axis, in standard deviations, at least 0."""
         with np.errstate(over="ignore"):
-            return (np.maximum(low - self._high, self._low - high) / self._widest).max(axis=1).clip(min=0.0)
+            away = (np.maximum(low - self._high, self._low - high) / self._widest).max(axis=1)
+        out: FloatArray = away.clip(min=0.0)
+        return out
 
     def _integrated(self, low: FloatArray, high: FloatArray, away: float, n_threads: int | None) -> FloatArray:
         out = np.full(len(low), -np.inf)

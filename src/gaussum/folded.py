@@ -35,6 +35,9 @@ class Axis(Protocol):
     def fold(self, x: FloatArray) -> FloatArray:
         """The values within the bounds of which given ones are images."""
 
+    def inside(self, x: FloatArray) -> MaskArray:
+        """Which values lie within the bounds."""
+
 
 class Folded:
     """The distribution of kernels with images.
@@ -89,10 +92,12 @@ class Folded:
         size = max(1, _LISTED // len(which))
         for start in range(0, len(low), size):
             rows = slice(start, start + size)
-            boxes = [np.repeat(end[rows, np.newaxis, self._kept], len(which), axis=1) for end in (low, high)]
+            first_ends, last_ends = (
+                np.repeat(end[rows, np.newaxis, self._kept], len(which), axis=1) for end in (low, high)
+            )
             for (first, last), column, image in zip(ends, columns, which.T):
-                boxes[0][:, :, column], boxes[1][:, :, column] = first[rows, image], last[rows, image]
-            out[rows] += self._added(*boxes, n_threads)
+                first_ends[:, :, column], last_ends[:, :, column] = first[rows, image], last[rows, image]
+            out[rows] += self._added(first_ends, last_ends, n_threads)
         return np.minimum(out, 0.0)
 
     def _added(self, low: FloatArray, high: FloatArray, n_threads: int | None) -> FloatArray:
@@ -112,7 +117,8 @@ class Folded:
                 logs.flat[some] = self._base.log_boxes(low[some], high[some], n_threads)
             # the others by what the best comes to
             wanted = (bound > -np.inf) & ~wanted & (bound > logs[best][:, np.newaxis] - _NOTHING)
-        return logsumexp(logs, axis=1)
+        total: FloatArray = logsumexp(logs, axis=1)
+        return total
 
 
 class FoldedLine(Tails):

@@ -5,6 +5,7 @@ Where the Gaussians differ in width the sources of each octave of widths are tak
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from scipy.special import ndtri_exp
@@ -13,7 +14,7 @@ from gaussum import parallel
 from gaussum.cells import Cells
 from gaussum.line_pass import LinePass
 from gaussum.tails import _EPS, Tails, gaussian_images, octaves, running_sums, sorted_sources
-from gaussum.typing import FloatArray, MaskArray
+from gaussum.typing import FloatArray, IndexArray, MaskArray
 
 # From so many points on cells pay, and from so many pairs.
 _CELL_POINTS = 64
@@ -49,6 +50,7 @@ class Line(Tails):
     ) -> None:
         self.bandwidth, self.plain = bandwidth, factors is None
         self.narrowest = self.widest = bandwidth
+        parts: list[slice] | list[IndexArray]
         if factors is None:
             self.x, self._log_weights = sorted_sources(x, log_weights)
             parts, sharpness = [slice(None)], np.ones(self.x.size)
@@ -114,13 +116,15 @@ class Line(Tails):
             late = late[np.isnan(out[late])]
         if late.size:
             out[late] = self._swept(low[late], high[late], n_threads)
-        return np.minimum(out, 0.0)
+        np.minimum(out, 0.0, out=out)
+        return out
 
     def log_bound(self, low: FloatArray, high: FloatArray) -> FloatArray:
         """What the logarithms of the probabilities of boxes of one feature come to at most, by their distance."""
         with np.errstate(over="ignore"):
             away = np.maximum(np.maximum(low[:, 0] - self.x[-1], self.x[0] - high[:, 0]), 0.0) / self.widest
-            return -0.5 * away * away
+            bound: FloatArray = -0.5 * away * away
+        return bound
 
     def n_images(self, column: int, length: float) -> int:
         """The cells on either side, as long as the support, whose images count to rounding."""
@@ -143,9 +147,8 @@ class Line(Tails):
         late = np.flatnonzero(np.isnan(out))
         if late.size:
             points, found = x[late], np.empty(late.size)
-            self._sweep(self._passes[0], late.size, n_threads, lambda first, last, scratch: (
-                self._passes[0].log_densities(points, first, last, found, scratch)
-            ))
+            self._sweep(self._passes[0], late.size, n_threads,
+                        partial(self._passes[0].log_densities, points, out=found))
             out[late] = found - math.log(self.bandwidth) - 0.5 * math.log(2.0 * math.pi)
         return out
 
@@ -154,22 +157,20 @@ class Line(Tails):
         out = np.full(low.size, -np.inf)
         for sums in self._passes:
             found = np.empty(low.size)
-            self._sweep(sums, low.size, n_threads, lambda first, last, scratch, sums=sums, found=found: (
-                sums.log_probabilities(low, high, first, last, found, scratch)
-            ))
+            self._sweep(sums, low.size, n_threads, partial(sums.log_probabilities, low, high, out=found))
             out = found if sums is self._passes[0] else np.logaddexp(out, found)
         return out
 
     def _sweep(
-        self, sums: LinePass, n: int, n_threads: int | None, work: Callable[[int, int, FloatArray], None]
+        self, sums: LinePass, n: int, n_threads: int | None, work: Callable[..., None]
     ) -> None:
-        """Call ``work(first, last, scratch)`` for parts of 0 to n - 1."""
+        """Call ``work(first, last, scratch=scratch)`` for parts of 0 to n - 1."""
         seconds = n * (_POINT_SECONDS + self.x.size / len(self._passes) * _PAIR_SECONDS)
         n_parts = parallel.n_parts(n, seconds, smallest=1)
         n_threads = min(parallel.resolve_threads(n_threads, seconds), n_parts)
         scratch = [np.empty(sums.scratch_size) for _ in range(n_threads)]
         parallel.run(n_parts, n_threads, lambda part, slot: work(
-            part * n // n_parts, (part + 1) * n // n_parts, scratch[slot]
+            part * n // n_parts, (part + 1) * n // n_parts, scratch=scratch[slot]
         ))
 
     def _ends(self, log_q: FloatArray, upper: MaskArray) -> tuple[FloatArray, FloatArray]:

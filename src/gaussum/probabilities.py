@@ -1,25 +1,31 @@
 """What is asked of a density as a distribution: tails, quantiles, boxes, moments, marginals, conditionals, regions."""
 
 import numbers
+from collections.abc import Sequence
 from functools import partial
+from typing import Any, Self
 
 import numpy as np
 
 from gaussum import slices
-from gaussum.distribution import distribution_of
-from gaussum.regions import highest_density_regions
+from gaussum.distribution import HasBoxes, distribution_of
+from gaussum.fitted import Fitted
+from gaussum.folded import Axis
+from gaussum.regions import HighestDensityRegion, highest_density_regions
+from gaussum.tails import Tails
+from gaussum.typing import ArrayLike, FloatArray, RandomState
 from gaussum.validation import check_array, check_integer, check_samples
 from gaussum.varying import VaryingSum
 from gaussum.whitening import sum_with_matrix
 
 
-class Probabilities:
+class Probabilities(Fitted):
     """Methods of a fitted kernel density that ask for probabilities.
 
     They need `_sum`, a GaussianSum, `bandwidth_`, `n_features_in_`, `n_threads`, and `score_samples`.
     """
 
-    def cdf(self, X):
+    def cdf(self, X: ArrayLike) -> FloatArray:
         """The distribution function: the probability of values no larger than each query in every feature.
 
             F(x) = sum_s w_s prod_j Phi((x_j - s_j) / h_j)
@@ -48,25 +54,27 @@ class Probabilities:
         >>> KernelDensity(1.0).fit([0.0]).cdf([-20.0, 0.0, 20.0])
         array([2.75362412e-89, 5.00000000e-01, 1.00000000e+00])
         """
-        return np.exp(self.log_cdf(X))
+        probability: FloatArray = np.exp(self.log_cdf(X))
+        return probability
 
-    def log_cdf(self, X):
+    def log_cdf(self, X: ArrayLike) -> FloatArray:
         """The logarithm of `cdf`, accurate where that underflows and where it is near 1; shape (n_samples,)."""
-        X = self._queries(X)
-        if X.shape[1] == 1:
-            return self._line().log_lower(X[:, 0].copy(), self.n_threads)
-        return self._distribution().log_boxes(np.full_like(X, -np.inf), X, self.n_threads)
+        queries = self._queries(X)
+        if queries.shape[1] == 1:
+            return self._line().log_lower(queries[:, 0].copy(), self.n_threads)
+        return self._distribution().log_boxes(np.full_like(queries, -np.inf), queries, self.n_threads)
 
-    def sf(self, X):
+    def sf(self, X: ArrayLike) -> FloatArray:
         """The survival function ``1 - cdf`` of one feature, accurate where it is small; shape (n_samples,)."""
-        return np.exp(self.log_sf(X))
+        probability: FloatArray = np.exp(self.log_sf(X))
+        return probability
 
-    def log_sf(self, X):
+    def log_sf(self, X: ArrayLike) -> FloatArray:
         """The logarithm of `sf`, accurate where that underflows and where it is near 1; shape (n_samples,)."""
         line = self._line()
         return line.log_upper(self._queries(X)[:, 0].copy(), self.n_threads)
 
-    def quantile(self, q):
+    def quantile(self, q: ArrayLike) -> float | FloatArray:
         """Where the distribution function of one feature has the value `q`: its exact inverse.
 
         Parameters
@@ -92,33 +100,35 @@ class Probabilities:
         """
         return self._quantiles(q, False)
 
-    def ppf(self, q):
+    def ppf(self, q: ArrayLike) -> float | FloatArray:
         """`quantile` under SciPy's name."""
         return self.quantile(q)
 
-    def isf(self, q):
+    def isf(self, q: ArrayLike) -> float | FloatArray:
         """Where the survival function of one feature has the value `q`, however small; see `quantile`."""
         return self._quantiles(q, True)
 
-    def median(self):
+    def median(self) -> float | FloatArray:
         """The median of one feature, a float."""
         return self.quantile(0.5)
 
     @property
-    def mean_(self):
+    def mean_(self) -> FloatArray:
         """The mean of the density, that of the samples; shape (n_features,)."""
         sources, log_weights, _, _ = self._unbounded()
-        return np.exp(log_weights) @ (sources - sources[0]) + sources[0]
+        mean: FloatArray = np.exp(log_weights) @ (sources - sources[0]) + sources[0]
+        return mean
 
     @property
-    def covariance_(self):
+    def covariance_(self) -> FloatArray:
         """The covariance of the density: that of the samples, divided by their number, plus that of the kernel."""
         sources, log_weights, bandwidth, factors = self._unbounded()
         away, weights = sources - self.mean_, np.exp(log_weights)
         wider = 1.0 if factors is None else float(weights @ factors**2)
-        return (away.T * weights) @ away + wider * slices.covariance(bandwidth, self.n_features_in_)
+        covariance: FloatArray = (away.T * weights) @ away + wider * slices.covariance(bandwidth, self.n_features_in_)
+        return covariance
 
-    def integrate_box(self, low, high, *, log=False):
+    def integrate_box(self, low: ArrayLike, high: ArrayLike, *, log: bool = False) -> float | FloatArray:
         """The probability of boxes, right to a relative 1e-12 however far out or narrow they are.
 
         Parameters
@@ -145,12 +155,12 @@ class Probabilities:
         0.25
         """
         distribution, d = self._distribution(), self.n_features_in_
-        low, high, shape = _boxes(low, high, d)
-        out = distribution.log_boxes(low, high, self.n_threads).reshape(shape)
+        first, last, shape = _boxes(low, high, d)
+        out = distribution.log_boxes(first, last, self.n_threads).reshape(shape)
         out = out if log else np.exp(out)
         return out if shape else float(out)
 
-    def marginal(self, features):
+    def marginal(self, features: int | Sequence[int]) -> Self:
         """The density of some features alone, exactly.
 
         Parameters
@@ -176,11 +186,11 @@ class Probabilities:
         """
         sources, log_weights, bandwidth, factors, _ = self._gaussians()
         d = self.n_features_in_
-        features = _features([features] if isinstance(features, numbers.Integral) else features, d)
+        chosen = _features([features] if isinstance(features, numbers.Integral) else features, d)
         weights = np.exp(log_weights - log_weights.max())
-        return self._like(features, sources[:, features], weights, slices.part(bandwidth, features, d), factors)
+        return self._like(chosen, sources[:, chosen], weights, slices.part(bandwidth, chosen, d), factors)
 
-    def conditional(self, given):
+    def conditional(self, given: dict[int, float]) -> Self:
         """The density of the other features where some have given values, exactly, however unlikely those are.
 
         Parameters
@@ -221,7 +231,9 @@ class Probabilities:
         rest = [j for j in range(d) if j not in features]
         return self._like(rest, sources, weights, bandwidth, None if factors is None else factors[keep])
 
-    def highest_density_region(self, probability, *, n_samples=100_000, random_state=0):
+    def highest_density_region(
+        self, probability: float | Sequence[float], *, n_samples: int = 100_000, random_state: RandomState = 0
+    ) -> HighestDensityRegion | list[HighestDensityRegion]:
         """The smallest region that has a given probability: where the density is above a level.
 
         In one feature with Gaussian kernels, of one width or adaptive, with or without bounds, the region is a number
@@ -264,13 +276,13 @@ class Probabilities:
         self._check_fitted()
         return highest_density_regions(self, probability, n_samples, random_state)
 
-    def _gaussians(self):
+    def _gaussians(self) -> tuple[FloatArray, FloatArray, float | FloatArray, FloatArray | None, Sequence[Axis]]:
         """The sources, the logarithms of their weights, the bandwidth, its factors or None, and the bounded axes.
 
         Of a sum of one Gaussian a sample, which may have images.
         """
         self._check_fitted()
-        axes = () if self._support is None else self._support.axes
+        axes: Sequence[Axis] = () if self._support is None else self._support.axes
         factors = getattr(self._sum, "factors", None)
         for name, plain in (
             ("kernel", self.kernel == "gaussian"), ("adaptive", self.adaptive is None or factors is not None),
@@ -284,18 +296,18 @@ class Probabilities:
         with np.errstate(divide="ignore"):
             return self.sources_, np.log(self.source_weights_), self.bandwidth_, factors, axes
 
-    def _unbounded(self):
+    def _unbounded(self) -> tuple[FloatArray, FloatArray, float | FloatArray, FloatArray | None]:
         """The same where there are no bounds, without them."""
-        *gaussians, axes = self._gaussians()
+        sources, log_weights, bandwidth, factors, axes = self._gaussians()
         if axes:
             raise ValueError(f"bounds is {self.bounds!r}; expected None for the moments of the density")
-        return gaussians
+        return sources, log_weights, bandwidth, factors
 
-    def _distribution(self):
+    def _distribution(self) -> HasBoxes:
         self._check_fitted()
         return distribution_of(self._sum)
 
-    def _line(self):
+    def _line(self) -> Tails:
         distribution = self._distribution()
         if self.n_features_in_ != 1:
             raise ValueError(
@@ -303,11 +315,11 @@ class Probabilities:
             )
         return distribution.line
 
-    def _queries(self, X):
+    def _queries(self, X: ArrayLike) -> FloatArray:
         self._check_fitted()
         return _extended(X, "X", self.n_features_in_)
 
-    def _quantiles(self, q, upper):
+    def _quantiles(self, q: ArrayLike, upper: bool) -> float | FloatArray:
         line = self._line()
         q = np.asarray(q)
         if q.dtype.kind not in "fiu":
@@ -325,7 +337,10 @@ class Probabilities:
         out[order] = np.minimum.accumulate(out[order]) if upper else np.maximum.accumulate(out[order])
         return float(out[0]) if q.ndim == 0 else out.reshape(q.shape)
 
-    def _like(self, features, sources, weights, bandwidth, factors):
+    def _like(
+        self, features: list[int], sources: FloatArray, weights: FloatArray, bandwidth: float | FloatArray,
+        factors: FloatArray | None,
+    ) -> Self:
         """A density with this one's parameters on other sources, which have some of its features."""
         params = self.get_params(deep=False) | {"bandwidth": bandwidth}
         if self._support is not None:
@@ -349,22 +364,22 @@ class Probabilities:
         return density
 
 
-def _extended(X, name, n_features):
+def _extended(X: ArrayLike, name: str, n_features: int) -> FloatArray:
     """`check_samples` for samples that may be infinite."""
     try:
-        infinite = np.isinf(X)
+        infinite = np.asarray(np.isinf(X))
     except TypeError:
-        infinite = False                # what is no number is refused below
-    if not np.any(infinite):
+        infinite = np.zeros(1, dtype=bool)      # what is no number is refused below
+    if not infinite.any():
         return check_samples(X, name=name, n_features=n_features).astype(np.float64, order="C")
     X = np.asarray(X)
     finite = check_samples(np.where(infinite, 0, X), name=name, n_features=n_features).astype(np.float64, order="C")
-    infinite = np.reshape(infinite, finite.shape)
+    infinite = infinite.reshape(finite.shape)
     finite[infinite] = X.reshape(finite.shape)[infinite]
     return finite
 
 
-def _boxes(low, high, d):
+def _boxes(low: ArrayLike, high: ArrayLike, d: int) -> tuple[FloatArray, FloatArray, tuple[int, ...]]:
     """Corners of shape (n_boxes, n_features), and the shape of the answer."""
     corners = []
     for end, name in ((low, "low"), (high, "high")):
@@ -388,7 +403,7 @@ def _boxes(low, high, d):
     return low, high, (low.shape[0],) if many_low or many_high else ()
 
 
-def _features(features, d):
+def _features(features: Any, d: int) -> list[int]:
     """Different features as a list of ints."""
     try:
         features = list(features)

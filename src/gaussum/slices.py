@@ -11,36 +11,46 @@ bandwidth, that remains its own. On bounded features, where kernels have images,
 """
 
 import math
+from collections.abc import Sequence
+from typing import TypeGuard
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve, solve_triangular
 
-from gaussum.folded import images_of
+from gaussum.folded import Axis, images_of
 from gaussum.tails import gaussian_images
+from gaussum.typing import FloatArray, MaskArray
 
 # In lengths of a bounded feature: from this bandwidth on a kernel with all its images is uniform to rounding.
 _UNIFORM = 2.8
 
 
-def part(bandwidth, features, n_features):
+def part(bandwidth: float | FloatArray, features: list[int], n_features: int) -> float | FloatArray:
     """The bandwidth of some features: a number, one a feature, or the covariance of the kernel."""
-    if np.ndim(bandwidth) == 2:
+    if _is_matrix(bandwidth):
         return _plain(bandwidth[np.ix_(features, features)])
     h = np.broadcast_to(bandwidth, n_features)[features]
     return float(h[0]) if np.ndim(bandwidth) == 0 or len(features) == 1 else h
 
 
-def covariance(bandwidth, n_features):
+def covariance(bandwidth: float | FloatArray, n_features: int) -> FloatArray:
     """The covariance of the kernel, shape (n_features, n_features)."""
-    return bandwidth if np.ndim(bandwidth) == 2 else np.diag(np.broadcast_to(bandwidth, n_features) ** 2)
+    return bandwidth if _is_matrix(bandwidth) else np.diag(np.broadcast_to(bandwidth, n_features) ** 2)
 
 
-def _plain(covariance):
+def _is_matrix(bandwidth: float | FloatArray) -> TypeGuard[FloatArray]:
+    return np.ndim(bandwidth) == 2
+
+
+def _plain(covariance: FloatArray) -> float | FloatArray:
     """A covariance, as a standard deviation where there is one feature."""
     return float(np.sqrt(covariance[0, 0])) if covariance.shape == (1, 1) else covariance
 
 
-def conditional(sources, log_weights, bandwidth, given, values, factors=None, axes=()):
+def conditional(
+    sources: FloatArray, log_weights: FloatArray, bandwidth: float | FloatArray, given: list[int], values: FloatArray,
+    factors: FloatArray | None = None, axes: Sequence[Axis] = (),
+) -> tuple[MaskArray, FloatArray, FloatArray, float | FloatArray]:
     """Sources, weights and bandwidth of the remaining features, where others have given values.
 
     Parameters
@@ -76,7 +86,7 @@ def conditional(sources, log_weights, bandwidth, given, values, factors=None, ax
     sharpness = np.ones(len(sources)) if factors is None else 1.0 / factors
     with np.errstate(over="ignore", invalid="ignore"):
         away = values - sources[:, given]
-        if np.ndim(bandwidth) == 2:
+        if _is_matrix(bandwidth):
             factor = cho_factor(bandwidth[np.ix_(given, given)], lower=True)
             across = bandwidth[np.ix_(rest, given)]
             z = solve_triangular(factor[0], away.T, lower=True, check_finite=False) * sharpness
@@ -102,7 +112,7 @@ def conditional(sources, log_weights, bandwidth, given, values, factors=None, ax
     return keep, moved[keep], weights[keep], left
 
 
-def _log_kernels(value, x, h, axis):
+def _log_kernels(value: float, x: FloatArray, h: FloatArray, axis: Axis | None) -> FloatArray:
     """The logarithms of the kernels of sources x at a value of one feature, but for a constant and log h."""
     if axis is None:
         return -0.5 * ((value - x) / h) ** 2

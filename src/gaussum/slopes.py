@@ -2,11 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from gaussum.mean_shift import Hills, Modes, among, find_modes
+from gaussum.fitted import Fitted
+from gaussum.hills import Hills, Modes, among
+from gaussum.mean_shift import find_modes
 from gaussum.terrain import Terrain
+from gaussum.typing import ArrayLike, FloatArray, IndexArray
 from gaussum.validation import check_flag, check_integer, check_number, check_samples
 from gaussum.window_shift import find_window_modes
 
@@ -14,10 +18,10 @@ from gaussum.window_shift import find_window_modes
 _NARROW = 0.1
 
 
-class Slopes:
+class Slopes(Fitted):
     """The part of KernelDensity that follows the density uphill."""
 
-    def score_and_gradient(self, X):
+    def score_and_gradient(self, X: ArrayLike) -> tuple[FloatArray, FloatArray]:
         """The log density at every query and its gradient, for little more than the cost of the one.
 
         Parameters
@@ -36,10 +40,13 @@ class Slopes:
             points to the nearest source.
         """
         self._check_fitted()
-        X = check_samples(X, n_features=self.n_features_in_)
-        return self._sum.log_density_and_gradient(X, rtol=self._rtol(), n_threads=self.n_threads)
+        queries = check_samples(X, n_features=self.n_features_in_)
+        logs: FloatArray
+        gradient: FloatArray
+        logs, gradient = self._sum.log_density_and_gradient(queries, rtol=self._rtol(), n_threads=self.n_threads)
+        return logs, gradient
 
-    def gradient(self, X, *, log=True):
+    def gradient(self, X: ArrayLike, *, log: bool = True) -> FloatArray:
         """The gradient at every query, shape (n_samples, n_features).
 
         Parameters
@@ -60,9 +67,10 @@ class Slopes:
         if check_flag(log, "log"):
             return gradient
         with np.errstate(divide="ignore", over="ignore"):
-            return np.sign(gradient) * np.exp(log_density[:, np.newaxis] + np.log(np.abs(gradient)))
+            slope: FloatArray = np.sign(gradient) * np.exp(log_density[:, np.newaxis] + np.log(np.abs(gradient)))
+        return slope
 
-    def modes(self, X=None, *, merge_tol=0.1, max_iter=500):
+    def modes(self, X: ArrayLike | None = None, *, merge_tol: float = 0.1, max_iter: int = 500) -> Modes:
         """The local maxima of the density, and the one to which each sample climbs: clustering by mean shift.
 
         Points follow the gradient of the log density, in units of the bandwidth, as mean shift does in many small steps
@@ -99,14 +107,16 @@ class Slopes:
         """
         hills, find, options = self._hills(), self._finder(), self._climbing(merge_tol, max_iter)
         weights = self.source_weights_ if X is None else None
-        X = self.sources_ if X is None else check_samples(X, n_features=self.n_features_in_)
+        points = self.sources_ if X is None else check_samples(X, n_features=self.n_features_in_)
         if not hasattr(self._sum, "whiten"):
-            return find(hills, X, weights, **options)
+            return find(hills, points, weights, **options)
         # in whitened coordinates, in which the kernel is round
-        found = find(hills, self._sum.whiten(X), weights, **options)
+        found = find(hills, self._sum.whiten(points), weights, **options)
         return replace(found, modes=self._sum.unwhiten(found.modes), log_density=found.log_density - self._sum.log_det)
 
-    def predict_basin(self, X, modes, *, merge_tol=0.1, max_iter=500):
+    def predict_basin(
+        self, X: ArrayLike, modes: Modes | ArrayLike, *, merge_tol: float = 0.1, max_iter: int = 500
+    ) -> IndexArray:
         """The mode to which each query climbs, shape (n_samples,), as a row of `modes`; -1 where it is none of them.
 
         Parameters
@@ -118,18 +128,20 @@ class Slopes:
             As of `modes`.
         """
         hills, find, options = self._hills(), self._finder(), self._climbing(merge_tol, max_iter)
-        X = check_samples(X, n_features=self.n_features_in_)
-        places = check_samples(getattr(modes, "modes", modes), name="modes", n_features=self.n_features_in_)
+        points = check_samples(X, n_features=self.n_features_in_)
+        given: ArrayLike = modes.modes if isinstance(modes, Modes) else modes
+        places = check_samples(given, name="modes", n_features=self.n_features_in_)
         if hasattr(self._sum, "whiten"):
-            X, places = self._sum.whiten(X), self._sum.whiten(places)
-        return among(hills, places, find(hills, X, **options), merge_tol)
+            points, places = self._sum.whiten(points), self._sum.whiten(places)
+        return among(hills, places, find(hills, points, **options), merge_tol)
 
     def _hills(self) -> Hills:
         """The density as mean shift asks for it, in whitened coordinates if there are some."""
         self._check_fitted()
         total, axes = _inner(self._sum), () if self._support is None else self._support.axes
         if self.adaptive is None and not axes and self.kernel in ("gaussian", "epanechnikov"):
-            return total
+            plain: Hills = total
+            return plain
         factors = getattr(self._sum, "factors", None)
         if (
             self.kernel != "gaussian" or (self.adaptive is not None and factors is None)
@@ -150,19 +162,19 @@ class Slopes:
         """The mean shift of the kernel."""
         return find_window_modes if self.kernel == "epanechnikov" else find_modes
 
-    def _climbing(self, merge_tol, max_iter):
+    def _climbing(self, merge_tol: float, max_iter: int) -> dict[str, Any]:
         """Checked options of `find_modes`."""
         check_number(merge_tol, "merge_tol", minimum=0.0, open_minimum=True)
         check_integer(max_iter, "max_iter", minimum=1)
         return {"merge_tol": merge_tol, "max_iter": max_iter, "n_threads": self.n_threads}
 
 
-def _inner(total):
+def _inner(total: Any) -> Any:
     """The sum itself, or the one in whitened coordinates."""
     return getattr(total, "inner", total)
 
 
-def _what(density):
+def _what(density: Fitted) -> str:
     """What makes a density more than a sum of Gaussians of one width."""
     for name, plain in (("kernel", "gaussian"), ("adaptive", None), ("bounds", None)):
         value = getattr(density, name)

@@ -71,14 +71,16 @@ class Strips(Tails):
             cut = np.nonzero(~whole & (first < last))
             logs[cut] = self._integrals(first[cut], last[cut], n_threads)
             in_strips[rows] = logsumexp(logs, axis=1)
-        return np.minimum(logsumexp(np.stack([*parts, in_strips]), axis=0), 0.0)
+        total: FloatArray = logsumexp(np.stack([*parts, in_strips]), axis=0)
+        return np.minimum(total, 0.0)
 
     def _integrals(self, low: FloatArray, high: FloatArray, n_threads: int | None) -> FloatArray:
         """The logarithms of integrals over parts of panels."""
         half = 0.5 * (high - low)
         x = np.clip(low[:, np.newaxis] + half[:, np.newaxis] * (1.0 + _NODES), low[:, np.newaxis], high[:, np.newaxis])
         logs = self._log_density(x.ravel(), n_threads).reshape(x.shape)
-        return logsumexp(logs, axis=1, b=_WEIGHTS) + np.log(half)
+        out: FloatArray = logsumexp(logs, axis=1, b=_WEIGHTS) + np.log(half)
+        return out
 
     def _ends(self, log_q: FloatArray, upper: MaskArray) -> tuple[FloatArray, FloatArray]:
         """The bounds; towards an open end quantiles of the sum, or the end of the strip."""

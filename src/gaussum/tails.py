@@ -5,6 +5,7 @@ without loss.
 """
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -115,11 +116,12 @@ class Tails:
         log_q, upper = log_q[which], upper[which]
         sign = np.where(upper, -1.0, 1.0)
 
-        def excess(x, index):
+        def excess(x: FloatArray, index: IndexArray) -> FloatArray:
             """Increasing in x; 0 at the quantile."""
             log_tail, is_upper = self.log_tails(x, n_threads)
             with np.errstate(invalid="ignore"):
-                return sign[index] * (_on_side(log_tail, is_upper, upper[index]) - log_q[index])
+                out: FloatArray = sign[index] * (_on_side(log_tail, is_upper, upper[index]) - log_q[index])
+            return out
 
         low, high = self._enclosed(log_q, upper, n_threads)
         out[which] = increasing_root(excess, low, high, _EPS * np.maximum(1.0, np.abs(log_q)))
@@ -193,7 +195,7 @@ def octaves(sharpness: FloatArray) -> list[IndexArray]:
     return [np.flatnonzero(octave == k) for k in np.unique(octave)]
 
 
-def _on_side(log_tail, upper, wanted):
+def _on_side(log_tail: FloatArray, upper: MaskArray, wanted: MaskArray) -> FloatArray:
     """The logarithm of the wanted tail, from that of one of the two."""
     out = log_tail.copy()
     other = upper != wanted
@@ -202,7 +204,9 @@ def _on_side(log_tail, upper, wanted):
     return out
 
 
-def increasing_root(function, low, high, tolerance):
+def increasing_root(
+    function: Callable[[FloatArray, IndexArray], FloatArray], low: FloatArray, high: FloatArray, tolerance: FloatArray
+) -> FloatArray:
     """The roots of increasing functions, side by side, between bounds that enclose them.
 
     Chandrupatla's method (Advances in Engineering Software 28, 1997, 145): inverse quadratic interpolation where it is

@@ -32,7 +32,7 @@ class Anyhow(NamedTuple):
 
 
 class Terrain:
-    """A density with a unit of length and, perhaps, bounds; see gaussum.mean_shift.Hills.
+    """A density with a unit of length and, perhaps, bounds; see gaussum.hills.Hills.
 
     Parameters
     ----------

@@ -9,8 +9,8 @@ from typing import Protocol
 
 import numpy as np
 
-from gaussum.mean_shift import Hills, Modes, _merged, gathered
-from gaussum.typing import FloatArray
+from gaussum.hills import Hills, Modes, gathered, merged_places
+from gaussum.typing import FloatArray, Samples
 
 # A step that ends the climb, in bandwidths, and in units of the rounding of a mean.
 _SHORT, _ROUNDING = 1e-9, 1e-13
@@ -24,7 +24,7 @@ class Windows(Hills, Protocol):
 
 
 def find_window_modes(
-    total: Windows, X: FloatArray, weights: FloatArray | None = None, *, merge_tol: float = 0.1, max_iter: int = 500,
+    total: Windows, X: Samples, weights: FloatArray | None = None, *, merge_tol: float = 0.1, max_iter: int = 500,
     n_threads: int | None = None
 ) -> Modes:
     """The modes that points climb to; see gaussum.mean_shift.find_modes for the arguments.
@@ -34,21 +34,22 @@ def find_window_modes(
     Modes
         A mode has converged where its window no longer changes and holds a source.
     """
-    X, h = np.array(X, dtype=np.float64), total.bandwidths
+    at: FloatArray = np.array(X, dtype=np.float64)
+    h = total.bandwidths
     sources = total.sources()
     with np.errstate(over="ignore"):
         tol = max(_SHORT, _ROUNDING * float(((sources.max(axis=0) - sources.min(axis=0)) / h).max()))
-    late, settled = np.arange(len(X)), np.zeros(len(X), dtype=bool)
+    late, settled = np.arange(len(at)), np.zeros(len(at), dtype=bool)
     for _ in range(max_iter):
-        _, mean = total.window_means(X[late], n_threads)
+        _, mean = total.window_means(at[late], n_threads)
         empty = np.isnan(mean).any(axis=1)
         with np.errstate(invalid="ignore"):
-            short = (np.abs(mean - X[late]) / h).max(axis=1) <= tol
-        X[late[~empty]] = mean[~empty]
+            short = (np.abs(mean - at[late]) / h).max(axis=1) <= tol
+        at[late[~empty]] = mean[~empty]
         settled[late[short]] = True
         late = late[~empty & ~short]
         if not late.size:
             break
-    log_density = total.log_density(X, n_threads=n_threads)
-    labels, chosen = _merged(X / h, log_density, merge_tol)
-    return gathered(total, X[chosen], log_density[chosen], settled[chosen], labels, weights, merge_tol)
+    log_density = total.log_density(at, n_threads=n_threads)
+    labels, chosen = merged_places(at / h, log_density, merge_tol)
+    return gathered(total, at[chosen], log_density[chosen], settled[chosen], labels, weights, merge_tol)
