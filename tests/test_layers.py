@@ -32,7 +32,7 @@ initialize starts em
 spread binned univariate pairs multivariate bandwidth_matrix bandwidth radial
 axes cell_moments gridding tree neighbors on_grid cells tails line radial_line distribution folded strips summation
 hills mean_shift terrain window_shift images boundary support kernel_sum varying_grid varying_slopes varying adaptive whitening
-selectors fitted slices regions probabilities slopes
+selectors fitted corners slices regions probabilities slopes
 mixture_base conventions
 arguments em_functions functions
 mixture kde scipy_kde bayesian
