@@ -84,7 +84,8 @@ class Probabilities(Fitted):
         Parameters
         ----------
         q : float or array_like, within 0 and 1
-            0 and 1 give the ends: bounds, those of kernels that end somewhere, or infinity. See `isf` for quantiles nearer to 1 than doubles are.
+            0 and 1 give the ends: bounds, those of kernels that end somewhere, or infinity. See `isf` for quantiles
+            nearer to 1 than doubles are.
 
         Returns
         -------
@@ -125,7 +126,7 @@ class Probabilities(Fitted):
 
     @property
     def covariance_(self) -> FloatArray:
-        """The covariance of the density without bounds: that of the samples, divided by their number, plus a kernel's."""
+        """The covariance, without bounds: that of the samples, divided by their number, plus that of the kernels."""
         sources, log_weights, bandwidth, factors = self._unbounded()
         away, weights = sources - self.mean_, np.exp(log_weights)
         wider = 1.0 if factors is None else float(weights @ factors**2)
