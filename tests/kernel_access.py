@@ -347,6 +347,19 @@ def varying_log_sum_at(build, S, log_w, sharpness, left_out, target, target_shar
     return largest[0], total[0]
 
 
+def varying_gradient_at(build, S, log_w, sharpness, target, inv_bandwidth, state=None):
+    """(m, sum_s e_s, sum_s e_s a_s^2 (s - t)), e_s = exp(log w_s - r_s^2 / 2 - m), at one target."""
+    guard, (n, d) = Guarded(), S.shape
+    m, total, moments = state or (LOWEST, 0.0, np.zeros(d))
+    m, total, moments = guard.copy(np.array([m])), guard.copy(np.array([total])), guard.copy(moments)
+    functions(build)["varying_gradient_at"](
+        guard.freeze(guard.block(S, n + 3)), n + 3, n, guard.read(log_w), guard.read(sharpness), guard.read(target), d,
+        guard.read(inv_bandwidth), m, total, moments, guard.array(n),
+    )
+    guard.check()
+    return m[0], total[0], moments.copy()
+
+
 def box_distances(build, low, high, T, inv_bandwidth):
     """sum_j (max(low_j - t_j, t_j - high_j, 0) h_j^-1)^2."""
     guard, (m, d) = Guarded(), T.shape
@@ -399,13 +412,14 @@ def box_ranges(build, low, high, T, scale):
     return nearest.copy(), farthest.copy()
 
 
-def box_log_sum(build, S, log_weights, low, high, inv_bandwidth, state):
+def box_log_sum(build, S, log_weights, low, high, inv_bandwidth, state, sharpness=None):
     """(m, P exp(-m)) after these sources, from `state` before them."""
     guard, (n, d) = Guarded(), S.shape
+    sharpness = np.ones(n) if sharpness is None else sharpness
     largest, total = guard.copy(np.array([state[0]])), guard.copy(np.array([state[1]]))
     functions(build)["box_log_sum"](
-        guard.freeze(guard.block(S, n + 5)), n + 5, n, guard.read(log_weights), guard.read(low), guard.read(high), d,
-        guard.read(inv_bandwidth), largest, total, guard.scratch(3 * n),
+        guard.freeze(guard.block(S, n + 5)), n + 5, n, guard.read(log_weights), guard.read(sharpness), guard.read(low),
+        guard.read(high), d, guard.read(inv_bandwidth), largest, total, guard.scratch(3 * n),
     )
     guard.check()
     return largest[0], total[0]

@@ -99,8 +99,7 @@ def test_marginals_and_conditionals_under_a_matrix():
     np.testing.assert_allclose(given.score_samples(X[:, [0, 2]]), joint - alone, rtol=1e-10, atol=1e-12)
     np.testing.assert_allclose(kde.mean_, X.mean(axis=0))
     np.testing.assert_allclose(kde.covariance_, np.cov(X.T, bias=True) + H)
-    with pytest.raises(ValueError, match="bandwidth is a matrix of 3 features, under which boxes have no simple"):
-        kde.integrate_box(0.0, 1.0)
+    assert kde.integrate_box(-np.inf, np.inf) == pytest.approx(1.0, rel=1e-12)
 
 
 def test_the_default_follows_correlations():
@@ -182,11 +181,16 @@ def test_matrices_and_bounds():
         diagonal.score_samples(X), KernelDensity([0.5, 0.3], bounds=bounds).fit(X).score_samples(X))
 
 
-@pytest.mark.parametrize("params", [{"kernel": "tophat"}, {"adaptive": 0.3}])
-def test_no_slopes(params):
+@pytest.mark.parametrize(
+    "params, gradient, climbed",
+    [
+        ({"kernel": "tophat"}, "kernel is 'tophat', which has no gradient", "kernel='tophat' is not climbed"),
+        ({"adaptive": "balloon"}, "a balloon estimate, which has no gradient", "adaptive='balloon' is not climbed"),
+    ],
+)
+def test_no_slopes(params, gradient, climbed):
     kde = KernelDensity(1.0, **params).fit(samples(20, 2))
-    name = next(iter(params))
-    with pytest.raises(ValueError, match=f"a density with {name}=.* has no gradients here"):
+    with pytest.raises(ValueError, match=gradient):
         kde.gradient([[0.0, 0.0]])
-    with pytest.raises(ValueError, match=f"a density with {name}=.* is not climbed here"):
+    with pytest.raises(ValueError, match=climbed):
         kde.modes()

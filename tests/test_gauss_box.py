@@ -102,3 +102,21 @@ def test_a_later_block_far_above_and_far_below(build):
     for low, high in [(-61.0, -60.0), (-0.1, 0.1), (-INF, 20.0), (59.9, INF)]:
         actual = log_probability(build, S, log_weights, np.array([low]), np.array([high]), one, block=1)
         assert close(actual, exact(S, log_weights, [low], [high], one))
+
+
+@builds
+@pytest.mark.parametrize("d", [1, 3])
+def test_sharpness_is_a_bandwidth_of_its_own(build, d):
+    """Source by source the same as with that bandwidth, narrow intervals or wide."""
+    rng = np.random.default_rng(d)
+    S, log_weights, inv_bandwidth = rng.normal(size=(40, d)), -rng.exponential(size=40), rng.uniform(0.5, 3, d)
+    sharpness = rng.uniform(1.0, 2.0, 40) * 8.0
+    for width in (1e-9, 0.1, 3.0):
+        low = rng.normal(size=d)
+        high = low + width
+        parts = [exact(S[i : i + 1], log_weights[i : i + 1], low, high, inv_bandwidth * a)
+                 for i, a in enumerate(sharpness)]
+        with mpmath.workdps(40):
+            expected = mpmath.log(mpmath.fsum(mpmath.exp(part) for part in parts))
+        found = box_log_sum(build, S, log_weights, low, high, inv_bandwidth, (LOWEST, 0.0), sharpness)
+        assert close(found[0] + np.log(found[1]), expected, 1e-14)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernel_access import BUILDS, LONG, gauss_log_sum, varying_log_sum, varying_log_sum_at
+from kernel_access import BUILDS, LONG, gauss_log_sum, varying_gradient_at, varying_log_sum, varying_log_sum_at
 
 builds = pytest.mark.parametrize("build", BUILDS)
 features = pytest.mark.parametrize("d", [1, 2, 5])
@@ -51,6 +51,26 @@ def test_twins(build, d, by_target, n, m):
     for i in range(0, m, 9):
         at = varying_log_sum_at(build, S, log_w, a, -1, T[i], None if b is None else b[i : i + 1], g)
         assert_close(at[0] + np.log(at[1]), exact[i])
+
+
+@builds
+@features
+def test_gradients(build, d):
+    """As the weighted mean of what leads to the sources, in one block or in two."""
+    S, log_w, a, T, _, g = problem(90, 5, d, False)
+    for t in T:
+        z = (t.astype(LONG) - S) * g * a[:, np.newaxis]
+        logs_of = log_w.astype(LONG) - (z**2).sum(axis=1) / 2
+        e = np.exp(logs_of - logs_of.max()) * a.astype(LONG) ** 2
+        exact = (e @ (S - t.astype(LONG))) / np.exp(logs_of - logs_of.max()).sum()
+        m, total, moments = varying_gradient_at(build, S, log_w, a, t, g)
+        assert (m, total) == varying_log_sum_at(build, S, log_w, a, -1, t, None, g)
+        scale = np.abs(e @ np.abs(S - t)) / np.exp(logs_of - logs_of.max()).sum()
+        assert (np.abs(moments / total - exact) <= 1e-14 * scale).all()
+        state = varying_gradient_at(build, S[:37], log_w[:37], a[:37], t, g)
+        m, total, moments = varying_gradient_at(build, S[37:], log_w[37:], a[37:], t, g, state)
+        assert (np.abs(moments / total - exact) <= 1e-14 * scale).all()
+        assert abs(m + np.log(total) - (logs_of.max() + np.log(np.exp(logs_of - logs_of.max()).sum()))) < 1e-13
 
 
 @builds

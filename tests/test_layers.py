@@ -22,16 +22,18 @@ kernels.elementary kernels
 kernels.mixture kernels.sums kernels.densities kernels.c_api
 typing base validation criteria progress
 samples covariance initial_pass mixture_pass short_em single_pass skipping_pass information_pass quasi_newton sum_pass
-grid_pass tree_pass flow_pass pair_pass binned_pass radial_pass box_pass line_pass varying_pass
+grid_pass tree_pass flow_pass pair_pass binned_pass radial_pass radial_line_pass box_pass line_pass varying_pass
+varying_slope_pass
 rotations variational_step parallel
 parameters statistics orientation
 structures rescue spurious
 flat variational skipping information likelihood acceleration constrained moments prior
 initialize search starts em
 spread binned univariate pairs multivariate bandwidth_matrix bandwidth radial
-axes cell_moments layout gridding tree plans neighbors on_grid cells line distribution decay
-stragglers tensor_sum summation mean_shift image_axes images boundary support
-kernel_sum varying_grid varying width_classes whitening adaptive selectors slices regions probabilities slopes
+axes cell_moments layout gridding tree plans neighbors on_grid cells tails line radial_line distribution folded strips decay
+stragglers tensor_sum summation hills mean_shift terrain window_shift image_axes images boundary support
+kernel_sum varying_grid varying_slopes varying width_classes whitening adaptive
+selectors fitted corners slices regions probabilities slopes
 mixture_base conventions
 arguments em_functions functions
 mixture kde scipy_kde bayesian

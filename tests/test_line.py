@@ -8,7 +8,8 @@ from scipy.special import log_ndtr
 
 from gaussum import line as line_module
 from gaussum.cells import Cells
-from gaussum.line import Line, increasing_root
+from gaussum.line import Line
+from gaussum.tails import increasing_root
 
 
 def by_definition(x, log_weights, h, t, upper=False):

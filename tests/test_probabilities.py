@@ -249,8 +249,8 @@ def test_slices_of_full_matrices():
     H = np.cov(rng.normal(size=(4, 9)))
     T = samples(20, 4, seed=2)
     T[:, [3, 1]] = [0.7, -2.0]
-    moved, w, left = slices.conditional(X, log_w, H, [3, 1], np.array([0.7, -2.0]))
-    assert len(w) == 40 and w.max() == 1.0
+    keep, moved, w, left = slices.conditional(X, log_w, H, [3, 1], np.array([0.7, -2.0]))
+    assert keep.all() and len(w) == 40 and w.max() == 1.0
     actual = np.logaddexp.reduce(gaussians(T[:, [0, 2]], np.log(w / w.sum()), moved, left), axis=1)
     joint = np.logaddexp.reduce(gaussians(T, log_w, X, H), axis=1)
     part = slices.part(H, [3, 1], 4)
@@ -319,13 +319,25 @@ def test_not_fitted(method):
     assert not hasattr(KernelDensity(), "mean_") and not hasattr(KernelDensity(), "covariance_")
 
 
-@pytest.mark.parametrize("method", sorted(set(METHODS) - {"highest_density_region"}))
-@pytest.mark.parametrize("params", [{"kernel": "tophat"}, {"adaptive": "abramson"}, {"bounds": (-1.0, 1.0)}], ids=str)
-def test_other_sums_are_refused(method, params):
-    kde = KernelDensity(1.0, **params).fit([0.0, 0.5])
-    name, value = next(iter(params.items()))
-    with pytest.raises(ValueError, match=re.escape(f"{name} is {value!r}; expected Gaussian kernels of one width")):
-        getattr(kde, method)(*METHODS[method])
+REFUSED_SUMS = [
+    ({"kernel": "tophat"}, 2, ["integrate_box"], "kernel is 'tophat', under which boxes of 2 features"),
+    ({"kernel": "tophat"}, 1, ["marginal", "conditional"], "kernel is 'tophat'; expected Gaussian kernels of one"),
+    ({"adaptive": "balloon"}, 1, ["cdf", "sf", "quantile", "isf", "integrate_box"], "adaptive is a balloon estimate"),
+    ({"adaptive": "balloon"}, 2, ["marginal", "conditional"], "adaptive is 'balloon'; expected Gaussian kernels of"),
+    ({"bounds": [(-1, 1)] * 2, "boundary": "linear"}, 2, ["integrate_box"], "boundary is 'linear', under which boxes"),
+    ({"bounds": [(-1, 1)] * 2, "boundary": "linear"}, 2, ["marginal", "conditional"], "boundary is 'linear'; expected"),
+]
+
+
+@pytest.mark.parametrize("params, d, methods, message", REFUSED_SUMS)
+def test_other_sums_are_refused(params, d, methods, message):
+    kde = KernelDensity(1.0, **params).fit([[0.0] * d, [0.5] * d])
+    for method in methods:
+        with pytest.raises(ValueError, match=re.escape(message)):
+            getattr(kde, method)(*METHODS[method])
+    for name in ("mean_", "covariance_"):
+        with pytest.raises(ValueError, match="expected Gaussian kernels of one width"):
+            getattr(kde, name)
 
 
 REFUSED = {

@@ -2,12 +2,13 @@
 
 import math
 import numbers
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from gaussum.base import shape_name
-from gaussum.typing import FloatArray
+from gaussum.typing import FloatArray, IndexArray
 from gaussum.validation import check_integer, check_number, check_samples
 
 # Points an axis, by the number of features, and bandwidths beyond the data, where nothing is said.
@@ -34,7 +35,9 @@ class OnGrid(NamedTuple):
     axes: list[FloatArray]
 
 
-def check_axes(axes, n_features, bounds):
+def check_axes(
+    axes: Any, n_features: int, bounds: Callable[[], tuple[FloatArray, FloatArray, FloatArray]]
+) -> list[FloatArray]:
     """The points of every axis.
 
     Parameters
@@ -68,15 +71,14 @@ def check_axes(axes, n_features, bounds):
         if len(axes) != n_features:
             raise ValueError(f"axes has {len(axes)} entries; expected {n_features}, one a feature")
         entries, names = list(axes), [f"axes[{j}]" for j in range(n_features)]
-    low = high = None
+    low = high = np.full(n_features, np.nan)              # which nobody asks for
     if any(_is_integer(entry) for entry in entries):
         low, high, bandwidth = bounds()
         low, high = low - _MARGIN * bandwidth, high + _MARGIN * bandwidth
-    return [_axis(entry, name, None if low is None else (low[j], high[j]))
-            for j, (entry, name) in enumerate(zip(entries, names))]
+    return [_axis(entry, name, (low[j], high[j])) for j, (entry, name) in enumerate(zip(entries, names))]
 
 
-def _axis(entry, name, bounds):
+def _axis(entry: Any, name: str, bounds: tuple[float, float]) -> FloatArray:
     if _is_integer(entry):
         return _spaced(*bounds, check_integer(entry, name, minimum=1))
     if isinstance(entry, tuple) and len(entry) == 3 and all(np.ndim(part) == 0 for part in entry):
@@ -90,16 +92,16 @@ def _axis(entry, name, bounds):
     return check_samples(entry, name=name, n_features=1).ravel().astype(np.float64)
 
 
-def _spaced(low, high, n):
+def _spaced(low: float, high: float, n: int) -> FloatArray:
     """Both ends included; halves, as the whole range may overflow."""
     return 2.0 * np.linspace(0.5 * low, 0.5 * high, n) if n > 1 else np.array([low])
 
 
-def _is_integer(value):
+def _is_integer(value: object) -> bool:
     return isinstance(value, numbers.Integral) and not isinstance(value, (bool, np.bool_))
 
 
-def points(axes, index):
+def points(axes: Sequence[FloatArray], index: IndexArray) -> FloatArray:
     """Points of the tensor grid by their places in it, in C order, shape (len(index), n_features)."""
     places = np.unravel_index(index, [len(axis) for axis in axes])
     out = np.empty((len(axes), len(index)))
@@ -108,7 +110,7 @@ def points(axes, index):
     return out.T
 
 
-def some_points(axes):
+def some_points(axes: Sequence[FloatArray]) -> FloatArray:
     """Some points of the tensor grid, always the same, in runs of neighbours: shape (n_points, n_features)."""
     size = math.prod(len(axis) for axis in axes)
     if size <= _RUNS * _RUN:
@@ -117,7 +119,9 @@ def some_points(axes):
     return points(axes, (starts[:, np.newaxis] + np.arange(_RUN)).ravel())
 
 
-def log_density_on_axes(total, axes, rtol, n_threads):
+def log_density_on_axes(
+    total: Any, axes: Sequence[FloatArray], rtol: float, n_threads: int | None
+) -> FloatArray:
     """The log density at all points of a tensor grid, shape (n_1, ..., n_d).
 
     Parameters
@@ -129,7 +133,8 @@ def log_density_on_axes(total, axes, rtol, n_threads):
     n_threads : int or None
     """
     if hasattr(total, "log_density_on_axes"):
-        return total.log_density_on_axes(axes, rtol=rtol, n_threads=n_threads)
+        logs: FloatArray = total.log_density_on_axes(axes, rtol=rtol, n_threads=n_threads)
+        return logs
     out = np.empty([len(axis) for axis in axes])
     for first in range(0, out.size, _LISTED):
         index = np.arange(first, min(first + _LISTED, out.size))
@@ -137,7 +142,7 @@ def log_density_on_axes(total, axes, rtol, n_threads):
     return out
 
 
-def plan_on_axes(total, axes, rtol, n_threads):
+def plan_on_axes(total: Any, axes: Sequence[FloatArray], rtol: float, n_threads: int | None) -> Any:
     """How `log_density_on_axes` would go about it."""
     if hasattr(total, "plan_on_axes"):
         return total.plan_on_axes(axes, rtol, n_threads=n_threads)

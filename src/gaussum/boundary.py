@@ -26,6 +26,7 @@ from scipy.special import ndtr, ndtri
 
 from gaussum.images import ImageSum
 from gaussum.plans import Plan
+from gaussum.strips import Strips
 
 # Shares of rtol: of the densities themselves and of corrections that are left out.
 _OF_SUMS = 0.4
@@ -92,6 +93,22 @@ class BoundarySum:
     def sources(self, index=slice(None)):
         """The sources themselves, shape (n_sources, n_features), or those at an index."""
         return self._base.sources(index)
+
+    def distribution(self):
+        """The distribution functions of this density of one feature, a gaussum.strips.Strips."""
+        if len(self._h) > 1:
+            raise ValueError(
+                "boundary is 'linear', under which boxes of several features have no simple probabilities; expected "
+                "'reflect' or 'periodic', or one feature"
+            )
+        axis, h = self._axes[0], self._h[0]
+        low, high = axis.low + _REACH * h, axis.high - _REACH * h
+        log_integral = self._log_integral(None)
+        return Strips(
+            lambda x, n_threads: self._corrected(x[:, np.newaxis], _INTEGRAL_RTOL, n_threads) - log_integral,
+            [(axis.low, low), (high, axis.high)] if low < high else [(axis.low, axis.high)], _PANEL * h,
+            self._base.distribution().line, -log_integral, (axis.low, axis.high)
+        )
 
     def plan(self, X, rtol=0.0, *, n_threads=None):
         """The plan for the queries within the bounds."""

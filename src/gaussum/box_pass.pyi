@@ -1,12 +1,12 @@
 from typing_extensions import disjoint_base
 
-from gaussum.typing import FloatArray
+from gaussum.typing import FloatArray, IndexArray
 
 @disjoint_base
 class BoxPass:
     def __init__(
-        self, sources: FloatArray, log_weights: FloatArray, inv_bandwidth: FloatArray, low: FloatArray,
-        high: FloatArray,
+        self, sources: FloatArray, log_weights: FloatArray, sharpness: FloatArray, starts: IndexArray,
+        inv_bandwidth: FloatArray, low: FloatArray, high: FloatArray,
     ) -> None: ...
     @property
     def scratch_size(self) -> int: ...

@@ -10,6 +10,8 @@ SIAM J. Sci. Stat. Comput. 12, 1991, 79). The error is relative for every pair o
 
 import numpy as np
 
+from gaussum.typing import FloatArray
+
 MOMENTS = 8
 SUBDIVISIONS = (8, 16, 32)
 # Seconds of a source, and of a cell, on one thread; and the sources a cell from which on cells pay.
@@ -21,7 +23,7 @@ _FINE = 0.1
 _EPS = 2.0**-53
 
 
-def subdivisions(n_sources, n_nodes, spacing, reach, rtol):
+def subdivisions(n_sources: int, n_nodes: int, spacing: float, reach: float, rtol: float) -> int:
     """Cells a spacing, so that an eighth of rtol is enough for the rest of the series; 0 where cells do not pay.
 
     Parameters
@@ -40,12 +42,12 @@ def subdivisions(n_sources, n_nodes, spacing, reach, rtol):
     return 0
 
 
-def seconds(n_sources, n_cells):
+def seconds(n_sources: int, n_cells: int) -> float:
     """Of bringing sources to the nodes by way of cells, on one thread."""
     return n_sources * _SOURCE_SECONDS + n_cells * _CELL_SECONDS
 
 
-def expansions(count, width, spacing):
+def expansions(count: int, width: int, spacing: float) -> FloatArray:
     """The coefficients e_k of the nodes that each of `count` cells a spacing reaches, shape (count, MOMENTS, width)."""
     places = (np.arange(count) + 0.5) / count + (width // 2 - 1)
     v = (places[:, np.newaxis] - np.arange(width)) * spacing
@@ -57,7 +59,7 @@ def expansions(count, width, spacing):
     return out
 
 
-def rest(distance, u):
+def rest(distance: float, u: float) -> float:
     """What the moments beyond those that are kept may come to, relative to exp(-v^2), |v| <= distance, |u| <= u.
 
     exp(-(v + u)^2) = exp(-v^2) exp(-2 v u - u^2), whose series in u has coefficients no larger than that of

@@ -13,12 +13,14 @@ and what is too small for the sum of those is left to others.
 """
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from scipy.special import ndtr
 
 from gaussum import parallel
 from gaussum.line_pass import CellPass
+from gaussum.typing import FloatArray
 
 _ORDER = 24
 _REACH = 12.0               # bandwidths
@@ -53,7 +55,9 @@ class Cells:
         No cell has enough sources around.
     """
 
-    def __init__(self, x, weights, below, above, bandwidth):
+    def __init__(
+        self, x: FloatArray, weights: FloatArray, below: FloatArray, above: FloatArray, bandwidth: float
+    ) -> None:
         self.empty = True
         if not _SMALLEST <= bandwidth <= _LARGEST:
             return
@@ -100,7 +104,7 @@ class Cells:
         self._least_difference, self._width = self._least_slope * width, width
         self._pass = CellPass(width, starts, offsets)
 
-    def _tabulate(self, moments, reach, width, bandwidth):
+    def _tabulate(self, moments: FloatArray, reach: int, width: float, bandwidth: float) -> None:
         """Taylor coefficients but for the values of Phi; those, lower and upper; and bounds on errors."""
         n, delta = len(moments) - 2 * reach, width / bandwidth
         self._table, self._ends, self._errors = np.zeros_like(moments), *np.zeros((2, 2, len(moments)))
@@ -119,7 +123,7 @@ class Cells:
         # what is beyond the reach
         self._least_slope += math.exp(-0.5 * _REACH**2) / (bandwidth * _RTOL)
 
-    def _choose_sides(self, below, above):
+    def _choose_sides(self, below: FloatArray, above: FloatArray) -> None:
         """Make the tables those of the smaller tail at the middle of every cell."""
         left_out = ndtr(-_REACH)
         lower, upper = self._ends[0] + below + self._table[:, 0], self._ends[1] + above - self._table[:, 0]
@@ -131,7 +135,7 @@ class Cells:
         self._least = errors / _RTOL
         del self._ends, self._errors
 
-    def tails(self, x, n_threads=None):
+    def tails(self, x: FloatArray, n_threads: int | None = None) -> tuple[FloatArray, FloatArray]:
         """The smaller tail at every point, and its side, 1 for the lower and -1 for the upper; NaN where there is none.
 
         Parameters
@@ -145,7 +149,7 @@ class Cells:
         ))
         return tail, self._sign[rows]
 
-    def densities(self, x, n_threads=None):
+    def densities(self, x: FloatArray, n_threads: int | None = None) -> FloatArray:
         """The density at every point; NaN where it is too small."""
         density, rows = np.empty(x.size), np.empty(x.size, dtype=np.intp)
         _by_parts(x.size, n_threads, lambda first, last: self._pass.values(
@@ -153,7 +157,7 @@ class Cells:
         ))
         return density
 
-    def differences(self, low, high, n_threads=None):
+    def differences(self, low: FloatArray, high: FloatArray, n_threads: int | None = None) -> FloatArray:
         """The probability of short intervals; NaN where they are longer than a cell, or it is too small."""
         out = np.empty(low.size)
         _by_parts(low.size, n_threads, lambda first, last: self._pass.differences(
@@ -162,7 +166,7 @@ class Cells:
         return out
 
 
-def _translation(distance, delta):
+def _translation(distance: float, delta: float) -> FloatArray:
     """c_lk = (-1)^l delta^(k + l) Phi^(k + l)(D) / (k! l!), shape (order, order), and 0 for k = l = 0.
 
     Phi^(n)(D) = (-1)^(n - 1) He_(n - 1)(D) phi(D).
@@ -172,12 +176,13 @@ def _translation(distance, delta):
     derivatives[2] = -distance * derivatives[1]
     for n in range(3, 2 * _ORDER - 1):
         derivatives[n] = -distance * derivatives[n - 1] - (n - 2) * derivatives[n - 2]
-    return derivatives[_ORDERS + _ORDERS[:, np.newaxis]] * np.outer(
+    out: FloatArray = derivatives[_ORDERS + _ORDERS[:, np.newaxis]] * np.outer(
         (-delta) ** _ORDERS / _FACTORIALS, delta**_ORDERS / _FACTORIALS
     )
+    return out
 
 
-def _errors(translation, distance, delta):
+def _errors(translation: FloatArray, distance: float, delta: float) -> tuple[tuple[float, float], float]:
     """Bounds on the errors of the series of both tails, and of their slope in a cell's width, for a weight of 1."""
     lower = upper = slope = 0.0
     for u in (-0.5, 0.5):
@@ -193,7 +198,7 @@ def _errors(translation, distance, delta):
     return (lower, upper), slope
 
 
-def _by_parts(n, n_threads, work):
+def _by_parts(n: int, n_threads: int | None, work: Callable[[int, int], None]) -> None:
     n_parts = parallel.n_parts(n, n * _SECONDS)
     parallel.run(n_parts, parallel.resolve_threads(n_threads, n * _SECONDS),
                  lambda part, slot: work(part * n // n_parts, (part + 1) * n // n_parts))

@@ -33,6 +33,7 @@ from dataclasses import replace
 import numpy as np
 
 from gaussum.decay import ExponentialDecay, GaussianDecay
+from gaussum.folded import Folded
 from gaussum.image_axes import Boxes, Images, period
 from gaussum.plans import Plan
 
@@ -92,6 +93,12 @@ class ImageSum:
         )
         if not self._by_distance:
             self._cells(_ROUNDING)          # refuses too many
+
+    def distribution(self):
+        """The distribution functions of this density, a gaussum.folded.Folded."""
+        base = self._base.distribution() if len(self._kept) else None
+        flat = [axis for axis, _ in self._flat]
+        return Folded(base, self._kept, [axis for axis in self._axes if axis not in flat], flat)
 
     def sources(self, index=slice(None)):
         """The sources themselves, shape (n_sources, n_features), periodic coordinates wrapped, or those at an index."""

@@ -225,12 +225,19 @@ class KernelDensity(Probabilities, Slopes, Estimator):
             X, log_weights, h, self.rtol, self.n_threads,
             pilot=partial(support.make_sum, partial(kernel_sum, GaussianSum)), images=partial(support.images, X),
         )
+        return self._sum_of_factors(X, log_weights, h, factors)
+
+    def _sum_of_factors(self, X, log_weights, h, factors):
+        """The sum of Gaussians with these factors of the bandwidth."""
+        support = self._support
+        if support is None:
+            return kernel_sum(partial(VaryingSum, factors=factors), X, log_weights, h)
 
         def make(X, log_weights, factors):
             make = partial(kernel_sum, partial(VaryingSum, factors=factors))
             return support.make_sum(make, X, log_weights, h, narrowest=float(factors.min()))
 
-        total = sum_by_widths(make, X, log_weights, factors, support.widest_period(h))
+        total = sum_by_widths(make, support.folded(X), log_weights, factors, support.widest_period(h))
         total.factors = factors
         return total
 

@@ -11,6 +11,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from gaussum import parallel, radial
+from gaussum.radial_line import RadialLine
 from gaussum.radial_pass import RadialPass
 from gaussum.decay import CompactDecay, ExponentialDecay
 from gaussum.plans import ALGORITHMS, TREE_SECONDS, TREE_SHARE, asked_for, cheapest, direct
@@ -145,11 +146,11 @@ class KernelSum:
             self._scale, self._reach = np.full(len(bandwidths), power), float(bandwidths[0] * power)
         height = {"epanechnikov": 2, "linear": 1}.get(kernel, 0) * math.log(self._reach)
         self._log_norm = -np.log(bandwidths).sum() - radial.log_volume(kernel, len(bandwidths)) - height
-        self._tree = self._light = None
+        self._tree = self._light = self._windows = None
 
     def __getstate__(self):
         # what can be made again is not kept
-        return self.__dict__ | {"_tree": None, "_light": None}
+        return self.__dict__ | {"_tree": None, "_light": None, "_windows": None}
 
     def sources(self, index=slice(None)):
         """The sources themselves, shape (n_sources, n_features), or those at an index."""
@@ -159,6 +160,15 @@ class KernelSum:
         """A sample of the kernel of each source of an index, shape (n_samples, n_features)."""
         centres = self.sources(index)
         return centres + self.steps(index, rng) * self._bandwidths
+
+    def distribution(self):
+        """The distribution functions of this density of one feature, a gaussum.radial_line.RadialLine."""
+        if len(self._bandwidths) > 1:
+            raise ValueError(
+                f"kernel is {self._kernel!r}, under which boxes of {len(self._bandwidths)} features have no simple "
+                "probabilities; expected 'gaussian', or one feature"
+            )
+        return RadialLine(self._sources[0], self._log_weights, float(self._bandwidths[0]), self._kernel)
 
     def steps(self, index, rng):
         """How far such a sample is from its source, in bandwidths, shape (n_samples, n_features)."""
@@ -218,6 +228,55 @@ class KernelSum:
         ndarray, shape (n_targets,)
         """
         return self._log_sums(X, rtol, None, n_threads) + self._log_norm
+
+    @property
+    def bandwidths(self):
+        """One a feature, shape (n_features,)."""
+        return self._bandwidths
+
+    def window_means(self, X, n_threads=None):
+        """The log density with a flat kernel, and the mean of the sources within reach, at every row of `X`.
+
+        Parameters
+        ----------
+        X : ndarray of float32 or float64, shape (n_targets, n_features)
+        n_threads : int or None
+
+        Returns
+        -------
+        log_density : ndarray, shape (n_targets,)
+        mean : ndarray, shape (n_targets, n_features)
+            NaN where no source is within reach.
+        """
+        if self._windows is None:
+            # weights of first moments about a point on the left of all sources, so that all of them are positive
+            low, X0 = self._sources.min(axis=1) - self._bandwidths, self._sources.T
+            moments = self._log_weights[:, np.newaxis] + np.log(X0 - low)
+            totals = logsumexp(moments, axis=0)
+            self._windows = low, totals, [
+                KernelSum(X0, logs, self._bandwidths, "tophat") for logs in [self._log_weights, *(moments - totals).T]
+            ]
+        low, totals, sums = self._windows
+        logs = [window.log_density(X, rtol=1e-15, n_threads=n_threads) for window in sums]
+        with np.errstate(invalid="ignore"):
+            mean = np.stack([a + np.exp(b + one - logs[0]) for a, b, one in zip(low, totals, logs[1:])], axis=1)
+        return logs[0], mean
+
+    def log_density_and_gradient(self, X, *, rtol=0.0, n_threads=None):
+        """The log density at every row of `X` and its gradient, 0 where no kernel reaches; of Epanechnikov kernels.
+
+        The sum of 1 - r^2 has a slope of 2 / h^2 towards the mean of the sources within reach, times their weight.
+        """
+        if self._kernel != "epanechnikov":
+            raise ValueError(f"kernel is {self._kernel!r}, which has no gradient here; expected 'epanechnikov' or "
+                             "'gaussian'")
+        log_density, (flat, mean) = self.log_density(X, rtol=rtol, n_threads=n_threads), self.window_means(X, n_threads)
+        d = len(self._bandwidths)
+        with np.errstate(invalid="ignore", over="ignore"):
+            weight = flat - log_density + radial.log_volume("tophat", d) - radial.log_volume("epanechnikov", d)
+            gradient = 2.0 * np.exp(weight)[:, np.newaxis] * (mean - X) / self._bandwidths**2
+        gradient[log_density == -np.inf] = 0.0
+        return log_density, gradient
 
     def leave_one_out(self, *, rtol=0.0, n_threads=None):
         """log sum_{s != i} w_s K(x_i - s) at every source i; the weights stay as they are.

@@ -5,8 +5,8 @@ from gaussum.typing import FloatArray, IndexArray
 @disjoint_base
 class LinePass:
     def __init__(
-        self, sources: FloatArray, log_weights: FloatArray, below: FloatArray, above: FloatArray,
-        inv_bandwidth: float,
+        self, sources: FloatArray, log_weights: FloatArray, sharpness: FloatArray, below: FloatArray,
+        above: FloatArray, inv_bandwidth: float,
     ) -> None: ...
     @property
     def scratch_size(self) -> int: ...

@@ -42,27 +42,32 @@ cdef class LinePass:
     sources : ndarray of float64, shape (n_sources,)
         In ascending order.
     log_weights : ndarray of float64, shape (n_sources,)
+    sharpness : ndarray of float64, shape (n_sources,)
+        One over the factor by which a source's Gaussian is wider than the bandwidth; within a factor of 2.
     below, above : ndarray of float64, shape (n_sources + 1,)
         The weight of the sources before each, and of those from each on.
     inv_bandwidth : float
     """
 
-    cdef const double[::1] sources, log_weights, below, above
-    cdef double inv_bandwidth
+    cdef const double[::1] sources, log_weights, sharpness, below, above
+    cdef double inv_bandwidth, inv_widest
     cdef readonly Py_ssize_t scratch_size
 
-    def __init__(self, const double[::1] sources, const double[::1] log_weights, const double[::1] below,
-                 const double[::1] above, double inv_bandwidth):
-        cdef Py_ssize_t n = sources.shape[0]
-        if log_weights.shape[0] != n or below.shape[0] != n + 1 or above.shape[0] != n + 1:
+    def __init__(self, const double[::1] sources, const double[::1] log_weights, const double[::1] sharpness,
+                 const double[::1] below, const double[::1] above, double inv_bandwidth):
+        cdef Py_ssize_t n = sources.shape[0], i
+        if (log_weights.shape[0] != n or sharpness.shape[0] != n or below.shape[0] != n + 1
+                or above.shape[0] != n + 1):
             raise ValueError("sources and weights do not fit together")
         self.sources, self.log_weights, self.below, self.above = sources, log_weights, below, above
-        self.inv_bandwidth = inv_bandwidth
+        self.sharpness, self.inv_bandwidth, self.inv_widest = sharpness, inv_bandwidth, INFINITY
+        for i in range(n):
+            self.inv_widest = min(self.inv_widest, inv_bandwidth * sharpness[i])
         self.scratch_size = ALIGNMENT // sizeof(double) + 3 * SOURCE_BLOCK
 
     def log_densities(self, const double[::1] x, Py_ssize_t first, Py_ssize_t last, double[::1] out,
                       double[::1] scratch):
-        """Set out[first:last] to log sum_s w_s exp(-r_ts^2 / 2) at those points."""
+        """Set out[first:last] to log sum_s w_s exp(-r_ts^2 / 2) at those points, for sources of one width."""
         self._log_sums(x, x, first, last, True, out, scratch)
 
     def log_probabilities(self, const double[::1] low, const double[::1] high, Py_ssize_t first, Py_ssize_t last,
@@ -94,13 +99,13 @@ cdef class LinePass:
         i = _first(self.sources, low, 1.0, 0.0)
         j = _first(self.sources, high, 1.0, 0.0)
         if low == -INFINITY:
-            i = _first(self.sources, high, self.inv_bandwidth, -WHOLE)
+            i = _first(self.sources, high, self.inv_widest, -WHOLE)
             if i > 0 and self.below[i] > 0.0:
                 largest, sum = log(self.below[i]), 1.0
             else:
                 i = 0
         elif high == INFINITY:
-            j = _first(self.sources, low, self.inv_bandwidth, WHOLE)
+            j = _first(self.sources, low, self.inv_widest, WHOLE)
             if j < n and self.above[j] > 0.0:
                 largest, sum = log(self.above[j]), 1.0
             else:
@@ -109,12 +114,12 @@ cdef class LinePass:
         while m < j:
             self._add(m, min(m + SOURCE_BLOCK, j), low, high, density, &largest, &sum, scratch)
             m += SOURCE_BLOCK
-        while j < n and not self._nothing(self.above[j], (self.sources[j] - high) * self.inv_bandwidth, largest, sum):
+        while j < n and not self._nothing(self.above[j], (self.sources[j] - high) * self.inv_widest, largest, sum):
             m = min(j + SOURCE_BLOCK, n)
             self._add(j, m, low, high, density, &largest, &sum, scratch)
             j = m
         while i > 0 and low != -INFINITY and not self._nothing(
-            self.below[i], (low - self.sources[i - 1]) * self.inv_bandwidth, largest, sum
+            self.below[i], (low - self.sources[i - 1]) * self.inv_widest, largest, sum
         ):
             m = max(i - SOURCE_BLOCK, 0)
             self._add(m, i, low, high, density, &largest, &sum, scratch)
@@ -127,11 +132,11 @@ cdef class LinePass:
             gs.gauss_log_sum_at(&self.sources[first], 0, last - first, &self.log_weights[first], -1, &low, 1,
                                 &self.inv_bandwidth, largest, sum, scratch)
             return
-        gb.box_log_sum(&self.sources[first], 0, last - first, &self.log_weights[first], &low, &high, 1,
-                       &self.inv_bandwidth, largest, sum, scratch)
+        gb.box_log_sum(&self.sources[first], 0, last - first, &self.log_weights[first], &self.sharpness[first],
+                       &low, &high, 1, &self.inv_bandwidth, largest, sum, scratch)
 
     cdef inline bint _nothing(self, double weight, double distance, double largest, double sum) noexcept nogil:
-        """Whether sources of that weight, at least so many bandwidths from the interval, do not count."""
+        """Whether sources of that weight, at least so many of their widths from the interval, do not count."""
         return log(weight) - 0.5 * distance * distance < largest + log(sum) - NOTHING
 
 

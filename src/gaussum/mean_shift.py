@@ -12,11 +12,13 @@ as long as the field at the end is as foreseen; as t grows, that is Newton's ste
 they began, but for a few next to its border.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import numpy as np
 
 from gaussum import flow_pass, parallel
+from gaussum.hills import Hills, Modes, periods_of, among, folded, gathered, merged_places, same_hill
+from gaussum.typing import FloatArray, IndexArray, MaskArray, Samples
 
 # Of the climb, and of the modes in the end: the bound of the sums; the gradient (in units of 1 / bandwidth) at which a
 # point has arrived; the bandwidths that a Newton step as foreseen may still be off, to arrive; the steps of the
@@ -32,44 +34,13 @@ _FIRST, _LONGEST, _SURE = 0.5, 2.0, 0.02
 _BAD, _GOOD = 0.06, 0.02
 # Points whose mean is farther than this have come from so far that they lose digits on the way: a plain step.
 _FAR = 30.0
-# Curvatures in units of 1 / bandwidth^2 that count as 0; depths of a valley, in nats, that count as none, looked for
-# between modes so near to each other.
+# Curvatures in units of 1 / bandwidth^2 that count as 0.
 _FLAT = 1e-5
-_SHALLOW = 1e-8
-_NEIGHBOURS, _BETWEEN, _PAIRS = 2.5, 15, 1 << 15
 _NUDGE = 0.1
 _FINE_STEPS, _ROUNDS = 30, 10
 _BLOCK = 1 << 20
 # Of a step, over the square of the number of features.
 _POINT_SECONDS = 100e-9
-
-
-@dataclass(frozen=True)
-class Modes:
-    """Local maxima of a density, the highest first, and the basin of each point.
-
-    Attributes
-    ----------
-    modes : ndarray, shape (n_modes, n_features)
-    log_density : ndarray, shape (n_modes,)
-        In nats.
-    labels : ndarray of int, shape (n_samples,)
-        The mode to which each point climbs.
-    sizes : ndarray of int, shape (n_modes,)
-        How many points do.
-    weights : ndarray, shape (n_modes,)
-        Their share of the weight of all points.
-    converged : ndarray of bool, shape (n_modes,)
-        Whether a mode is known to be one: the gradient is below 1e-8 in units of 1 / bandwidth, and the density is
-        concave there, or flat to rounding.
-    """
-
-    modes: np.ndarray
-    log_density: np.ndarray
-    labels: np.ndarray
-    sizes: np.ndarray
-    weights: np.ndarray
-    converged: np.ndarray
 
 
 class _Field:
@@ -85,23 +56,26 @@ class _Field:
     n_threads : int or None
     """
 
-    def __init__(self, total, accuracy, X, n_threads):
+    def __init__(
+        self, total: Hills, accuracy: tuple[float, float, float, float], X: FloatArray, n_threads: int | None
+    ) -> None:
         self.h = total.bandwidths
         self.rtol, self._tol, self.near, self._step = accuracy
         self._total, self._n_threads = total, n_threads
         self._plan = total.plan(X, self.rtol, n_threads=n_threads).name
 
-    def __call__(self, X):
+    def __call__(self, X: FloatArray) -> tuple[FloatArray, FloatArray]:
         log_density, gradient = self._total.log_density_and_gradient(
             X, rtol=self.rtol, n_threads=self._n_threads, plan=self._plan
         )
         return log_density, gradient * self.h
 
-    def tolerance(self, X):
+    def tolerance(self, X: FloatArray) -> FloatArray:
         """|m| at which each point has arrived: a place is known to its rounding."""
-        return np.maximum(self._tol, 8.0 * np.finfo(np.float64).eps * np.abs(X / self.h).max(axis=1))
+        tol: FloatArray = np.maximum(self._tol, 8.0 * np.finfo(np.float64).eps * np.abs(X / self.h).max(axis=1))
+        return tol
 
-    def derivative(self, X, m=None):
+    def derivative(self, X: FloatArray, m: FloatArray | None = None) -> FloatArray:
         """H = dm/dx at every point, shape (n, d, d), by differences: to one side where m(X) is given."""
         n, d = X.shape
         H = np.empty((n, d, d))
@@ -112,10 +86,14 @@ class _Field:
                 behind[:, j] -= self._step * self.h[j]
             width = (ahead[:, j] - behind[:, j]) / self.h[j]        # as it was rounded
             H[:, j] = (self(ahead)[1] - (self(behind)[1] if m is None else m)) / width[:, np.newaxis]
-        return 0.5 * (H + H.transpose(0, 2, 1))
+        symmetric: FloatArray = 0.5 * (H + H.transpose(0, 2, 1))
+        return symmetric
 
 
-def find_modes(total, X, weights=None, *, merge_tol=0.1, max_iter=500, n_threads=None):
+def find_modes(
+    total: Hills, X: Samples, weights: FloatArray | None = None, *, merge_tol: float = 0.1, max_iter: int = 500,
+    n_threads: int | None = None,
+) -> Modes:
     """The modes that points climb to.
 
     Parameters
@@ -135,35 +113,33 @@ def find_modes(total, X, weights=None, *, merge_tol=0.1, max_iter=500, n_threads
     -------
     Modes
     """
-    X = np.array(X, dtype=np.float64)
-    n, d = X.shape
-    field = _Field(total, _COARSE, X, n_threads)
+    at: FloatArray = np.array(X, dtype=np.float64)
+    n, d = at.shape
+    field = _Field(total, _COARSE, at, n_threads)
     block, log_density = max(256, _BLOCK // d**2), np.empty(n)
     for start in range(0, n, block):
         part = slice(start, start + block)
-        X[part], log_density[part] = climb(field, X[part], max_iter, n_threads)
-    labels, chosen = _merged(X / field.h, log_density, merge_tol)
-
-    modes, log_density, converged = _settle(total, field, X[chosen], max_iter, n_threads)
-    merged, chosen = _merged(modes / field.h, log_density, merge_tol, _same_hill(total, modes, log_density, n_threads))
-    modes, log_density, converged = modes[chosen], log_density[chosen], converged[chosen]
-    order = np.argsort(-log_density, kind="stable")
-    place = np.empty(len(order), dtype=np.intp)
-    place[order] = np.arange(len(order))
-    labels = place[merged[labels]]
-    mass = np.bincount(labels, weights, minlength=len(order)).astype(np.float64)
-    return Modes(modes[order], log_density[order], labels, np.bincount(labels, minlength=len(order)),
-                 mass / mass.sum(), converged[order])
+        at[part], log_density[part] = climb(field, at[part], max_iter, n_threads)
+    at = folded(total, at)
+    labels, chosen = merged_places(at / field.h, log_density, merge_tol, periods_of(total))
+    modes, log_density, converged = _settle(total, field, at[chosen], max_iter, n_threads)
+    modes = folded(total, modes)
+    links = same_hill(total, modes, log_density, n_threads)
+    return gathered(total, modes, log_density, converged, labels, weights, merge_tol, links)
 
 
-def assign(total, modes, X, *, merge_tol=0.1, max_iter=500, n_threads=None):
+def assign(
+    total: Hills, modes: Samples, X: Samples, *, merge_tol: float = 0.1, max_iter: int = 500,
+    n_threads: int | None = None,
+) -> IndexArray:
     """The mode, of those given, to which each point climbs, shape (n_samples,); -1 where it is none of them."""
     found = find_modes(total, X, merge_tol=merge_tol, max_iter=max_iter, n_threads=n_threads)
-    distance, nearest = _near(modes / total.bandwidths).query(found.modes / total.bandwidths)
-    return np.where(distance <= merge_tol, nearest, -1)[found.labels]
+    return among(total, modes, found, merge_tol)
 
 
-def climb(field, X, max_iter, n_threads=None):
+def climb(
+    field: _Field, X: FloatArray, max_iter: int, n_threads: int | None = None
+) -> tuple[FloatArray, FloatArray]:
     """Where points arrive, shape (n, d), and the log density there; those that do not arrive stay where they are."""
     n, X, log_density = len(X), X.copy(), np.empty(len(X))
     x, f, m = _come_near(field, X)
@@ -173,7 +149,8 @@ def climb(field, X, max_iter, n_threads=None):
     for _ in range(max_iter):
         if arrived.any():
             X[index[arrived]], log_density[index[arrived]] = x[arrived], f[arrived]
-            x, f, m, H, radius, tol, index = (a[~arrived] for a in (x, f, m, H, radius, tol, index))
+            x, f, m, H, radius, tol = (a[~arrived] for a in (x, f, m, H, radius, tol))
+            index = index[~arrived]
             if not index.size:
                 return X, log_density
         p, newton, verdict = np.empty(x.shape), np.empty(len(x), dtype=np.uint8), np.empty(len(x), dtype=np.uint8)
@@ -192,7 +169,7 @@ def climb(field, X, max_iter, n_threads=None):
     return X, log_density
 
 
-def _by_points(x, n_threads, work):
+def _by_points(x: FloatArray, n_threads: int | None, work: Callable[[int, int, FloatArray], None]) -> None:
     """Call ``work(first, last, scratch)`` for parts of the points."""
     n, d = x.shape
     seconds = n * _POINT_SECONDS * d**2
@@ -203,7 +180,7 @@ def _by_points(x, n_threads, work):
     ))
 
 
-def _come_near(field, X):
+def _come_near(field: _Field, X: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Plain steps while the mean is far away, at most so many that all digits are there."""
     x = X.copy()
     f, m = field(x)
@@ -216,7 +193,9 @@ def _come_near(field, X):
     return x, f, m
 
 
-def _settle(total, coarse, X, max_iter, n_threads):
+def _settle(
+    total: Hills, coarse: _Field, X: FloatArray, max_iter: int, n_threads: int | None
+) -> tuple[FloatArray, FloatArray, MaskArray]:
     """Points that have arrived, to full accuracy; those at saddles go on. Places, log densities, and success."""
     n_sources = total.sources().shape[0]
     accuracy = max(_FINE[0], min(_FINE_SOURCES * n_sources, _FINE_MOST)), *_FINE[1:]
@@ -241,59 +220,14 @@ def _settle(total, coarse, X, max_iter, n_threads):
     return places, log_density, (slope <= np.maximum(1e-8, field.tolerance(places))) & (curvature <= _FLAT)
 
 
-def _off_saddle(axis, m, tol):
+def _off_saddle(axis: FloatArray, m: FloatArray, tol: FloatArray) -> FloatArray:
     """Off a saddle along an axis: as m points, or where that is rounding, so that the largest component is positive."""
     along = (axis * m).sum(axis=1)
     largest = axis[np.arange(len(axis)), np.abs(axis).argmax(axis=1)]
-    return axis * np.sign(np.where(np.abs(along) > tol, along, largest))[:, np.newaxis]
+    way: FloatArray = axis * np.sign(np.where(np.abs(along) > tol, along, largest))[:, np.newaxis]
+    return way
 
 
-def _same_hill(total, modes, log_density, n_threads):
-    """Pairs of modes, shape (n_pairs, 2), with no valley between them that is more than rounding."""
-    h = total.bandwidths
-    pairs = _near(modes / h).query_pairs(_NEIGHBOURS, output_type="ndarray")
-    if not len(pairs):
-        return pairs
-    between, lowest = np.linspace(0.0, 1.0, _BETWEEN + 2)[1:-1, np.newaxis, np.newaxis], np.empty(len(pairs))
-    for start in range(0, len(pairs), _PAIRS):
-        part = slice(start, start + _PAIRS)
-        first, second = modes[pairs[part, 0]], modes[pairs[part, 1]]
-        points = (first + between * (second - first)).reshape(-1, modes.shape[1])
-        found = total.log_density(points, rtol=_FINE_MOST, n_threads=n_threads)
-        lowest[part] = found.reshape(_BETWEEN, -1).min(axis=0)
-    return pairs[lowest >= log_density[pairs].min(axis=1) - _SHALLOW]
-
-
-def _merged(z, log_density, radius, pairs=()):
-    """A label for each point, the same for those that a chain of short links joins, and the highest point of each.
-
-    `pairs`, shape (n_pairs, 2), are links as well.
-    """
-    from scipy.sparse import coo_array              # slow to load
-    from scipy.sparse.csgraph import connected_components
-
-    # so small that what lies in neighbouring cells is linked, whichever of their points stand for them
-    side = 0.5 * radius / np.sqrt(z.shape[1])
-    cells, cell = np.unique(np.floor((z - z.min(axis=0)) / side), axis=0, return_inverse=True)
-    cell = cell.ravel()
-    # the highest of a cell
-    order = np.lexsort((-log_density, cell))
-    chosen = order[np.searchsorted(cell[order], np.arange(len(cells)))]
-    links = _near(z[chosen]).query_pairs(radius, output_type="ndarray")
-    if len(pairs):
-        links = np.concatenate([links, cell[pairs]])
-    graph = coo_array((np.ones(len(links)), (links[:, 0], links[:, 1])), shape=(len(cells), len(cells)))
-    n_groups, group = connected_components(graph, directed=False)
-    order = np.lexsort((-log_density[chosen], group))
-    highest = chosen[order[np.searchsorted(group[order], np.arange(n_groups))]]
-    return group[cell], highest
-
-
-def _near(points):
-    from scipy.spatial import cKDTree               # slow to load
-
-    return cKDTree(points)
-
-
-def _norm(a):
-    return np.sqrt(np.einsum("ij,ij->i", a, a))
+def _norm(a: FloatArray) -> FloatArray:
+    length: FloatArray = np.sqrt(np.einsum("ij,ij->i", a, a))
+    return length

@@ -11,10 +11,13 @@ and Huttenlocher, Theory of Computing 8, 2012, 415).
 """
 
 import math
+from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 
 from gaussum import parallel
+from gaussum.typing import FloatArray, IndexArray, MaskArray
 
 # Targets on either side of a product, and sources between them.
 _SIDE = 512
@@ -32,14 +35,39 @@ _MOST_STRETCHES = 4096
 _TILE_NODES = 8
 
 
-def product_seconds(n_sources, sizes):
+class NodeLayout(Protocol):
+    """The nodes of a grid, as of gaussum.gridding.Layout."""
+
+    stretches: Sequence[FloatArray]
+    shape: Sequence[int]
+    scale: FloatArray
+    spacing: float
+
+    def tile_bounds(self, j: int, nodes: int, n_tiles: int) -> tuple[FloatArray, FloatArray]:
+        """The least and the largest source of each tile along an axis."""
+
+
+class TiledGrid(Protocol):
+    """What sources weigh on a grid, as gaussum.gridding.GridSum."""
+
+    def tile_weights(self, nodes: int, n_threads: int | None) -> FloatArray:
+        """The weight in each tile."""
+
+    def in_tiles(self, chosen: MaskArray, nodes: int, n_threads: int | None) -> IndexArray:
+        """The sources in some tiles."""
+
+
+def product_seconds(n_sources: int, sizes: Sequence[int]) -> float:
     """Of the sums by products, on one thread, at a tensor grid of so many points an axis."""
     sides = _sides(sizes)
     tables = sum(side * -(-other // _SIDE) for side, other in zip(sides, sides[::-1]))
     return n_sources * (tables * _TABLE_SECONDS + math.prod(sizes) * _FUSED_SECONDS)
 
 
-def product_log_density(sources, weights, inv_bandwidth, axes, n_threads):
+def product_log_density(
+    sources: FloatArray, weights: FloatArray, inv_bandwidth: FloatArray, axes: Sequence[FloatArray],
+    n_threads: int | None,
+) -> FloatArray:
     """log sum_s w_s prod_j exp(-((t_j - s_j) / h_j)^2 / 2) on a tensor grid; minus infinity where terms may be lost.
 
     Parameters
@@ -60,7 +88,7 @@ def product_log_density(sources, weights, inv_bandwidth, axes, n_threads):
     split = _split(sizes)
     rows, columns = (range(0, side, _SIDE) for side in out.shape)
 
-    def multiply(part, slot):
+    def multiply(part: int, slot: int) -> None:
         a, b = rows[part // len(columns)], columns[part % len(columns)]
         tile = out[a : a + _SIDE, b : b + _SIDE]
         left = _Side(axes[:split], a, tile.shape[0], inv_bandwidth[:split])
@@ -83,16 +111,16 @@ def product_log_density(sources, weights, inv_bandwidth, axes, n_threads):
 class _Side:
     """Some points of the tensor grid of some axes: `count` of them from `first` on, in C order."""
 
-    def __init__(self, axes, first, count, inv_bandwidth):
+    def __init__(self, axes: Sequence[FloatArray], first: int, count: int, inv_bandwidth: FloatArray) -> None:
         places = np.unravel_index(np.arange(first, first + count), [len(axis) for axis in axes])
         self._axes = []
         for axis, place, g in zip(axes, places, inv_bandwidth):
             used, place = np.unique(place, return_inverse=True)
             self._axes.append((axis[used], place, g))
 
-    def table(self, sources):
+    def table(self, sources: FloatArray) -> FloatArray:
         """prod_j exp(-((t_j - s_j) / h_j)^2 / 2), shape (n_points, n_sources)."""
-        out = None
+        out: FloatArray | None = None
         for (t, place, g), s in zip(self._axes, sources):
             z = np.subtract.outer(t, s)
             with np.errstate(over="ignore", under="ignore"):
@@ -103,20 +131,24 @@ class _Side:
             z[z < _LOST] = 0.0
             z = z[place] if len(place) != len(t) or out is None else z
             out = z if out is None else np.multiply(out, z, out=out)
+        assert out is not None                          # there is an axis on either side
         return out
 
 
-def _split(sizes):
+def _split(sizes: Sequence[int]) -> int:
     """How many axes stand on the left of a product: so many that both sides are short."""
     return min(range(1, len(sizes)), key=lambda k: math.prod(sizes[:k]) + math.prod(sizes[k:]))
 
 
-def _sides(sizes):
+def _sides(sizes: Sequence[int]) -> tuple[int, int]:
     split = _split(sizes)
     return math.prod(sizes[:split]), math.prod(sizes[split:])
 
 
-def counting(layout, grid, axes, wanted, rtol, n_threads):
+def counting(
+    layout: NodeLayout, grid: TiledGrid, axes: Sequence[FloatArray], wanted: MaskArray, rtol: float,
+    n_threads: int | None,
+) -> IndexArray | None:
     """The sources that count at the wanted points of a tensor grid: the others come to at most rtol of any sum there.
 
     Parameters
@@ -159,7 +191,7 @@ def counting(layout, grid, axes, wanted, rtol, n_threads):
     return grid.in_tiles(counts, nodes, n_threads)
 
 
-def _best(values, distances):
+def _best(values: FloatArray, distances: Sequence[FloatArray]) -> FloatArray:
     """max_s (values_s - sum_j distances_j[t_j, s_j]) for all t, one axis after the other."""
     for j, distance in enumerate(distances):
         values = np.moveaxis(values, j, 0)

@@ -8,12 +8,18 @@ features the level is a quantile of the density at random draws (Hyndman, The Am
 
 import copy
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 import numpy as np
 
-from gaussum.line import increasing_root
-from gaussum.summation import GaussianSum
+from gaussum.distribution import distribution_of
+from gaussum.fitted import Fitted
+from gaussum.line import Line
+from gaussum.tails import Tails, increasing_root
+from gaussum.typing import ArrayLike, FloatArray, IndexArray, MaskArray, RandomState
 from gaussum.validation import check_integer, check_number, check_random_state, check_samples
 
 # Nodes a bandwidth, fewer where there would be too many nodes in all; and how far from the samples they reach.
@@ -21,6 +27,8 @@ _FINE, _COARSE = 8, 2
 _MOST_NODES = 1 << 21
 _REACH = 9.0
 _EPS = 2.0**-52
+# Of densities that are no plain sums.
+_DENSITY_RTOL = 1e-12
 _CORRECTIONS = 2
 _LARGEST_LOG = 700.0
 _GOLDEN = 0.5 * (math.sqrt(5.0) - 1.0)
@@ -38,20 +46,22 @@ class HighestDensityRegion:
     log_level : float
         The logarithm of the least density in the region, in nats.
     intervals : ndarray of float64, shape (n_intervals, 2), or None
-        In one feature, ascending. None in several, and where the samples lie over millions of bandwidths.
+        In one feature with Gaussian kernels, ascending; on a periodic axis a part may end at one end of the period and
+        go on at the other. None in several features, with other kernels, and where the samples lie over millions of
+        bandwidths.
     """
 
     probability: float
     log_level: float
-    intervals: np.ndarray | None
-    _density: object = field(repr=False)
+    intervals: FloatArray | None
+    _density: Fitted = field(repr=False)
 
     @property
-    def level(self):
+    def level(self) -> float:
         """The least density in the region, a float."""
         return math.exp(self.log_level)
 
-    def contains(self, X):
+    def contains(self, X: ArrayLike) -> MaskArray:
         """Whether samples lie in the region.
 
         Parameters
@@ -63,13 +73,17 @@ class HighestDensityRegion:
         ndarray of bool, shape (n_samples,)
         """
         if self.intervals is None:
-            return self._density.score_samples(X) >= self.log_level
+            inside: MaskArray = self._density.score_samples(X) >= self.log_level
+            return inside
         x = check_samples(X, n_features=1)[:, 0].astype(np.float64)
         after = np.searchsorted(self.intervals[:, 0], x, side="right")
-        return (after > 0) & (x <= self.intervals[after - 1, 1])
+        within: MaskArray = (after > 0) & (x <= self.intervals[after - 1, 1])
+        return within
 
 
-def highest_density_regions(density, probability, n_samples=100_000, random_state=0):
+def highest_density_regions(
+    density: Fitted, probability: float | Sequence[float], n_samples: int = 100_000, random_state: RandomState = 0
+) -> HighestDensityRegion | list[HighestDensityRegion]:
     """The regions of one or several probabilities; see KernelDensity.highest_density_region.
 
     Parameters
@@ -85,14 +99,15 @@ def highest_density_regions(density, probability, n_samples=100_000, random_stat
     HighestDensityRegion or list of them
     """
     single = np.ndim(probability) == 0
+    asked: Any = [probability] if single else probability
     probabilities = [
-        check_number(p, "probability", minimum=0.0, maximum=1.0, open_minimum=True, open_maximum=True)
-        for p in ([probability] if single else probability)
+        check_number(p, "probability", minimum=0.0, maximum=1.0, open_minimum=True, open_maximum=True) for p in asked
     ]
     check_integer(n_samples, "n_samples", minimum=1)
     rng = check_random_state(random_state)
     density = copy.copy(density)                    # as it is fitted now
     profile = _profile(density)
+    found: list[tuple[float, float, FloatArray | None]]
     if profile is None:
         draws = np.sort(density.score_samples(density.sample(n_samples, rng)))
         found = [(p, float(np.quantile(draws, 1.0 - p)), None) for p in probabilities]
@@ -102,34 +117,61 @@ def highest_density_regions(density, probability, n_samples=100_000, random_stat
     return regions[0] if single else regions
 
 
-def _profile(density):
-    """For one feature and a plain sum of Gaussians, unless the sources are too far apart."""
-    if density.n_features_in_ > 1 or type(density._sum) is not GaussianSum:
+def _profile(density: Fitted) -> "_Profile | None":
+    """For one feature and Gaussian kernels, unless the sources are too far apart."""
+    if density.n_features_in_ > 1 or density.kernel != "gaussian":
         return None
-    line = density._sum.distribution().line
-    nodes = _nodes(line.x, line.bandwidth)
-    return None if nodes is None else _Profile(line, density.n_threads, *nodes)
+    line = distribution_of(density._sum).line
+    nodes = _nodes(line)
+    if nodes is None:
+        return None
+
+    def by_sum(x: FloatArray) -> FloatArray:
+        logs: FloatArray = density._sum.log_density(x[:, np.newaxis], rtol=_DENSITY_RTOL, n_threads=density.n_threads)
+        return logs
+
+    log_density: Callable[[FloatArray], FloatArray] = by_sum
+    if isinstance(line, Line) and line.plain:
+        # by the same means for few points as for all
+        log_density = partial(line.log_densities, n_threads=density.n_threads, n_points=nodes[0].size)
+    return _Profile(line, log_density, density.n_threads, *nodes)
 
 
-def _nodes(x, h):
-    """A fine grid about all sources, and its stretches' ends; None where the sources are too far apart for it."""
-    with np.errstate(over="ignore"):
-        gaps = np.flatnonzero(x[1:] - x[:-1] > 2.0 * _REACH * h)
-        first, last = x[np.append(0, gaps + 1)] - _REACH * h, x[np.append(gaps, x.size - 1)] + _REACH * h
-        lengths = (last - first) / h
-    if not lengths.sum() * _COARSE < _MOST_NODES:
-        return None
-    fine = _FINE if lengths.sum() * _FINE < _MOST_NODES else _COARSE
-    nodes = [np.linspace(a, b, math.ceil(n * fine) + 1) for a, b, n in zip(first, last, lengths)]
-    return np.concatenate(nodes), np.append(first, last)
+def _nodes(line: Tails) -> tuple[FloatArray, FloatArray] | None:
+    """A grid about all sources, fine for the narrow ones, and the ends of what it covers; None where they are too far
+    apart for it."""
+    nodes: list[FloatArray] = []
+    parts: list[FloatArray] = []
+    for x, narrowest, widest in line.groups:
+        reach = _REACH * widest
+        with np.errstate(over="ignore"):
+            gaps = np.flatnonzero(x[1:] - x[:-1] > 2.0 * reach)
+            first, last = x[np.append(0, gaps + 1)] - reach, x[np.append(gaps, x.size - 1)] + reach
+            first, last = (end.clip(*line.support) for end in (first, last))
+            lengths = (last - first) / narrowest
+        if not lengths.sum() * _COARSE < _MOST_NODES:
+            return None
+        fine = _FINE if lengths.sum() * _FINE < _MOST_NODES else _COARSE
+        nodes += [np.linspace(a, b, math.ceil(n * fine) + 1) for a, b, n in zip(first, last, lengths)]
+        parts.append(np.stack([first, last], axis=1))
+    ends = np.concatenate(parts)
+    ends = ends[np.argsort(ends[:, 0], kind="stable")]
+    # what several groups cover together
+    reached = np.maximum.accumulate(ends[:, 1])
+    begin = np.append(True, ends[1:, 0] > reached[:-1])
+    ends = np.append(ends[begin, 0], reached[np.append(np.flatnonzero(begin)[1:] - 1, len(ends) - 1)])
+    # those of several groups may coincide
+    return np.concatenate(nodes) if len(line.groups) == 1 else np.unique(np.concatenate(nodes)), ends
 
 
 class _Profile:
     """The density between points of which no two have more than one root of any level between them."""
 
-    def __init__(self, line, n_threads, nodes, ends):
-        self._line, self._n_threads = line, n_threads
-        self._n_points = nodes.size
+    def __init__(
+        self, line: Tails, log_density: Callable[[FloatArray], FloatArray], n_threads: int | None, nodes: FloatArray,
+        ends: FloatArray,
+    ) -> None:
+        self._line, self._log_density, self._n_threads = line, log_density, n_threads
         values = self._log_density(nodes)
         at = np.flatnonzero((values[1:-1] >= values[:-2]) == (values[1:-1] >= values[2:])) + 1
         if at.size:
@@ -139,13 +181,10 @@ class _Profile:
             order = np.argsort(nodes, kind="stable")
             nodes, values = nodes[order], values[order]
         self._points, self._values = nodes, values
-        self._lowest = self._log_density(ends).max()
+        outer = ends[(ends > line.support[0]) & (ends < line.support[1])]
+        self._lowest = self._log_density(outer).max() if outer.size else np.nextafter(values.min(), -np.inf)
 
-    def _log_density(self, x):
-        """The log density, by the same means for few points as for all."""
-        return self._line.log_densities(x, self._n_threads, n_points=self._n_points)
-
-    def _extrema(self, nodes, at, sign):
+    def _extrema(self, nodes: FloatArray, at: IndexArray, sign: FloatArray) -> FloatArray:
         """Where sign * f is largest between the neighbours of nodes, by golden sections."""
         a, b = nodes[at - 1], nodes[at + 1]
         c, d = b - _GOLDEN * (b - a), a + _GOLDEN * (b - a)
@@ -159,10 +198,10 @@ class _Profile:
                             np.where(left, fx, fd), np.where(left, fc, fx))
         return np.where(fc > fd, c, d)
 
-    def level(self, probability):
+    def level(self, probability: float) -> tuple[float, FloatArray]:
         """The log level of a probability, and the intervals, shape (n_intervals, 2)."""
 
-        def excess(log_level):
+        def excess(log_level: float) -> float:
             return self._probability(self._intervals(log_level)) - probability
 
         log_level = self._lowest
@@ -176,11 +215,13 @@ class _Profile:
         for _ in range(_CORRECTIONS):
             # near the top the level is too coarse a number for the ends, which move by what is missing
             missing = probability - self._probability(intervals)
-            shift = missing / intervals.size * math.exp(min(-log_level, _LARGEST_LOG))
-            intervals = intervals + shift * np.array([-1.0, 1.0])
+            free = (intervals > self._line.support[0]) & (intervals < self._line.support[1])
+            if free.any():
+                shift = missing / np.count_nonzero(free) * math.exp(min(-log_level, _LARGEST_LOG))
+                intervals = (intervals + free * shift * np.array([-1.0, 1.0])).clip(*self._line.support)
         return log_level, intervals
 
-    def _intervals(self, log_level):
+    def _intervals(self, log_level: float) -> FloatArray:
         above = self._values > log_level
         change = np.flatnonzero(above[1:] != above[:-1])
         rising = np.where(above[change], -1.0, 1.0)
@@ -189,8 +230,9 @@ class _Profile:
             self._points[change], self._points[change + 1],
             np.full(change.size, _EPS * max(1.0, abs(log_level))),
         )
-        return ends.reshape(-1, 2)
+        # a region may begin, or end, at a bound
+        return np.concatenate([self._points[:1][above[:1]], ends, self._points[-1:][above[-1:]]]).reshape(-1, 2)
 
-    def _probability(self, intervals):
+    def _probability(self, intervals: FloatArray) -> float:
         low, high = intervals.T
         return float(np.exp(self._line.log_intervals(low.copy(), high.copy(), self._n_threads)).sum())

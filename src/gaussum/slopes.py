@@ -1,18 +1,27 @@
 """What a kernel density knows of its slopes: gradients, modes, and the basin of each sample."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from gaussum.mean_shift import assign, find_modes
-from gaussum.summation import GaussianSum
+from gaussum.fitted import Fitted
+from gaussum.hills import Hills, Modes, among
+from gaussum.mean_shift import find_modes
+from gaussum.terrain import Terrain
+from gaussum.typing import ArrayLike, FloatArray, IndexArray
 from gaussum.validation import check_flag, check_integer, check_number, check_samples
+from gaussum.window_shift import find_window_modes
+
+# Of the factors of adaptive widths, the quantile that is the unit of steps.
+_NARROW = 0.1
 
 
-class Slopes:
+class Slopes(Fitted):
     """The part of KernelDensity that follows the density uphill."""
 
-    def score_and_gradient(self, X):
+    def score_and_gradient(self, X: ArrayLike) -> tuple[FloatArray, FloatArray]:
         """The log density at every query and its gradient, for little more than the cost of the one.
 
         Parameters
@@ -24,18 +33,20 @@ class Slopes:
         log_density : ndarray, shape (n_samples,)
             In nats.
         gradient : ndarray, shape (n_samples, n_features)
-            Of the log density, in nats per unit of each feature. Bandwidth times gradient, the way to the mean of the
-            sources around a query in bandwidths (Fukunaga and Hostetler 1975), is right within 2 rtol (1 + r), where r
-            is the root mean square distance, in bandwidths too, of the sources that make the density there. The
-            gradient is finite in the farthest tails, where it points to the nearest source.
+            Of the log density, in nats per unit of each feature; NaN out of bounds, 0 where no kernel reaches.
+            Bandwidth times gradient, the way to the mean of the sources around a query in bandwidths (Fukunaga and
+            Hostetler 1975), is right within 2 rtol (1 + r), where r is the root mean square distance, in bandwidths
+            too, of the sources that make the density there. The gradient is finite in the farthest tails, where it
+            points to the nearest source.
         """
         self._check_fitted()
-        if not hasattr(_inner(self._sum), "log_density_and_gradient"):
-            raise ValueError(f"{_what(self)} has no gradients here; expected Gaussian kernels of one width")
-        X = check_samples(X, n_features=self.n_features_in_)
-        return self._sum.log_density_and_gradient(X, rtol=self._rtol(), n_threads=self.n_threads)
+        queries = check_samples(X, n_features=self.n_features_in_)
+        logs: FloatArray
+        gradient: FloatArray
+        logs, gradient = self._sum.log_density_and_gradient(queries, rtol=self._rtol(), n_threads=self.n_threads)
+        return logs, gradient
 
-    def gradient(self, X, *, log=True):
+    def gradient(self, X: ArrayLike, *, log: bool = True) -> FloatArray:
         """The gradient at every query, shape (n_samples, n_features).
 
         Parameters
@@ -56,14 +67,18 @@ class Slopes:
         if check_flag(log, "log"):
             return gradient
         with np.errstate(divide="ignore", over="ignore"):
-            return np.sign(gradient) * np.exp(log_density[:, np.newaxis] + np.log(np.abs(gradient)))
+            slope: FloatArray = np.sign(gradient) * np.exp(log_density[:, np.newaxis] + np.log(np.abs(gradient)))
+        return slope
 
-    def modes(self, X=None, *, merge_tol=0.1, max_iter=500):
+    def modes(self, X: ArrayLike | None = None, *, merge_tol: float = 0.1, max_iter: int = 500) -> Modes:
         """The local maxima of the density, and the one to which each sample climbs: clustering by mean shift.
 
         Points follow the gradient of the log density, in units of the bandwidth, as mean shift does in many small steps
         (Fukunaga and Hostetler 1975; Comaniciu and Meer 2002). Modes are right to a gradient below 1e-8 in units of
-        1 / bandwidth, whatever `rtol` is.
+        1 / bandwidth (of the narrower ones, where they are adaptive), whatever `rtol` is. With bounds a mode may lie at
+        one that reflects, and basins go round a periodic axis. With Epanechnikov kernels points move to the mean of the
+        samples within reach until that is the same (flat kernel mean shift); modes are then right to some 1e-9
+        bandwidths.
 
         Parameters
         ----------
@@ -90,16 +105,18 @@ class Slopes:
         >>> found.modes.round().tolist(), found.weights.round(1).tolist()
         ([[3.0], [-3.0]], [0.7, 0.3])
         """
-        total, options = self._hills(), self._climbing(merge_tol, max_iter)
+        hills, find, options = self._hills(), self._finder(), self._climbing(merge_tol, max_iter)
         weights = self.source_weights_ if X is None else None
-        X = self.sources_ if X is None else check_samples(X, n_features=self.n_features_in_)
-        if total is self._sum:
-            return find_modes(total, X, weights, **options)
+        points = self.sources_ if X is None else check_samples(X, n_features=self.n_features_in_)
+        if not hasattr(self._sum, "whiten"):
+            return find(hills, points, weights, **options)
         # in whitened coordinates, in which the kernel is round
-        found = find_modes(total, self._sum.whiten(X), weights, **options)
+        found = find(hills, self._sum.whiten(points), weights, **options)
         return replace(found, modes=self._sum.unwhiten(found.modes), log_density=found.log_density - self._sum.log_det)
 
-    def predict_basin(self, X, modes, *, merge_tol=0.1, max_iter=500):
+    def predict_basin(
+        self, X: ArrayLike, modes: Modes | ArrayLike, *, merge_tol: float = 0.1, max_iter: int = 500
+    ) -> IndexArray:
         """The mode to which each query climbs, shape (n_samples,), as a row of `modes`; -1 where it is none of them.
 
         Parameters
@@ -110,34 +127,54 @@ class Slopes:
         merge_tol, max_iter : float, int
             As of `modes`.
         """
-        total, options = self._hills(), self._climbing(merge_tol, max_iter)
-        X = check_samples(X, n_features=self.n_features_in_)
-        modes = check_samples(getattr(modes, "modes", modes), name="modes", n_features=self.n_features_in_)
-        if total is not self._sum:
-            X, modes = self._sum.whiten(X), self._sum.whiten(modes)
-        return assign(total, modes, X, **options)
+        hills, find, options = self._hills(), self._finder(), self._climbing(merge_tol, max_iter)
+        points = check_samples(X, n_features=self.n_features_in_)
+        given: ArrayLike = modes.modes if isinstance(modes, Modes) else modes
+        places = check_samples(given, name="modes", n_features=self.n_features_in_)
+        if hasattr(self._sum, "whiten"):
+            points, places = self._sum.whiten(points), self._sum.whiten(places)
+        return among(hills, places, find(hills, points, **options), merge_tol)
 
-    def _hills(self):
-        """The sum of round Gaussians whose modes are those of the density."""
+    def _hills(self) -> Hills:
+        """The density as mean shift asks for it, in whitened coordinates if there are some."""
         self._check_fitted()
-        total = _inner(self._sum)
-        if type(total) is not GaussianSum:
-            raise ValueError(f"{_what(self)} is not climbed here; expected Gaussian kernels of one width, no bounds")
-        return total
+        total, axes = _inner(self._sum), () if self._support is None else self._support.axes
+        if self.adaptive is None and not axes and self.kernel in ("gaussian", "epanechnikov"):
+            plain: Hills = total
+            return plain
+        factors = getattr(self._sum, "factors", None)
+        if (
+            self.kernel != "gaussian" or (self.adaptive is not None and factors is None)
+            or any(axis.boundary == "linear" for axis in axes)
+        ):
+            raise ValueError(
+                f"{_what(self)} is not climbed here; expected Gaussian kernels, of one width or of one a source, with "
+                "bounds that reflect or are periodic, or Epanechnikov kernels without bounds"
+            )
+        h = np.asarray(self.bandwidth_)
+        if h.ndim == 2:
+            h = np.ones(len(h)) if hasattr(self._sum, "whiten") else np.sqrt(np.diagonal(h))
+        # in steps that are small for most of the narrower kernels too
+        unit = 1.0 if factors is None else min(1.0, float(np.quantile(factors, _NARROW)))
+        return Terrain(total, np.broadcast_to(h, self.n_features_in_) * unit, axes)
 
-    def _climbing(self, merge_tol, max_iter):
+    def _finder(self) -> Callable[..., Modes]:
+        """The mean shift of the kernel."""
+        return find_window_modes if self.kernel == "epanechnikov" else find_modes
+
+    def _climbing(self, merge_tol: float, max_iter: int) -> dict[str, Any]:
         """Checked options of `find_modes`."""
         check_number(merge_tol, "merge_tol", minimum=0.0, open_minimum=True)
         check_integer(max_iter, "max_iter", minimum=1)
         return {"merge_tol": merge_tol, "max_iter": max_iter, "n_threads": self.n_threads}
 
 
-def _inner(total):
+def _inner(total: Any) -> Any:
     """The sum itself, or the one in whitened coordinates."""
     return getattr(total, "inner", total)
 
 
-def _what(density):
+def _what(density: Fitted) -> str:
     """What makes a density more than a sum of Gaussians of one width."""
     for name, plain in (("kernel", "gaussian"), ("adaptive", None), ("bounds", None)):
         value = getattr(density, name)

@@ -13,10 +13,12 @@ import math
 import numpy as np
 
 from gaussum.decay import GaussianDecay
+from gaussum.distribution import Distribution
 from gaussum.plans import TREE_SECONDS, cheapest, direct, sums_in_parts, tree_may_pay
 from gaussum.samples import Samples
 from gaussum.tree import TreeSum, build_seconds
 from gaussum.varying_grid import ClassGrids, Classes
+from gaussum.varying_slopes import VaryingSlopes
 from gaussum.varying_pass import VaryingSumPass, VaryingTreePass
 
 # A pair costs about this many seconds on one thread, and this many more a feature.
@@ -56,11 +58,11 @@ class VaryingSum:
         self._log_peak = d * math.log(self._sharpness.max())
         self._log_weights = log_weights + d * np.log(self._sharpness) - self._log_peak
         self._log_norm = self._log_peak - np.log(bandwidths).sum() - 0.5 * d * math.log(2.0 * math.pi)
-        self._classes = self._grids = self._tree = None
+        self._classes = self._grids = self._tree = self._slopes = None
 
     def __getstate__(self):
         # what can be made again is not kept
-        return self.__dict__ | {"_classes": None, "_grids": None, "_tree": None}
+        return self.__dict__ | {"_classes": None, "_grids": None, "_tree": None, "_slopes": None}
 
     def sources(self, index=slice(None)):
         """The sources themselves, shape (n_sources, n_features), or those at an index."""
@@ -88,6 +90,17 @@ class VaryingSum:
         """How its kernels fall off, where it is sources that have factors."""
         return GaussianDecay(float(self._log_norm), float(1.0 / self._sharpness.min()))
 
+    def distribution(self):
+        """The distribution functions of this density, a gaussum.distribution.Distribution."""
+        if self.factors is None:
+            raise ValueError("adaptive is a balloon estimate, which does not integrate to 1; expected another")
+        return Distribution(self._sources, self.log_weights, 1.0 / self._inv_bandwidth, self.factors)
+
+    @property
+    def log_weights(self):
+        """The logarithms of the weights, shape (n_sources,)."""
+        return self._log_weights - self._sources.shape[0] * np.log(self._sharpness) + self._log_peak
+
     def plan(self, X, rtol=0.0, *, n_threads=None):
         """The plan for targets, as of GaussianSum."""
         return self._plan(self._targets(X, False, n_threads)[0], rtol, n_threads)
@@ -107,6 +120,15 @@ class VaryingSum:
         ndarray, shape (n_targets,)
         """
         return self._log_density(X, rtol, None, n_threads)
+
+    def log_density_and_gradient(self, X, *, rtol=0.0, n_threads=None):
+        """The log density at every row of `X` and its gradient, as of GaussianSum; right to rounding for any rtol."""
+        if self.factors is None:
+            raise ValueError("adaptive is a balloon estimate, which has no gradient here; expected another")
+        if self._slopes is None:
+            self._slopes = VaryingSlopes(self._sources, self._log_weights, self._sharpness, self._inv_bandwidth)
+        log_sums, gradient = self._slopes(X, n_threads)
+        return log_sums + self._log_norm, gradient
 
     def leave_one_out(self, *, rtol=0.0, n_threads=None):
         """The log density at every source by the others; the weights, and factors of sources, stay as they are.

@@ -252,10 +252,11 @@ class Whitened:
         return self.__dict__ | {"_distribution": None}
 
     def distribution(self):
-        """The distribution functions of a density of two features, a gaussum.distribution.CorrelatedDistribution."""
+        """The distribution functions of a sum of Gaussians, a gaussum.distribution.CorrelatedDistribution."""
         if self._distribution is None:
+            inner = self._sum.distribution()
             self._distribution = CorrelatedDistribution(
-                np.ascontiguousarray(self._points.T), self._sum.log_weights, self._covariance
+                np.ascontiguousarray(self._points.T), inner.log_weights, self._covariance, inner.factors
             )
         return self._distribution
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from gaussum.distribution import Mixed
 from gaussum.plans import Plan
 from gaussum.typing import FloatArray, IndexArray, Samples
 
@@ -98,6 +99,24 @@ class WidthClasses:
     def log_density(self, X: Samples, *, rtol: float = 0.0, n_threads: int | None = None) -> FloatArray:
         """The log density at every row of `X`, shape (n_targets,); minus infinity outside the bounds."""
         return self._total([total.log_density(X, rtol=rtol, n_threads=n_threads) for total in self._sums])
+
+    def distribution(self) -> Mixed:
+        """The distribution functions of this density, a gaussum.distribution.Mixed."""
+        return Mixed([total.distribution() for total in self._sums], np.array(self._log_totals))
+
+    def log_density_and_gradient(
+        self, X: Samples, *, rtol: float = 0.0, n_threads: int | None = None
+    ) -> tuple[FloatArray, FloatArray]:
+        """The same and its gradient, shape (n_targets, n_features), which outside the bounds is not a number."""
+        parts = [total.log_density_and_gradient(X, rtol=rtol, n_threads=n_threads) for total in self._sums]
+        logs = self._total([log for log, _ in parts])
+        # gradients of logarithms are averaged by what the classes add to the density
+        known = np.where(logs > -np.inf, logs, np.inf)
+        gradient: FloatArray = np.sum([
+            slope * np.exp(log + share - known)[:, np.newaxis]
+            for (log, slope), share in zip(parts, self._log_totals)
+        ], axis=0)
+        return logs, gradient
 
     def leave_one_out(self, *, rtol: float = 0.0, n_threads: int | None = None) -> FloatArray:
         """The log density at every source by the others; the weights stay as they are."""

@@ -6,6 +6,7 @@ cdef void box_log_sum(
     Py_ssize_t lds,                     # IN
     Py_ssize_t n_sources,               # IN
     const double *log_weights,          # IN (n_sources,)
+    const double *sharpness,            # IN (n_sources,), within a factor of 2 where intervals may be narrow
     const double *low,                  # IN (d,) may be -inf
     const double *high,                 # IN (d,) may be inf; low_j <= high_j
     Py_ssize_t d,                       # IN

@@ -2,9 +2,9 @@
 """The probability of one box under a block of Gaussians with independent features, as a log-sum.
 
     box_log_sum:  log P = m + log sum_s exp(log w_s - r_s^2 / 2 - m) prod_j p_sj
-    p_sj = exp(r_sj^2 / 2) integral from u_sj to v_sj of phi,   u = (low - s) / h, v = (high - s) / h,
+    p_sj = exp(r_sj^2 / 2) integral from u_sj to v_sj of phi,   u = a_s (low - s) / h, v = a_s (high - s) / h,
 
-where r_sj = max(u_sj, -v_sj, 0) is the distance of the interval and r_s^2 = sum_j r_sj^2 that of the box. Nothing
+with the sharpness a_s of a source: one over the factor by which its Gaussian is wider than h; and where r_sj = max(u_sj, -v_sj, 0) is the distance of the interval and r_s^2 = sum_j r_sj^2 that of the box. Nothing
 underflows before the logarithm, and nothing cancels: with t(x) = exp(x^2 / 2) Q(x), Q the upper tail of phi,
 
     half-lines:        t(r) outside, 1 - Q inside
@@ -51,6 +51,7 @@ cdef inline double _clipped(double z) noexcept nogil:
 cdef inline void _half_line(
     const double *sources,              # IN (n,)
     Py_ssize_t n,                       # IN
+    const double *sharpness,            # IN (n,)
     double end, double scale,           # IN the half-line is where (end - x) scale > 0
     double *exponents,                  # INOUT (n,)
     double *factors,                    # INOUT (n,)
@@ -59,7 +60,7 @@ cdef inline void _half_line(
     cdef Py_ssize_t s
     cdef double z, x, half, tail
     for s in range(n):
-        z = _clipped((end - sources[s]) * scale)
+        z = _clipped((end - sources[s]) * (scale * sharpness[s]))
         x = fabs(z)
         half = -0.5 * z * z
         tail = simd_upper_tail(x)
@@ -70,6 +71,7 @@ cdef inline void _half_line(
 cdef inline void _wide(
     const double *sources,              # IN (n,)
     Py_ssize_t n,                       # IN
+    const double *sharpness,            # IN (n,)
     double low, double high, double scale,  # IN
     double *exponents,                  # INOUT (n,)
     double *factors,                    # INOUT (n,)
@@ -79,8 +81,8 @@ cdef inline void _wide(
     cdef double u, v, near, far, less, more
     cdef bint inside
     for s in range(n):
-        u = _clipped((low - sources[s]) * scale)
-        v = _clipped((high - sources[s]) * scale)
+        u = _clipped((low - sources[s]) * (scale * sharpness[s]))
+        v = _clipped((high - sources[s]) * (scale * sharpness[s]))
         inside = (u <= 0.0) & (v >= 0.0)
         u, v = fabs(u), fabs(v)
         near = u if u < v else v
@@ -96,6 +98,7 @@ cdef inline void _wide(
 cdef inline void _narrow(
     const double *sources,              # IN (n,)
     Py_ssize_t n,                       # IN
+    const double *sharpness,            # IN (n,)
     double low, double high, double scale,  # IN
     double *exponents,                  # INOUT (n,)
     double *factors,                    # INOUT (n,)
@@ -103,17 +106,19 @@ cdef inline void _narrow(
 ) noexcept nogil:
     """e_s <- e_s - r_s^2 / 2, f_s <- f_s p_s"""
     cdef Py_ssize_t k, s
-    cdef double u, near, place, share, tails, width = (high - low) * scale
+    cdef double u, near, place, share, tails, width
     for s in range(n):
         sums[s] = 0.0
     for k in range(NODES):
-        place, share = width * POINTS[k], SHARES[k]
+        place, share = (high - low) * scale * POINTS[k], SHARES[k]
         for s in range(n):
-            u = _lower_end(sources[s], low, high, scale)
+            u = _lower_end(sources[s], low, high, scale * sharpness[s])
             near = u if u > 0.0 else 0.0
-            sums[s] = fused(share, simd_exp_nonpositive(-0.5 * (u - near + place) * (u + near + place)), sums[s])
+            width = place * sharpness[s]
+            sums[s] = fused(share, simd_exp_nonpositive(-0.5 * (u - near + width) * (u + near + width)), sums[s])
     for s in range(n):
-        u = _lower_end(sources[s], low, high, scale)
+        u = _lower_end(sources[s], low, high, scale * sharpness[s])
+        width = (high - low) * scale * sharpness[s]
         near = u if u > 0.0 else 0.0
         tails = simd_upper_tail(near)
         tails -= simd_exp_nonpositive(-width * (near + 0.5 * width)) * simd_upper_tail(near + width)
@@ -132,6 +137,7 @@ cdef api void box_log_sum(
     Py_ssize_t lds,                     # IN
     Py_ssize_t n_sources,               # IN
     const double *log_weights,          # IN (n_sources,)
+    const double *sharpness,            # IN (n_sources,), within a factor of 2 where intervals may be narrow
     const double *low,                  # IN (d,) may be -inf
     const double *high,                 # IN (d,) may be inf; low_j <= high_j
     Py_ssize_t d,                       # IN
@@ -145,23 +151,24 @@ cdef api void box_log_sum(
     cdef double *exponents = scratch
     cdef double *factors = scratch + n_sources
     cdef Py_ssize_t j, l, s, whole = n_sources - n_sources % LANES
-    cdef double m = largest[0], scale
+    cdef double m = largest[0], scale, sharpest = 0.0
     for s in range(n_sources):
         exponents[s] = log_weights[s]
         factors[s] = 1.0
+        sharpest = sharpness[s] if sharpness[s] > sharpest else sharpest
     for j in range(d):
         scale = inv_bandwidth[j]
         if low[j] == -INFINITY and high[j] == INFINITY:
             continue
         if low[j] == -INFINITY:
-            _half_line(sources + j * lds, n_sources, high[j], scale, exponents, factors)
+            _half_line(sources + j * lds, n_sources, sharpness, high[j], scale, exponents, factors)
         elif high[j] == INFINITY:
-            _half_line(sources + j * lds, n_sources, low[j], -scale, exponents, factors)
-        elif (high[j] - low[j]) * scale < NARROW:
-            _narrow(sources + j * lds, n_sources, low[j], high[j], scale, exponents, factors,
+            _half_line(sources + j * lds, n_sources, sharpness, low[j], -scale, exponents, factors)
+        elif (high[j] - low[j]) * (scale * sharpest) < NARROW:
+            _narrow(sources + j * lds, n_sources, sharpness, low[j], high[j], scale, exponents, factors,
                     factors + n_sources)
         else:
-            _wide(sources + j * lds, n_sources, low[j], high[j], scale, exponents, factors)
+            _wide(sources + j * lds, n_sources, sharpness, low[j], high[j], scale, exponents, factors)
 
     for l in range(LANES):
         lanes[l] = m

@@ -37,3 +37,19 @@ cdef void varying_log_sum_at(
     real *sum,                          # INOUT (1,): g exp(-m), at first 0
     real *scratch,                      # SCRATCH (n_sources,)
 ) noexcept nogil
+
+
+cdef void varying_gradient_at(
+    const real *sources,                # IN (d, lds)
+    Py_ssize_t lds,                     # IN
+    Py_ssize_t n_sources,               # IN
+    const real *log_weights,            # IN (n_sources,)
+    const real *sharpness,              # IN (n_sources,)
+    const real *target,                 # IN (d,)
+    Py_ssize_t d,                       # IN
+    const real *inv_bandwidth,          # IN (d,)
+    real *largest,                      # INOUT (1,): m, at first the lowest real
+    real *sum,                          # INOUT (1,): g exp(-m), at first 0
+    real *moments,                      # INOUT (d,): M_j exp(-m), at first 0
+    real *scratch,                      # SCRATCH (n_sources,)
+) noexcept nogil

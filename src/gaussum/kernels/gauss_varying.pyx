@@ -3,6 +3,7 @@
 
     varying_log_sum:     log g_t, as m_t + log sum_s exp(log w_s - r_ts^2 / 2 - m_t)
     varying_log_sum_at:  the same for one target
+    varying_gradient_at: its gradient too
     r_ts^2 = sum_j ((t_j - s_j) b_t a_s h_j^-1)^2
 
 with the sharpness a_s of a source and b_t of a target: one over the factor by which a Gaussian is wider than h.
@@ -13,10 +14,10 @@ sources, in a fixed number of lanes.  Differences are formed before they are sca
 wide range of the data costs digits, and scaled before they are squared, so that a wide Gaussian far away does not
 overflow.
 """
-from gaussum.kernels.log_lanes cimport log_sum_lanes
+from gaussum.kernels.log_lanes cimport LANES, log_sum_lanes
 from gaussum.kernels.real cimport real
 from gaussum.kernels.vec cimport (
-    REAL_INFINITY, TILE, VEC_REALS, VEC_TILE, real_exp_nonpositive, real_fused, vec, vec_all, vec_fused, vec_load,
+    REAL_INFINITY, REAL_LOWEST, TILE, VEC_REALS, VEC_TILE, real_exp_nonpositive, real_fused, vec, vec_all, vec_fused, vec_load,
     vec_mul, vec_store, vec_sub
 )
 
@@ -172,6 +173,16 @@ cdef api void varying_log_sum(
         largest[i + t], sums[i + t] = m[t], g[t]
 
 
+cdef inline real _added(real *lanes) noexcept nogil:
+    """The sum of all lanes, which are lost"""
+    cdef Py_ssize_t l, half = LANES // 2
+    while half > 0:
+        for l in range(half):
+            lanes[l] += lanes[l + half]
+        half = half // 2
+    return lanes[0]
+
+
 cdef api void varying_log_sum_at(
     const real *sources,                # IN (d, lds)
     Py_ssize_t lds,                     # IN
@@ -201,3 +212,41 @@ cdef api void varying_log_sum_at(
             z = (t - sources[j * lds + s]) * own * (sharpness[s] * g)
             scratch[s] = real_fused(z, z, scratch[s])
     log_sum_lanes(scratch, log_weights, n_sources, left_out, largest, sum)
+
+
+cdef api void varying_gradient_at(
+    const real *sources,                # IN (d, lds)
+    Py_ssize_t lds,                     # IN
+    Py_ssize_t n_sources,               # IN
+    const real *log_weights,            # IN (n_sources,)
+    const real *sharpness,              # IN (n_sources,)
+    const real *target,                 # IN (d,)
+    Py_ssize_t d,                       # IN
+    const real *inv_bandwidth,          # IN (d,)
+    real *largest,                      # INOUT (1,): m, at first the lowest real
+    real *sum,                          # INOUT (1,): g exp(-m), at first 0
+    real *moments,                      # INOUT (d,): M_j exp(-m), at first 0
+    real *scratch,                      # SCRATCH (n_sources,)
+) noexcept nogil:
+    """varying_log_sum_at, and M_j = sum_s exp(log w_s - r_s^2 / 2) a_s^2 (s_j - t_j) with it: h_j^2 times the gradient
+    of g"""
+    cdef real lanes[LANES]
+    cdef Py_ssize_t j, l, s, whole = n_sources - n_sources % LANES
+    cdef real before = largest[0], share, t
+    varying_log_sum_at(sources, lds, n_sources, log_weights, sharpness, -1, target, NULL, d, inv_bandwidth, largest,
+                       sum, scratch)
+    if largest[0] == REAL_LOWEST:
+        return
+    share = real_exp_nonpositive(before - largest[0])
+    for s in range(n_sources):
+        scratch[s] = real_exp_nonpositive(scratch[s] - largest[0]) * sharpness[s] * sharpness[s]
+    for j in range(d):
+        t = target[j]
+        for l in range(LANES):
+            lanes[l] = 0.0
+        for s in range(0, whole, 32):
+            for l in range(LANES):
+                lanes[l] = real_fused(scratch[s + l], sources[j * lds + s + l] - t, lanes[l])
+        for s in range(n_sources - whole):
+            lanes[s] = real_fused(scratch[whole + s], sources[j * lds + whole + s] - t, lanes[s])
+        moments[j] = moments[j] * share + _added(lanes)
