@@ -297,5 +297,5 @@ def test_what_is_refused():
         KernelDensity(0.5, bounds=bounds, adaptive=Balloon(3)).fit(X)
     with pytest.raises(ValueError, match="more than 4096 images"):
         KernelDensity(1e5, bounds=[(0, 9), None], kernel="tophat").fit(X)
-    with pytest.raises(ValueError, match="gradients"):
-        KernelDensity(0.5, bounds=bounds, adaptive=0.5).fit(X)._sum.log_density_and_gradient(X)
+    with pytest.raises(ValueError, match="kernel is 'tophat', which has no gradient"):
+        KernelDensity(0.5, bounds=bounds, kernel="tophat").fit(X).gradient(X)
