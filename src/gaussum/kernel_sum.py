@@ -259,7 +259,7 @@ class KernelSum:
         return logs[0], mean
 
     def log_density_and_gradient(self, X, *, rtol=0.0, n_threads=None):
-        """The log density at every row of `X` and its gradient, NaN where that is 0; of Epanechnikov kernels.
+        """The log density at every row of `X` and its gradient, 0 where no kernel reaches; of Epanechnikov kernels.
 
         The sum of 1 - r^2 has a slope of 2 / h^2 towards the mean of the sources within reach, times their weight.
         """
@@ -270,7 +270,9 @@ class KernelSum:
         d = len(self._bandwidths)
         with np.errstate(invalid="ignore", over="ignore"):
             weight = flat - log_density + radial.log_volume("tophat", d) - radial.log_volume("epanechnikov", d)
-            return log_density, 2.0 * np.exp(weight)[:, np.newaxis] * (mean - X) / self._bandwidths**2
+            gradient = 2.0 * np.exp(weight)[:, np.newaxis] * (mean - X) / self._bandwidths**2
+        gradient[log_density == -np.inf] = 0.0
+        return log_density, gradient
 
     def leave_one_out(self, *, rtol=0.0, n_threads=None):
         """log sum_{s != i} w_s K(x_i - s) at every source i; the weights stay as they are.

@@ -33,7 +33,7 @@ class Slopes(Fitted):
         log_density : ndarray, shape (n_samples,)
             In nats.
         gradient : ndarray, shape (n_samples, n_features)
-            Of the log density, in nats per unit of each feature; NaN out of bounds, and where no kernel reaches.
+            Of the log density, in nats per unit of each feature; NaN out of bounds, 0 where no kernel reaches.
             Bandwidth times gradient, the way to the mean of the sources around a query in bandwidths (Fukunaga and
             Hostetler 1975), is right within 2 rtol (1 + r), where r is the root mean square distance, in bandwidths
             too, of the sources that make the density there. The gradient is finite in the farthest tails, where it
