@@ -1,10 +1,11 @@
 """What the parts of a fitted kernel density know of the whole, which gaussum.kde puts together."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import Any, Protocol, Self
 
+from gaussum.base import Estimator
 from gaussum.folded import Axis
-from gaussum.typing import ArrayLike, FloatArray
+from gaussum.typing import ArrayLike, FloatArray, RandomState
 
 
 class Support(Protocol):
@@ -18,8 +19,8 @@ class Support(Protocol):
         """The sum of kernels that keep to the bounds."""
 
 
-class Fitted:
-    """The attributes and methods of gaussum.KernelDensity that its parts rely on."""
+class Fitted(Estimator):
+    """What gaussum.KernelDensity has that its parts rely on."""
 
     kernel: str
     bounds: Any
@@ -31,21 +32,23 @@ class Fitted:
     _sum: Any
     _support: Support | None
 
-    if TYPE_CHECKING:
+    @property
+    def sources_(self) -> FloatArray:
+        """The samples of positive weight, shape (n_sources, n_features)."""
+        raise NotImplementedError
 
-        @property
-        def sources_(self) -> FloatArray: ...
+    def _rtol(self) -> float:
+        """The bound on relative errors."""
+        raise NotImplementedError
 
-        def _check_fitted(self) -> None: ...
+    def fit(self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None) -> Self:
+        """Keep the samples and settle the bandwidth."""
+        raise NotImplementedError
 
-        def _rtol(self) -> float: ...
+    def score_samples(self, X: ArrayLike) -> FloatArray:
+        """The log density at every query, shape (n_samples,)."""
+        raise NotImplementedError
 
-        def get_params(self, deep: bool = True) -> dict[str, Any]: ...
-
-        def set_params(self, **params: Any) -> Self: ...
-
-        def fit(self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None) -> Self: ...
-
-        def score_samples(self, X: ArrayLike) -> FloatArray: ...
-
-        def sample(self, n_samples: int = 1, random_state: Any = None) -> FloatArray: ...
+    def sample(self, n_samples: int = 1, random_state: RandomState = None) -> FloatArray:
+        """Draw new samples, shape (n_samples, n_features)."""
+        raise NotImplementedError

@@ -1,14 +1,11 @@
 """Hills of a density: what climbs them, where climbers arrive, and which of those places are one mode."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from gaussum.typing import FloatArray, IndexArray, MaskArray, Samples
-
-if TYPE_CHECKING:
-    from scipy.spatial import cKDTree
 
 # Depths of a valley, in nats, that count as none, looked for between modes so near to each other.
 _SHALLOW = 1e-8
@@ -181,7 +178,7 @@ def _wrapped(points: FloatArray, periods: FloatArray | None) -> FloatArray:
     return np.where(periods > 0.0, np.where(wrapped >= periods, 0.0, wrapped), points)
 
 
-def _near(points: FloatArray, periods: FloatArray | None = None) -> "cKDTree":
+def _near(points: FloatArray, periods: FloatArray | None = None) -> Any:
     from scipy.spatial import cKDTree               # slow to load
 
     return cKDTree(_wrapped(points, periods), boxsize=periods)
