@@ -35,11 +35,11 @@ int fused_is_one_rounding(void) { return GAUSSUM_FMA; }
 #define A vec_load(a + i)
 #define B vec_load(b + i)
 #define C vec_load(c + i)
-#define FUNCTION(name, expression)                                                                                    \\
-    void name(ptrdiff_t n, const gaussum_real *a, const gaussum_real *b, const gaussum_real *c, gaussum_real *out)     \\
-    {                                                                                                                 \\
-        (void)a, (void)b, (void)c;                                                                                    \\
-        EACH vec_store(out + i, expression);                                                                          \\
+#define FUNCTION(name, expression)                                                                              \\
+    void name(ptrdiff_t n, const gaussum_real *a, const gaussum_real *b, const gaussum_real *c, gaussum_real *out) \\
+    {                                                                                                           \\
+        (void)a, (void)b, (void)c;                                                                              \\
+        EACH vec_store(out + i, expression);                                                                    \\
     }
 FUNCTION(add, vec_add(A, B))
 FUNCTION(sub, vec_sub(A, B))
