@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gaussum.likelihood import MixtureLikelihood
-from gaussum.mixture_pass import MixturePass, add_rows
+from gaussum.mixture_pass import MixturePass
 from gaussum.samples import Samples
 
 N, D, K = 1500, 3, 4
