@@ -1,15 +1,13 @@
-"""A pass in pieces is the pass: parts that threads take as they come, components of an M-step one by one."""
-
-import threading
+"""The M-step of some components is theirs in the M-step of all."""
 
 import numpy as np
 import pytest
 
 from gaussum.likelihood import MixtureLikelihood
-from gaussum.mixture_pass import MixturePass, add_rows
+from gaussum.mixture_pass import MixturePass
 from gaussum.samples import Samples
 
-N, D, K, PARTS = 6000, 3, 4, 5
+N, D, K = 1500, 3, 4
 
 
 def problem(structure):
@@ -18,52 +16,8 @@ def problem(structure):
     X = rng.normal(size=(N, D)) + rng.integers(3, size=(N, 1))
     likelihood = MixtureLikelihood(X, structure, K, n_threads=1)
     first = likelihood.partition_statistics(np.zeros((K, D)), rng.integers(K, size=N))
-    compute = MixturePass(Samples(X), structure, K, None, PARTS, np.zeros(D))
-    assert compute.n_parts > 2
+    compute = MixturePass(Samples(X), structure, K, None, 1, np.zeros(D))
     return compute, likelihood.maximize(first), first
-
-
-@pytest.mark.parametrize("structure", ["full", "tied", "diag", "spherical"])
-@pytest.mark.parametrize("n_threads", [1, 2, 7])
-def test_parts_taken_by_threads(structure, n_threads):
-    compute, parameters, _ = problem(structure)
-    expected, scratch = np.zeros(compute.statistics_size), np.zeros(compute.scratch_size)
-    compute.em(0, compute.n_parts, parameters.buffer, expected, scratch)
-
-    table, next_part = np.zeros((compute.n_parts, expected.size)), np.zeros(1, dtype=np.intp)
-    threads = [
-        threading.Thread(target=compute.em_shared, args=(next_part, parameters.buffer, table, np.zeros_like(scratch)))
-        for _ in range(n_threads)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    total = np.zeros_like(expected)
-    add_rows(table, total)
-    np.testing.assert_array_equal(total, expected)
-    # each thread has asked for one more than there is
-    assert next_part[0] == compute.n_parts + n_threads
-
-
-def test_parts_refused():
-    compute, parameters, _ = problem("diag")
-    good = {
-        "next_part": np.zeros(1, dtype=np.intp), "parameters": parameters.buffer,
-        "statistics": np.zeros((compute.n_parts, compute.statistics_size)), "scratch": np.zeros(compute.scratch_size),
-    }
-    for name, bad in {
-        "next_part": [np.zeros(2, dtype=np.intp), np.full(1, -1)],
-        "parameters": [parameters.buffer[1:]],
-        "statistics": [good["statistics"][1:], good["statistics"][:, 1:].copy()],
-        "scratch": [np.zeros(8)],
-    }.items():
-        for value in bad:
-            with pytest.raises(ValueError, match=name):
-                compute.em_shared(**good | {name: value})
-    assert not good["statistics"].any()
-    with pytest.raises(ValueError, match="do not fit"):
-        add_rows(good["statistics"], np.zeros(3))
 
 
 @pytest.mark.parametrize("structure", ["full", "diag", "spherical"])

@@ -9,6 +9,7 @@ import functools
 import math
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import mpmath
@@ -21,7 +22,8 @@ from kernel_access import BUILDS, HEADER, LONG, gauss_log_sum
 
 FLAGS = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off"]
 MARCH = {"baseline": [], "v3": ["-march=x86-64-v3"], "v4": ["-march=x86-64-v4", "-mprefer-vector-width=512"]}
-COMPILER = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+# not the gcc of Windows, which aligns wide registers on the stack badly
+COMPILER = None if sys.platform == "win32" else shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
 WRAPPER = """
 #include "simd_math.h"
 void array_exp(const double *x, double *y, long n) { for (long i = 0; i < n; i++) y[i] = simd_exp(x[i]); }

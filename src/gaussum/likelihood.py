@@ -13,7 +13,7 @@ import numpy as np
 from gaussum import flat, parallel, typing
 from gaussum.covariance import second_shape
 from gaussum.information import ObservedInformation
-from gaussum.mixture_pass import MixturePass, add_rows
+from gaussum.mixture_pass import MixturePass
 from gaussum.parameters import MixtureParameters
 from gaussum.rescue import CollapsedComponentWarning, collapsed, drop, mend, revive
 from gaussum.samples import Samples
@@ -26,8 +26,6 @@ from gaussum.typing import FloatArray, IndexArray
 _BLAS_FEATURES = 32
 # Seconds for a covariance's factorisation and inverse, by the cube of its size (measured at 200).
 _FACTORISING = 7e-11
-# Numbers in a table of every part's statistics, at most.
-_TABLE = 1 << 17
 # A component that goes on collapsing is one too many.
 _MOST_RESCUES = 3
 
@@ -221,16 +219,6 @@ class MixtureLikelihood:
         return self._information.at(parameters, self._n_threads)
 
     def _in_parts(self, compute: MixturePass, parameters: FloatArray, total: FloatArray) -> None:
-        if self._small and compute.n_parts * total.size <= _TABLE:
-            # one call a thread, in which it takes part after part
-            table, next_part = np.zeros((compute.n_parts, total.size)), np.zeros(1, dtype=np.intp)
-            parallel.run(
-                self._n_threads, self._n_threads,
-                lambda _, slot: compute.em_shared(next_part, parameters, table, self._scratch[slot]),
-            )
-            add_rows(table, total)
-            return
-
         def work(part: int, slot: int) -> FloatArray:
             try:
                 own = self._merged.pop()

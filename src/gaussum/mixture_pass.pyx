@@ -12,17 +12,6 @@ from gaussum.kernels cimport estep, mixture, mstep
 from gaussum.kernels.lanes cimport sum_lanes
 from gaussum.samples cimport ALIGNMENT, Samples, aligned, round_up
 
-cdef extern from *:
-    """
-    #if defined(_MSC_VER) && !defined(__clang__)
-    #include <intrin.h>
-    #define take(next) ((Py_ssize_t)_InterlockedExchangeAdd64((volatile long long *)(next), 1))
-    #else
-    #define take(next) __atomic_fetch_add((next), (Py_ssize_t)1, __ATOMIC_RELAXED)
-    #endif
-    """
-    Py_ssize_t take(Py_ssize_t *next) noexcept nogil        # what it was, raised by one for all threads
-
 cdef double LOG_2PI = log(2.0 * 3.141592653589793)
 
 
@@ -33,16 +22,6 @@ def all_finite(const double[::1] x):
         if not isfinite(x[i]):
             return False
     return True
-
-
-def add_rows(const double[:, ::1] rows, double[::1] total):
-    """Add to `total` one row after the other."""
-    cdef Py_ssize_t i, j
-    if rows.shape[1] != total.shape[0]:
-        raise ValueError(f"rows of {rows.shape[1]} do not fit a total of {total.shape[0]}")
-    for i in range(rows.shape[0]):
-        for j in range(rows.shape[1]):
-            total[j] += rows[i, j]
 
 
 def log_determinants(structure, Py_ssize_t d, const double[::1] precisions_chol, double[::1] log_det):
@@ -145,24 +124,6 @@ cdef class MixturePass:
         self._check_parameters(parameters)
         with nogil:
             self._em(first, last, &parameters[0], &statistics[0], aligned(scratch))
-
-    def em_shared(self, Py_ssize_t[::1] next_part, const double[::1] parameters, double[:, ::1] statistics,
-                  double[::1] scratch):
-        """As `em`, for several threads at once: parts that no other has taken, each with a row of `statistics`.
-
-        `next_part` holds one number, the first part that nobody has taken: 0 in the beginning.
-        """
-        cdef Py_ssize_t part
-        if next_part.shape[0] != 1 or next_part[0] < 0 or statistics.shape[0] != self.n_parts:
-            raise ValueError(f"next_part must hold one part, and statistics a row for each of {self.n_parts}")
-        self._check(0, self.n_parts, statistics[0], scratch)
-        self._check_parameters(parameters)
-        with nogil:
-            while True:
-                part = take(&next_part[0])
-                if part >= self.n_parts:
-                    break
-                self._em(part, part + 1, &parameters[0], &statistics[part, 0], aligned(scratch))
 
     cdef void _em(self, Py_ssize_t first, Py_ssize_t last, const double *parameters, double *statistics,
                   double *x) noexcept nogil:

@@ -6,8 +6,11 @@ import numpy as np
 
 cdef extern from *:
     """
-    #ifdef __GNUC__
+    #if defined(__GNUC__) || defined(__clang__)
     #define prefetch(p) __builtin_prefetch(p)
+    #elif defined(_M_X64)
+    #include <intrin.h>
+    #define prefetch(p) _mm_prefetch(p, _MM_HINT_T0)
     #else
     #define prefetch(p) ((void)(p))
     #endif
