@@ -29,7 +29,7 @@ structures rescue spurious
 flat variational skipping information likelihood acceleration constrained moments prior
 initialize search starts em
 spread binned univariate pairs multivariate bandwidth_matrix bandwidth radial
-axes cell_moments layout gridding tree plans neighbors on_grid cells line distribution decay
+axes cell_moments layout gridding tree decay plans neighbors on_grid cells line distribution
 stragglers tensor_sum summation mean_shift image_axes images boundary support
 kernel_sum varying_grid varying width_classes whitening adaptive selectors slices regions probabilities slopes
 mixture_base conventions
