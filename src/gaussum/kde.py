@@ -70,9 +70,10 @@ class KernelDensity(Probabilities, Slopes, Estimator):
         of zero there; "linear" follows the slope, with an error of order h^2 at a bound as inside (Jones 1993; Jones
         and Foster 1996), for Gaussians of one width along the axes alone; on a "periodic" axis, as of angles or hours,
         what leaves at one end comes in at the other. Under a matrix a reflected kernel has correlations of the other
-        sign. Out of bounds the density is 0, and samples there are refused; periodic coordinates are wrapped. Rules for
-        the bandwidth see the samples as they are, a periodic axis cut open in its widest gap. The density adds up to 1:
-        to 1e-9, but for "linear" in several features to some 1e-3. See `gaussum.support`.
+        sign. Out of bounds the density is 0, and samples there are refused; periodic coordinates are wrapped. For one
+        feature "auto", "isj", "sj" and "lscv" know of bounds and periods; other rules see the samples as they are, a
+        periodic axis cut open in its widest gap. The density adds up to 1: to 1e-9, but for "linear" in several
+        features to some 1e-3. See `gaussum.support`.
     adaptive : {"abramson", "breiman", "balloon"}, float or object, optional
         A bandwidth that follows the data, narrow where samples lie densely and wide in the tails: `bandwidth_` times a
         factor for each source, from a pilot density ("abramson"; a number is its sensitivity, by default 0.5) or from
@@ -172,12 +173,12 @@ class KernelDensity(Probabilities, Slopes, Estimator):
         check_conventions(self)
         self._check_combination()
         self._support = Support.of(self.bounds, self.boundary, X.shape[1])
-        spread = X
+        spread, ends = X, None
         if self._support is not None:
             self._support.check(X, weight)
-            spread = self._support.unrolled(X, weight)
+            spread, ends = self._support.unrolled(X, weight), self._support.ends(X.shape[1])
         h, single = settled(
-            self.bandwidth, spread, weight, kernel=self.kernel, along_axes=self._support is not None
+            self.bandwidth, spread, weight, kernel=self.kernel, along_axes=self._support is not None, ends=ends
         )
         self._check_boundary(h.ndim == 2)
         parallel.resolve_threads(self.n_threads)
@@ -212,18 +213,16 @@ class KernelDensity(Probabilities, Slopes, Estimator):
             make = partial(adaptive_sum, rule=rule_for(self.adaptive), rtol=self.rtol, n_threads=self.n_threads)
         else:
             return self._bounded_adaptive_sum(self._support, X, log_weights, h)
-        make = partial(kernel_sum, make)
         if self._support is None:
-            return make(X, log_weights, h)
-        return self._support.make_sum(make, X, log_weights, h, narrowest=float(self.kernel == "gaussian"))
+            return kernel_sum(make, X, log_weights, h)
+        return self._support.make_sum(partial(kernel_sum, make), X, log_weights, h, narrowest=float(self.kernel == "gaussian"))
 
     def _bounded_adaptive_sum(self, support: Support, X: Samples, log_weights: FloatArray, h: FloatArray) -> Any:
         """The sum of Gaussians that differ in width, by factors that know the bounds."""
         rule = rule_for(self.adaptive)
         if isinstance(rule, Balloon):
             raise ValueError(
-                f"adaptive is {self.adaptive!r}, a width for each query, and there are bounds; expected a rule with a "
-                "width for each source, 'abramson' or 'breiman', or no bounds"
+                f"adaptive is {self.adaptive!r}, a width for each query; expected 'abramson' or 'breiman' with bounds"
             )
         X = support.folded(X)
         factors = rule.factors(

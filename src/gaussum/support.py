@@ -134,6 +134,11 @@ class Support:
             all_of_them = np.concatenate(found)
         return all_of_them[len(X) :]
 
+    def ends(self, n_features: int) -> tuple[float, float, bool] | None:
+        """Of the axis of one feature, (low, high, periodic); None of several."""
+        axis = self.axes[0]
+        return (axis.low, axis.high, axis.boundary == "periodic") if n_features == 1 else None
+
     def widest_period(self, h: FloatArray) -> float:
         """The largest bandwidth in periods, of bandwidths or a covariance matrix; 0 where there are no periods."""
         h = np.sqrt(np.diagonal(h)) if h.ndim == 2 else h
