@@ -207,7 +207,7 @@ class KernelDensity(Probabilities, Slopes, Estimator):
         if self.kernel != "gaussian":
             make: Any = partial(KernelSum, kernel=self.kernel, algorithm=self.algorithm)
         elif self.adaptive is None:
-            weights = self.source_weights_ if self._support is None else None
+            weights = None if self._support else self.source_weights_
             make = partial(GaussianSum, algorithm=self.algorithm, weights=weights)
         elif self._support is None:
             make = partial(adaptive_sum, rule=rule_for(self.adaptive), rtol=self.rtol, n_threads=self.n_threads)
@@ -215,7 +215,7 @@ class KernelDensity(Probabilities, Slopes, Estimator):
             return self._bounded_adaptive_sum(self._support, X, log_weights, h)
         if self._support is None:
             return kernel_sum(make, X, log_weights, h)
-        return self._support.make_sum(partial(kernel_sum, make), X, log_weights, h, narrowest=float(self.kernel == "gaussian"))
+        return self._support.make_sum(partial(kernel_sum, make), X, log_weights, h, float(self.kernel == "gaussian"))
 
     def _bounded_adaptive_sum(self, support: Support, X: Samples, log_weights: FloatArray, h: FloatArray) -> Any:
         """The sum of Gaussians that differ in width, by factors that know the bounds."""
