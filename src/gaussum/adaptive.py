@@ -18,13 +18,17 @@ period away: at a bound as inside, and wherever a period is cut open.
 
 import functools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from gaussum.base import shape_name
 from gaussum.neighbors import NearestNeighbors
+from gaussum.plans import Sum
 from gaussum.summation import GaussianSum
+from gaussum.typing import FloatArray, Samples
 from gaussum.validation import check_integer, check_number
 from gaussum.varying import VaryingSum
 from gaussum.whitening import Whitening
@@ -68,9 +72,12 @@ class Abramson:
     """
 
     sensitivity: float = 0.5
-    clip: object = None
+    clip: Any = None
 
-    def factors(self, X, log_weights, h, rtol, n_threads, pilot=GaussianSum, images=None):
+    def factors(
+        self, X: Samples, log_weights: FloatArray, h: FloatArray, rtol: float, n_threads: int | None,
+        pilot: Callable[[Samples, FloatArray, FloatArray], Sum] = GaussianSum, images: object = None
+    ) -> FloatArray:
         """The factors of sources `X`, shape (n_sources,).
 
         Parameters
@@ -123,9 +130,12 @@ class Breiman:
     """
 
     n_neighbors: int | None = None
-    clip: object = None
+    clip: Any = None
 
-    def factors(self, X, log_weights, h, rtol, n_threads, pilot=None, images=None):
+    def factors(
+        self, X: Samples, log_weights: FloatArray, h: FloatArray, rtol: float, n_threads: int | None,
+        pilot: object = None, images: Callable[[FloatArray], FloatArray] | None = None
+    ) -> FloatArray:
         """The factors of sources `X`, shape (n_sources,).
 
         Parameters
@@ -182,19 +192,22 @@ class Balloon:
     """
 
     n_neighbors: int | None = None
-    clip: object = None
+    clip: Any = None
 
-    def make_sum(self, X, log_weights, h, rtol, n_threads):
+    def make_sum(
+        self, X: Samples, log_weights: FloatArray, h: FloatArray, rtol: float, n_threads: int | None
+    ) -> VaryingSum:
         """The sum for sources `X`; see GaussianSum for the arguments."""
         low, high = check_clip(self.clip)
         neighbors = Neighborhoods(X, log_weights, h, self.n_neighbors, low, high, n_threads)
         return VaryingSum(X, log_weights, h, target_factors=neighbors)
 
 
-NAMES = {"abramson": Abramson, "breiman": Breiman, "balloon": Balloon}
+Rule: TypeAlias = Abramson | Breiman | Balloon
+NAMES: dict[str, type[Rule]] = {"abramson": Abramson, "breiman": Breiman, "balloon": Balloon}
 
 
-def rule_for(adaptive):
+def rule_for(adaptive: Any) -> Rule:
     """The rule that an argument `adaptive` stands for.
 
     Parameters
@@ -213,19 +226,21 @@ def rule_for(adaptive):
         return NAMES[adaptive]()
     if isinstance(adaptive, (int, float, np.number)):
         return Abramson(check_number(adaptive, "adaptive", minimum=0.0, maximum=1.0))
-    if not isinstance(adaptive, tuple(NAMES.values())):
+    if not isinstance(adaptive, (Abramson, Breiman, Balloon)):
         raise TypeError(f"adaptive is {shape_name(adaptive)}; expected {expected}")
     return adaptive
 
 
-def adaptive_sum(X, log_weights, h, rule, rtol, n_threads):
+def adaptive_sum(
+    X: Samples, log_weights: FloatArray, h: FloatArray, rule: Rule, rtol: float, n_threads: int | None
+) -> VaryingSum:
     """The sum for sources `X` by a rule; see GaussianSum for the arguments."""
     if isinstance(rule, Balloon):
         return rule.make_sum(X, log_weights, h, rtol, n_threads)
     return VaryingSum(X, log_weights, h, rule.factors(X, log_weights, h, rtol, n_threads))
 
 
-def check_clip(clip):
+def check_clip(clip: Any) -> tuple[float, float]:
     """Return the bounds of factors, (low, high); TypeError or ValueError otherwise."""
     if clip is None:
         return 0.0, math.inf
@@ -241,17 +256,17 @@ def check_clip(clip):
     return low, high
 
 
-def widths_of(h):
+def widths_of(h: FloatArray) -> FloatArray:
     """The standard deviation on each axis, of bandwidths or a covariance matrix."""
     return np.sqrt(np.diagonal(h)) if h.ndim == 2 else h
 
 
-def factors_of(log_factors, weights, h, low, high):
+def factors_of(log_factors: FloatArray, weights: FloatArray, h: FloatArray, low: float, high: float) -> FloatArray:
     """Factors with a geometric mean of 1 by the weights, then kept within bounds."""
     return within(np.exp(log_factors - weights @ log_factors / weights.sum()), h, low, high)
 
 
-def within(factors, h, low, high):
+def within(factors: FloatArray, h: FloatArray, low: float, high: float) -> FloatArray:
     """Factors within bounds, and within those of floating-point numbers."""
     narrowest = max(_NARROWEST, _NARROWEST_WIDTH / widths_of(h).min())
     return factors.clip(max(low, narrowest), min(max(high, narrowest), _WIDEST))
@@ -277,7 +292,10 @@ class Neighborhoods:
         The largest distance of a source to its k-th neighbour; 0 where it is alone.
     """
 
-    def __init__(self, X, log_weights, h, n_neighbors, low, high, n_threads, images=None):
+    def __init__(
+        self, X: Samples, log_weights: FloatArray, h: FloatArray, n_neighbors: int | None, low: float, high: float,
+        n_threads: int | None, images: FloatArray | None = None
+    ) -> None:
         n = X.shape[0]
         if n_neighbors is None:
             n_neighbors = max(1, min(math.isqrt(max(n - 1, 1)) + 1, n - 1))
@@ -291,31 +309,33 @@ class Neighborhoods:
         self._neighbors = NearestNeighbors(
             points if images is None else np.concatenate([points, self._scaled(images)])
         )
-        self._smallest = self._unit = None
+        self._smallest = 0.0
+        self._unit: float | None = None
         distances = self._distances(X, True, n_threads)
         self.largest = 0.0 if distances is None else float(distances.max())
         if distances is not None and distances.any():
-            self._smallest = distances[distances > 0].min()
+            self._smallest = float(distances[distances > 0].min())
             weights = np.exp(log_weights)
             logs = np.log(np.maximum(distances, self._smallest))
             self._unit = math.exp(weights @ logs / weights.sum())
 
-    def __call__(self, X, own, n_threads):
+    def __call__(self, X: Samples, own: bool, n_threads: int | None) -> FloatArray:
         """The factors at points, shape (n,); with `own` these are the sources, which are no neighbours of theirs."""
-        if self._unit is None:
+        found = None if self._unit is None else self._distances(X, own, n_threads)
+        if self._unit is None or found is None:
             # nothing to tell one place from another
             return within(np.ones(X.shape[0]), self._h, *self._bounds)
-        distances = np.maximum(self._distances(X, own, n_threads), self._smallest)
+        distances = np.maximum(found, self._smallest)
         with np.errstate(over="ignore"):
             return within(distances / self._unit, self._h, *self._bounds)
 
-    def _scaled(self, X):
+    def _scaled(self, X: Samples) -> FloatArray:
         if self._whitening is not None:
             return self._whitening.whiten(X).clip(-_WIDEST, _WIDEST)
         with np.errstate(over="ignore"):
             return ((X - self._origin) / self._h).clip(-_WIDEST, _WIDEST)
 
-    def _distances(self, X, own, n_threads):
+    def _distances(self, X: Samples, own: bool, n_threads: int | None) -> FloatArray | None:
         """To the k-th nearest; None where a source is alone."""
         if self._n == 1:
             return None

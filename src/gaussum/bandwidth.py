@@ -164,7 +164,7 @@ def improved_sheather_jones(X: ArrayLike, sample_weight: ArrayLike | None = None
     >>> improved_sheather_jones(x).round(1), scott(x).round(1)     # one bell has half as many samples each
     (array([0.3]), array([6.3]))
     """
-    return _select(X, sample_weight, "isj", univariate.improved_sheather_jones)
+    return select_by(X, sample_weight, "isj", univariate.improved_sheather_jones)
 
 
 def sheather_jones(X: ArrayLike, sample_weight: ArrayLike | None = None) -> FloatArray:
@@ -205,7 +205,7 @@ def sheather_jones(X: ArrayLike, sample_weight: ArrayLike | None = None) -> Floa
     >>> bool(abs(sheather_jones(x) / silverman(x) - 1)[0] < 0.2)
     True
     """
-    return _select(X, sample_weight, "sheather_jones", univariate.sheather_jones)
+    return select_by(X, sample_weight, "sheather_jones", univariate.sheather_jones)
 
 
 def lscv(X: ArrayLike, sample_weight: ArrayLike | None = None) -> FloatArray:
@@ -247,7 +247,7 @@ def lscv(X: ArrayLike, sample_weight: ArrayLike | None = None) -> FloatArray:
     >>> bool(0.5 < (lscv(x) / scott(x))[0] < 2)
     True
     """
-    return _select(X, sample_weight, "lscv", univariate.least_squares, several=False)
+    return select_by(X, sample_weight, "lscv", univariate.least_squares, several=False)
 
 
 def lcv(X: ArrayLike, sample_weight: ArrayLike | None = None) -> FloatArray:
@@ -291,7 +291,7 @@ def lcv(X: ArrayLike, sample_weight: ArrayLike | None = None) -> FloatArray:
     >>> bool(lcv(np.append(x, 1e6))[0] < 1)         # one sample a million away
     True
     """
-    return _select(X, sample_weight, "lcv", univariate.likelihood, several=False)
+    return select_by(X, sample_weight, "lcv", univariate.likelihood, several=False)
 
 
 def auto(X: ArrayLike, sample_weight: ArrayLike | None = None) -> FloatArray:
@@ -328,7 +328,7 @@ def auto(X: ArrayLike, sample_weight: ArrayLike | None = None) -> FloatArray:
     X = check_samples(X)
     if X.shape[1] > 1:
         return auto_matrix(X, sample_weight)
-    return _select(X, sample_weight, "auto", univariate.automatic)
+    return select_by(X, sample_weight, "auto", univariate.automatic)
 
 
 # By the names that KernelDensity takes.
@@ -345,9 +345,9 @@ SELECTORS = {
 }
 
 
-def _select(
+def select_by(
     X: ArrayLike, sample_weight: ArrayLike | None, name: str, method: Callable[[univariate.Line], univariate.Found], *,
-    several: bool = True,
+    several: bool = True, period: float | None = None,
 ) -> FloatArray:
     """A bandwidth for every feature by a method of gaussum.univariate."""
     X = check_samples(X)
@@ -359,7 +359,7 @@ def _select(
         X, w = X[w > 0], w[w > 0]
     h = np.empty(d)
     for j in range(d):
-        line = univariate.Line(X[:, j], w)
+        line = univariate.Line(X[:, j], w, period)
         line = line.without_atoms() if name == "auto" else line
         few = line.n <= _FEWEST and name != "auto"
         found, reason = (None, "X has hardly more than one effective sample") if few else method(line)

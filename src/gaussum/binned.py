@@ -40,17 +40,29 @@ class Grid:
     finest : float
     keep : bool
         The samples' places, for `log_likelihood`.
+    period : float, optional
+        Of the line, where that is a circle.
     """
 
-    def __init__(self, x: FloatArray, w: FloatArray, finest: float, keep: bool = False) -> None:
-        self.step = finest / NODES
-        place = places(x, finest)
-        place /= self.step
+    def __init__(
+        self, x: FloatArray, w: FloatArray, finest: float, keep: bool = False, period: float | None = None
+    ) -> None:
         from scipy import fft           # slow to load
 
-        n_nodes = fft.next_fast_len(int(place[-1] + reach(finest) / self.step) + 3, real=True)
-        counts = np.zeros(n_nodes)
-        spread(place, w, counts)
+        self.step = finest / NODES
+        if period is None:
+            place = places(x, finest)
+            place /= self.step
+            n_nodes = fft.next_fast_len(int(place[-1] + reach(finest) / self.step) + 3, real=True)
+        else:
+            n_nodes = fft.next_fast_len(max(math.ceil(period / self.step), 8), real=True)
+            self.step = period / n_nodes
+            place = np.minimum((x - x[0]) / self.step, n_nodes - 1e-9)
+        counts = np.zeros(n_nodes if period is None else n_nodes + 4)
+        spread(place if period is None else place + 1.0, w, counts)
+        if period is not None:
+            counts[:4] += counts[n_nodes:]
+            counts = counts[:n_nodes]
         self._n_nodes, self._place = n_nodes, place if keep else None
         k = np.arange(1 + min(n_nodes // 2, math.ceil(_FREQUENCIES / finest * n_nodes * self.step / (2.0 * math.pi))))
         self._omega: FloatArray = k * (2.0 * math.pi / (n_nodes * self.step))
@@ -128,6 +140,8 @@ class Functionals:
         The samples' places in the grids, for `Grid.log_likelihood`.
     most_nodes : int
         Of a grid.
+    period : float, optional
+        Of the line, where that is a circle; not with `keep`.
 
     Attributes
     ----------
@@ -136,10 +150,11 @@ class Functionals:
 
     def __init__(
         self, x: FloatArray, w: FloatArray, finest: float, keep: bool = False, most_nodes: int = MOST_NODES,
+        period: float | None = None,
     ) -> None:
-        self._x, self._w, self._keep = x, w, keep
+        self._x, self._w, self._keep, self._period = x, w, keep, period
         self._grids: dict[int, Grid] = {}
-        while places(x, finest)[-1] + reach(finest) > most_nodes * finest / NODES:
+        while (places(x, finest)[-1] + reach(finest) if period is None else period) > most_nodes * finest / NODES:
             finest *= 2.0
         self.finest = finest
 
@@ -147,7 +162,8 @@ class Functionals:
         """The grid that serves a bandwidth."""
         level = max(0, math.floor(math.log2(g / self.finest) / OCTAVES))
         if level not in self._grids:
-            self._grids[level] = Grid(self._x, self._w, self.finest * 2.0 ** (OCTAVES * level), self._keep)
+            finest = self.finest * 2.0 ** (OCTAVES * level)
+            self._grids[level] = Grid(self._x, self._w, finest, self._keep, self._period)
         return self._grids[level]
 
     def roughness(self, s: int, g: float) -> float:

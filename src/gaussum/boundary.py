@@ -19,14 +19,18 @@ In the interior m_j = 0 and a_j = 1, and nothing is changed. Z makes the density
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any, NoReturn, Protocol
 
 import numpy as np
 from scipy.special import ndtr, ndtri
 
+from gaussum.image_axes import Axis
 from gaussum.images import ImageSum
-from gaussum.plans import Plan
+from gaussum.plans import Plan, Sum
 from gaussum.strips import Strips
+from gaussum.typing import FloatArray, IndexArray, MaskArray, Samples
 
 # Shares of rtol: of the densities themselves and of corrections that are left out.
 _OF_SUMS = 0.4
@@ -50,6 +54,15 @@ _MOST_DRAWN = 1 << 20
 _ROOT_2_PI = math.sqrt(2.0 * math.pi)
 
 
+class SlopedSum(Sum, Protocol):
+    """What is asked of the sum that is corrected."""
+
+    def distribution(self) -> Any: ...
+    def log_density_and_gradient(
+        self, X: Samples, *, rtol: float = ..., n_threads: int | None = ...
+    ) -> tuple[FloatArray, FloatArray]: ...
+
+
 class BoundarySum:
     """A sum of Gaussians corrected at bounds.
 
@@ -66,7 +79,10 @@ class BoundarySum:
     h : ndarray of float64, shape (n_features,)
     """
 
-    def __init__(self, axes, folded, make, X, log_weights, h):
+    def __init__(
+        self, axes: list[Axis], folded: list[Axis], make: Callable[[Samples, FloatArray, FloatArray], Any], X: Samples,
+        log_weights: FloatArray, h: FloatArray
+    ) -> None:
         self._axes, self._folded, self._make, self._h = axes, folded, make, h
         self._log_weights = log_weights
         self._base = self._made(X, log_weights)
@@ -75,26 +91,28 @@ class BoundarySum:
         self._low, self._high = sources.min(axis=0), sources.max(axis=0)
         self._log_peak = -np.log(h).sum() - 0.5 * len(h) * math.log(2.0 * math.pi)
         self._slope = sum(map(self._steepest, axes))
-        self._log_integral_ = self._log_ratios_ = None
+        self._log_integral_: float | None = None
+        self._log_ratios_: FloatArray | None = None
 
-    def _made(self, X, log_weights):
+    def _made(self, X: Samples, log_weights: FloatArray) -> SlopedSum:
         """The sum without corrections."""
         if self._folded:
             return ImageSum(self._folded, self._make, X, log_weights, self._h)
-        return self._make(X, log_weights, self._h)
+        total: SlopedSum = self._make(X, log_weights, self._h)
+        return total
 
-    def _steepest(self, axis):
+    def _steepest(self, axis: Axis) -> float:
         """The largest derivative of an exponent by the way to the mean of sources."""
         reach = np.linspace(0.0, _REACH * self._h[axis.feature], 257)
         x = np.concatenate([axis.low + reach, axis.high - reach])
         part = Part(*self._part_of(axis, x[np.isfinite(x) & axis.inside(x)]))
         return float(np.max(np.abs(part.mean) / (part.variance * part.unit)))
 
-    def sources(self, index=slice(None)):
+    def sources(self, index: IndexArray | slice = slice(None)) -> FloatArray:
         """The sources themselves, shape (n_sources, n_features), or those at an index."""
         return self._base.sources(index)
 
-    def distribution(self):
+    def distribution(self) -> Strips:
         """The distribution functions of this density of one feature, a gaussum.strips.Strips."""
         if len(self._h) > 1:
             raise ValueError(
@@ -110,7 +128,7 @@ class BoundarySum:
             self._base.distribution().line, -log_integral, (axis.low, axis.high)
         )
 
-    def plan(self, X, rtol=0.0, *, n_threads=None):
+    def plan(self, X: Samples, rtol: float = 0.0, *, n_threads: int | None = None) -> Plan:
         """The plan for the queries within the bounds."""
         inside = self._inside(X)
         if not inside.any():
@@ -118,7 +136,7 @@ class BoundarySum:
         plan, n = self._base.plan(X[inside], self._rtol(rtol), n_threads=n_threads), self._near(X[inside], rtol).sum()
         return replace(plan, reason=f"{plan.reason}; with first moments for {n:,} queries near the bounds")
 
-    def log_density(self, X, *, rtol=0.0, n_threads=None):
+    def log_density(self, X: Samples, *, rtol: float = 0.0, n_threads: int | None = None) -> FloatArray:
         """The log density at every row of `X`, shape (n_targets,); minus infinity outside the bounds."""
         out, inside = np.full(X.shape[0], -np.inf), self._inside(X)
         if inside.any():
@@ -126,16 +144,16 @@ class BoundarySum:
             out[inside] = self._corrected(X, rtol, n_threads) - self._log_integral(n_threads)
         return out
 
-    def log_density_and_gradient(self, X, *, rtol=0.0, n_threads=None):
+    def log_density_and_gradient(self, X: Samples, *, rtol: float = 0.0, n_threads: int | None = None) -> NoReturn:
         """Refused: the corrections have no gradient that first moments would give."""
         raise ValueError("boundary is 'linear', for which there is no gradient; expected 'reflect' or 'periodic'")
 
-    def _rtol(self, rtol):
+    def _rtol(self, rtol: float) -> float:
         """The bound for sums and first moments that is `rtol` for the density; 0 where nothing but that will do."""
         rtol = _OF_SUMS * rtol / (1.0 + 2.0 * self._slope * (1.0 + _NEAR))
         return rtol if rtol > _SMALLEST_RTOL else 0.0
 
-    def _near(self, X, rtol):
+    def _near(self, X: Samples, rtol: float) -> MaskArray:
         """Queries so near to a bound that the correction counts."""
         near = np.zeros(X.shape[0], dtype=bool)
         for k, axis in enumerate(self._axes):
@@ -148,7 +166,7 @@ class BoundarySum:
             near |= (x < axis.low + reach) | (x > axis.high - reach)
         return near
 
-    def _corrected(self, X, rtol, n_threads):
+    def _corrected(self, X: Samples, rtol: float, n_threads: int | None) -> FloatArray:
         """Log densities before they are normalised, at queries within the bounds."""
         near, out = self._near(X, rtol), np.empty(X.shape[0])
         if not near.all():
@@ -159,7 +177,7 @@ class BoundarySum:
             out[near] = logs - part.log_inside.sum(axis=1) - part.exponent(moved)
         return out
 
-    def _moments(self, X, rtol, n_threads):
+    def _moments(self, X: Samples, rtol: float, n_threads: int | None) -> tuple[FloatArray, FloatArray]:
         """Log densities without corrections, and the ways to the means of sources in bandwidths on the axes.
 
         The error of these ways is 2 rtol (1 + r), r the root mean square of the distances of sources that make the
@@ -175,11 +193,11 @@ class BoundarySum:
             logs[far], moved[far] = self._ways(X[far], bound if bound > _SMALLEST_RTOL else 0.0, n_threads)
         return logs, moved
 
-    def _ways(self, X, rtol, n_threads):
+    def _ways(self, X: Samples, rtol: float, n_threads: int | None) -> tuple[FloatArray, FloatArray]:
         logs, gradient = self._base.log_density_and_gradient(X, rtol=rtol, n_threads=n_threads)
         return logs, gradient[:, self._features] * self._h[self._features]
 
-    def leave_one_out(self, *, rtol=0.0, n_threads=None):
+    def leave_one_out(self, *, rtol: float = 0.0, n_threads: int | None = None) -> FloatArray:
         """The log density at every source by the others; the weights, and the integral, stay as they are.
 
         A source adds nothing to the first moments about itself, so those of the others are those of all.
@@ -199,15 +217,17 @@ class BoundarySum:
             for i in np.flatnonzero(~(share < _ALONE)):
                 moved[i] = self._ways_without(X, near[i])
             out[near] -= part.log_inside.sum(axis=1) + part.exponent(moved)
-        return out - self._log_integral(n_threads)
+        out -= self._log_integral(n_threads)
+        return out
 
-    def _ways_without(self, X, i):
+    def _ways_without(self, X: FloatArray, i: int) -> FloatArray:
         rest = np.delete(np.arange(len(X)), i)
         weights = self._log_weights[rest] - np.logaddexp.reduce(self._log_weights[rest])
         _, gradient = self._made(X[rest], weights).log_density_and_gradient(X[i : i + 1])
-        return gradient[0, self._features] * self._h[self._features]
+        ways: FloatArray = gradient[0, self._features] * self._h[self._features]
+        return ways
 
-    def draw(self, index, rng):
+    def draw(self, index: IndexArray, rng: np.random.Generator) -> FloatArray:
         """Samples, shape (n_samples, n_features): draws of the reflected kernels by index, accepted or replaced.
 
         A draw is accepted by the ratio of this density to the reflected one, relative to 1.2 times the largest
@@ -225,18 +245,18 @@ class BoundarySum:
             n_more = min(64 + math.ceil(1.2 * (n_samples - n_drawn) * math.exp(most)), _MOST_DRAWN)
             index = by_weight(cumulative, rng.random(n_more))
 
-    def _reflected(self):
+    def _reflected(self) -> ImageSum:
         """The sum with reflected kernels in place of corrections, which is near this density everywhere."""
         axes = [replace(axis, boundary="reflect") for axis in self._axes]
         return ImageSum(self._folded + axes, self._make, self._base.sources(), self._log_weights, self._h)
 
-    def _log_ratios(self, X, reflected, n_threads):
+    def _log_ratios(self, X: Samples, reflected: ImageSum, n_threads: int | None) -> FloatArray:
         """Logarithms of what the density is before it is normalised, relative to the reflected one."""
         return self._corrected(X, _RATIO_RTOL, n_threads) - reflected.log_density(
             X, rtol=_RATIO_RTOL, n_threads=n_threads
         )
 
-    def _log_ratios_at_points(self, n_threads):
+    def _log_ratios_at_points(self, n_threads: int | None) -> FloatArray:
         """These at points that are evenly drawn from the reflected density, those of a Sobol' sequence."""
         if self._log_ratios_ is None:
             from scipy.stats import qmc             # takes long to import
@@ -249,22 +269,23 @@ class BoundarySum:
             self._log_ratios_ = self._log_ratios(reflected.fold(X), reflected, n_threads)
         return self._log_ratios_
 
-    def _inside(self, X):
-        return np.logical_and.reduce([axis.inside(X[:, axis.feature]) for axis in self._axes])
+    def _inside(self, X: Samples) -> MaskArray:
+        inside: MaskArray = np.logical_and.reduce([axis.inside(X[:, axis.feature]) for axis in self._axes])
+        return inside
 
-    def _part(self, X):
+    def _part(self, X: Samples) -> "Part":
         """What is within the bounds of the kernels at queries."""
         parts = [self._part_of(axis, X[:, axis.feature]) for axis in self._axes]
         return Part(*(np.stack(values, axis=1) for values in zip(*parts)))
 
-    def _part_of(self, axis, x):
+    def _part_of(self, axis: Axis, x: Samples) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
         """The same on one axis, as a tuple."""
         h = self._h[axis.feature]
         x = x.astype(np.float64, copy=False)
         # float32 may stand beyond a bound by its rounding
         return truncated(np.minimum((axis.low - x) / h, 0.0), np.maximum((axis.high - x) / h, 0.0))
 
-    def _log_integral(self, n_threads):
+    def _log_integral(self, n_threads: int | None) -> float:
         if self._log_integral_ is None:
             self._log_integral_ = math.log(
                 self._integral_on_axis(n_threads) if len(self._h) == 1
@@ -272,7 +293,7 @@ class BoundarySum:
             )
         return self._log_integral_
 
-    def _integral_on_axis(self, n_threads):
+    def _integral_on_axis(self, n_threads: int | None) -> float:
         """By Gauss's rule near the bounds, where there is a correction, and exactly where there is none."""
         axis, h, sources = self._axes[0], self._h[0], self._base.sources()[:, 0]
         first, last = axis.low + _REACH * h, axis.high - _REACH * h
@@ -288,7 +309,7 @@ class BoundarySum:
                 x = np.clip((edges[:-1] + half)[:, np.newaxis] + half[:, np.newaxis] * _NODES, low, high)
                 f = np.exp(self._corrected(x.reshape(-1, 1), _INTEGRAL_RTOL, n_threads))
                 total += half @ (f.reshape(x.shape) @ _WEIGHTS)
-        return total
+        return float(total)
 
 
 @dataclass(frozen=True)
@@ -310,17 +331,19 @@ class Part:
     variance: np.ndarray
     unit: np.ndarray
 
-    def exponent(self, moved):
+    def exponent(self, moved: FloatArray) -> FloatArray:
         """sum_j m_j (M_j - m_j) / v_j, shape (n_targets,), of the ways M to the means of sources, in bandwidths."""
-        return (self.mean * (moved / self.unit - self.mean) / self.variance).sum(axis=1)
+        exponent: FloatArray = (self.mean * (moved / self.unit - self.mean) / self.variance).sum(axis=1)
+        return exponent
 
 
-def by_weight(cumulative, u):
+def by_weight(cumulative: FloatArray, u: FloatArray) -> IndexArray:
     """The sources to which uniform numbers fall, by the cumulative sums of the weights."""
-    return np.searchsorted(cumulative, u * cumulative[-1], side="right").clip(0, len(cumulative) - 1)
+    index: IndexArray = np.searchsorted(cumulative, u * cumulative[-1], side="right").clip(0, len(cumulative) - 1)
+    return index
 
 
-def truncated(low, high):
+def truncated(low: FloatArray, high: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
     """The standard normal distribution between low <= 0 and high >= 0.
 
     Returns

@@ -1,19 +1,10 @@
 """What the parts of a fitted kernel density know of the whole, which gaussum.kde puts together."""
 
-from collections.abc import Sequence
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from gaussum.base import Estimator
-from gaussum.folded import Axis
-from gaussum.typing import ArrayLike, FloatArray, RandomState
-
-
-class Support(Protocol):
-    """The bounded features, as gaussum.support.Support."""
-
-    @property
-    def axes(self) -> Sequence[Axis]:
-        """In the order of the features."""
+from gaussum.support import Support
+from gaussum.typing import ArrayLike, FloatArray, RandomState, Samples
 
 
 class Fitted(Estimator):
@@ -38,7 +29,9 @@ class Fitted(Estimator):
         """The bound on relative errors."""
         raise NotImplementedError
 
-    def _sum_of_factors(self, X: FloatArray, log_weights: FloatArray, h: FloatArray, factors: FloatArray) -> Any:
+    def _sum_of_factors(
+        self, X: Samples, log_weights: FloatArray, h: FloatArray, factors: FloatArray
+    ) -> Any:
         """The sum of Gaussians with these factors of the bandwidth."""
         raise NotImplementedError
 

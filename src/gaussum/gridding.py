@@ -13,17 +13,32 @@ the targets of a tensor grid, the nodes are gathered along one axis after the ot
 """
 
 import math
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
 
 import numpy as np
 
-from gaussum import cell_moments, parallel
+from gaussum import cell_moments, parallel, typing
 from gaussum.grid_pass import GridPass, contract
-from gaussum.layout import EPS, FUSED_SECONDS, MOST_TILES, left_out
+from gaussum.layout import EPS, FUSED_SECONDS, MOST_TILES, Layout, left_out
 from gaussum.samples import Samples
+from gaussum.typing import FloatArray, IndexArray, MaskArray
 
 _ORDERED_NODES = 1 << 19            # a grid beyond the caches (4 MB) is visited in order
 _MOST_PARTS = 16                    # each with planes of its own
 _PLACE_SECONDS = 3e-9               # of finding a source's tile
+
+
+_Result = TypeVar("_Result")
+
+
+class Nodes(Protocol):
+    """What is asked of the nodes of a grid."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def n_nodes(self) -> int: ...
 
 
 class GridSum:
@@ -39,12 +54,14 @@ class GridSum:
     n_threads : int or None
     """
 
-    def __init__(self, layout, sources, weights, rtol, n_threads):
+    def __init__(
+        self, layout: Layout, sources: FloatArray, weights: FloatArray, rtol: float, n_threads: int | None
+    ) -> None:
         d = len(layout.shape)
         self._layout, self._weights = layout, weights
         self._pass = GridPass(layout.width, layout.spacing, layout.scale, layout.stretches, layout.shape)
         self._sources = Samples(sources.T)
-        self._cell_weights = None       # where there are cells
+        self._cell_weights: FloatArray | None = None        # where there are cells
         self._grid = self._spread(n_threads)
         # the trapezoidal sums, and back from sums of weights that are at most 1
         factor = (layout.spacing * math.sqrt(2.0 / math.pi)) ** d
@@ -60,7 +77,10 @@ class GridSum:
         # what rounding leaves of a difference, where a source takes itself out
         self._rounding = 8.0 * EPS * (len(weights) + 1000.0) / rtol
 
-    def log_density(self, X, out, *, own=None, n_threads=None, gradient=None):
+    def log_density(
+        self, X: typing.Samples, out: FloatArray, *, own: FloatArray | None = None, n_threads: int | None = None,
+        gradient: FloatArray | None = None
+    ) -> None:
         """Set `out` to the log sums; to minus infinity where they are too small to be right to rtol.
 
         Parameters
@@ -82,14 +102,14 @@ class GridSum:
         if own is not None:
             threshold = max(threshold, self._rounding * own.max())
 
-        def gather(part, slot):
+        def gather(part: int, slot: int) -> None:
             first, last = part * n // n_parts, (part + 1) * n // n_parts
             self._pass.gather(targets, order, first, last, self._grid, own, threshold, self._log_factor, out,
                               scratch[slot], gradient)
 
         parallel.run(n_parts, n_threads, gather)
 
-    def log_density_on_axes(self, axes, n_threads=None):
+    def log_density_on_axes(self, axes: Sequence[FloatArray], n_threads: int | None = None) -> FloatArray:
         """The log sums at all points of a tensor grid; minus infinity where they are too small to be right to rtol.
 
         Parameters
@@ -110,49 +130,52 @@ class GridSum:
         grid[~large] = -np.inf
         return grid
 
-    def tile_weights(self, nodes, n_threads=None):
+    def tile_weights(self, nodes: int, n_threads: int | None = None) -> FloatArray:
         """What the sources weigh in each tile of so many nodes an axis, shape (n_tiles_1, ..., n_tiles_d)."""
         shape = self._pass.tile_shape(nodes)
         weights = np.zeros(math.prod(shape))
         if self._cell_weights is not None:
             tiles = np.arange(len(self._cell_weights)) // (self._layout.subdivisions * nodes)
-            return np.bincount(tiles, self._cell_weights, len(weights))
+            return np.bincount(tiles, self._cell_weights, len(weights)).astype(np.float64, copy=False)
 
-        def weigh(first, last):
+        def weigh(first: int, last: int) -> FloatArray:
             sums = np.zeros(weights.size)
             self._pass.weigh(self._sources, first, last, self._weights, nodes, sums)
             return sums
 
-        def add(sums):
+        def add(sums: FloatArray) -> None:
             weights[:] += sums
 
         self._by_parts(weigh, add, n_threads)
         return weights.reshape(shape)
 
-    def in_tiles(self, wanted, nodes, n_threads=None):
+    def in_tiles(self, wanted: MaskArray, nodes: int, n_threads: int | None = None) -> IndexArray:
         """The sources in wanted tiles, ndarray of intp; `wanted` is of bool, of the shape of `tile_weights`."""
-        wanted, found = wanted.ravel().view(np.uint8), []
+        chosen = wanted.ravel().view(np.uint8)
+        found: list[IndexArray] = []
 
-        def select(first, last):
+        def select(first: int, last: int) -> IndexArray:
             index = np.empty(last - first, dtype=np.intp)
-            return index[: self._pass.select(self._sources, first, last, wanted, nodes, index)].copy()
+            return index[: self._pass.select(self._sources, first, last, chosen, nodes, index)].copy()
 
         self._by_parts(select, found.append, n_threads)
         return np.concatenate(found)
 
-    def _by_parts(self, work, merge, n_threads):
+    def _by_parts(
+        self, work: Callable[[int, int], _Result], merge: Callable[[_Result], object], n_threads: int | None
+    ) -> None:
         n = self._sources.n
         n_parts = min(_MOST_PARTS, parallel.n_parts(n, n * _PLACE_SECONDS))
         parallel.run(n_parts, parallel.resolve_threads(n_threads, n * _PLACE_SECONDS), lambda part, slot: work(
             part * n // n_parts, (part + 1) * n // n_parts), merge)
 
-    def _spread(self, n_threads):
+    def _spread(self, n_threads: int | None) -> FloatArray:
         layout, weights = self._layout, self._weights
         if layout.subdivisions:
             return self._spread_by_cells(n_threads)
         return spread_in_parts(layout, self._pass, self._sources, weights, layout.seconds(len(weights)), n_threads)
 
-    def _spread_by_cells(self, n_threads):
+    def _spread_by_cells(self, n_threads: int | None) -> FloatArray:
         layout, n = self._layout, len(self._weights)
         seconds = layout.spread_seconds(n)
         n_parts = min(_MOST_PARTS, parallel.n_parts(n, seconds))
@@ -160,13 +183,13 @@ class GridSum:
         scratch = [np.empty(self._pass.scratch_size) for _ in range(n_threads)]
         grid, total = np.zeros(layout.n_nodes), np.zeros((layout.subdivisions * layout.n_nodes, cell_moments.MOMENTS))
 
-        def moments(part, slot):
+        def moments(part: int, slot: int) -> FloatArray:
             mine = np.zeros_like(total)
             self._pass.moments(self._sources, self._weights, part * n // n_parts, (part + 1) * n // n_parts,
                                layout.subdivisions, mine, scratch[slot])
             return mine
 
-        def add(mine):
+        def add(mine: FloatArray) -> None:
             total[:] += mine
 
         parallel.run(n_parts, n_threads, moments, add)
@@ -175,7 +198,7 @@ class GridSum:
         return grid
 
 
-def _contracted(grid, j, nodes, factors, n_threads):
+def _contracted(grid: FloatArray, j: int, nodes: IndexArray, factors: FloatArray, n_threads: int | None) -> FloatArray:
     """A grid gathered along axis j at targets there."""
     shape = (*grid.shape[:j], len(nodes), *grid.shape[j + 1:])
     grid = grid.reshape(math.prod(grid.shape[:j]), grid.shape[j], -1)
@@ -188,7 +211,10 @@ def _contracted(grid, j, nodes, factors, n_threads):
     return out.reshape(shape)
 
 
-def spread_in_parts(layout, grid_pass, points, weights, seconds, n_threads, more=0):
+def spread_in_parts(
+    layout: Nodes, grid_pass: GridPass, points: Samples, weights: FloatArray, seconds: float, n_threads: int | None,
+    more: int = 0
+) -> FloatArray:
     """The nodes of a grid, shape (n_nodes,), when points are spread over it part by part.
 
     Parameters
@@ -210,7 +236,7 @@ def spread_in_parts(layout, grid_pass, points, weights, seconds, n_threads, more
     scratch = [np.empty(grid_pass.scratch_size) for _ in range(n_threads)]
     grid = np.zeros(layout.n_nodes)
 
-    def some(part, slot):
+    def some(part: int, slot: int) -> tuple[int, FloatArray]:
         first, last = part * n // n_parts, (part + 1) * n // n_parts
         begin, end = grid_pass.reach(points, order, first, last)
         begin, end = begin - more, end + more
@@ -218,7 +244,7 @@ def spread_in_parts(layout, grid_pass, points, weights, seconds, n_threads, more
         grid_pass.spread(points, order, weights, first, last, begin, planes, scratch[slot])
         return begin * plane, planes
 
-    def add(part):
+    def add(part: tuple[int, FloatArray]) -> None:
         begin, planes = part
         grid[begin : begin + planes.size] += planes
 
@@ -226,7 +252,7 @@ def spread_in_parts(layout, grid_pass, points, weights, seconds, n_threads, more
     return grid
 
 
-def visiting_order(layout, grid_pass, points, n_threads):
+def visiting_order(layout: Nodes, grid_pass: GridPass, points: Samples, n_threads: int) -> IndexArray | None:
     """An order in which neighbours in the grid follow each other, or None for the points' own."""
     if layout.n_nodes <= _ORDERED_NODES or grid_pass.n_tiles > MOST_TILES:
         return None

@@ -1,12 +1,12 @@
 """The images of coordinates on reflected and periodic axes, and how far they are from the sources at least."""
 
 import math
-from typing import Protocol
+from dataclasses import dataclass
 
 import numpy as np
 
 from gaussum.decay import Decay
-from gaussum.typing import FloatArray, Samples
+from gaussum.typing import FloatArray, IndexArray, MaskArray, Samples
 
 # Cells beside that of a query whose images are looked at.
 _MOST_CELLS = 4096
@@ -14,17 +14,47 @@ _MOST_CELLS = 4096
 _ROUNDING, _MATRIX_ROUNDING = 1e-14, 1e-6
 
 
-class Axis(Protocol):
-    """What is asked of a bounded feature, a gaussum.support.Axis."""
+@dataclass(frozen=True)
+class Axis:
+    """A bounded feature.
 
-    @property
-    def feature(self) -> int: ...
-    @property
-    def low(self) -> float: ...
-    @property
-    def high(self) -> float: ...
-    @property
-    def boundary(self) -> str: ...
+    Attributes
+    ----------
+    feature : int
+    low, high : float
+        Infinite where there is no bound.
+    boundary : {"reflect", "linear", "periodic"}
+    """
+
+    feature: int
+    low: float
+    high: float
+    boundary: str
+
+    def inside(self, x: Samples) -> MaskArray:
+        """Which values lie within the bounds, compared in their own precision."""
+        with np.errstate(over="ignore"):
+            return (x >= x.dtype.type(self.low)) & (x <= x.dtype.type(self.high))
+
+    def fold(self, x: FloatArray) -> FloatArray:
+        """The values within the bounds of which given ones are images."""
+        low, high = self.low, self.high
+        if self.boundary == "periodic":
+            return wrapped(x, low, high)
+        if not math.isinf(low) and not math.isinf(high):
+            x = wrapped(x, low, high + (high - low))
+            return np.clip(np.where(x > high, high + (high - x), x), low, high)
+        return np.where(x < low, low + (low - x), np.where(x > high, high + (high - x), x))
+
+
+def wrapped(x: FloatArray, low: float, high: float) -> FloatArray:
+    """Values brought into [low, high) by whole periods; those that are within the bounds stay what they are."""
+    period = high - low
+    outside = (x < low) | (x >= high)
+    if not outside.any():
+        return x
+    # remainders are exact, and none of these overflows
+    return np.where(outside, low + np.mod(np.mod(x, period) - np.mod(low, period), period), x)
 
 
 def period(axis: Axis) -> float:
@@ -37,7 +67,7 @@ class Images:
 
     Parameters
     ----------
-    axis : gaussum.support.Axis
+    axis : Axis
         With the boundary "reflect" or "periodic".
     column : int
         Where its feature is among those of the sum.
@@ -128,8 +158,8 @@ class Boxes:
 
     def __init__(self, X: Samples, h: FloatArray, columns: list[int]) -> None:
         self._rounding = 1.0 - _ROUNDING
-        self._columns = columns
-        self._others = np.setdiff1d(np.arange(X.shape[1]), columns)
+        self._columns: IndexArray = np.array(columns, dtype=np.intp)
+        self._others: IndexArray = np.setdiff1d(np.arange(X.shape[1]), columns)
         self._slope: FloatArray | None = None
         self._steepest = np.ones(len(columns))
         if h.ndim == 2:
@@ -147,8 +177,9 @@ class Boxes:
     def _under_matrix(self, H: FloatArray) -> FloatArray:
         """Widths, shape (n_kept,), and what coordinates lean by."""
         P, F = self._columns, self._others
-        self._slope = np.linalg.solve(H[np.ix_(F, F)], H[np.ix_(F, P)]).T
-        C = H[np.ix_(P, P)] - self._slope @ H[np.ix_(F, P)]
+        slope = np.linalg.solve(H[np.ix_(F, F)], H[np.ix_(F, P)]).T.astype(np.float64)
+        self._slope = slope
+        C: FloatArray = H[np.ix_(P, P)] - slope @ H[np.ix_(F, P)]
         h, self._rounding = np.empty(len(H)), 1.0 - _MATRIX_ROUNDING
         for part, V in ((P, C), (F, H[np.ix_(F, F)])):
             scale = np.sqrt(np.diagonal(V))
@@ -159,19 +190,20 @@ class Boxes:
                 self._steepest = 1.0 / (scale * math.sqrt(max(values[0], np.finfo(np.float64).tiny)))
         return h
 
-    def lean(self, X: FloatArray) -> FloatArray | None:
+    def lean(self, X: Samples) -> FloatArray | None:
         """What the coordinates of P are to be compared with less, shape (n, n_columns), if there is a matrix."""
         if self._slope is None:
             return None
         with np.errstate(over="ignore", invalid="ignore"):
-            return np.nan_to_num(X[:, self._others] @ self._slope.T)
+            lean: FloatArray = np.nan_to_num(X[:, self._others] @ self._slope.T)
+        return lean
 
     def _leaned(self, X: Samples) -> FloatArray:
         lean = self.lean(X)
-        X = np.array(X, dtype=np.float64)
+        Y: FloatArray = np.array(X, dtype=np.float64)
         if lean is not None:
-            X[:, self._columns] -= lean
-        return X
+            Y[:, self._columns] -= lean
+        return Y
 
     def width(self, j: int) -> float:
         """The bandwidth by which distances on a column are divided."""
@@ -182,14 +214,16 @@ class Boxes:
         X = X if self._slope is None else self._leaned(X)
         return np.stack([self.r2_of(j, x) for j, x in enumerate(X.T)], axis=1)
 
-    def r2_of(self, j: int, x: FloatArray) -> FloatArray:
+    def r2_of(self, j: int, x: Samples) -> FloatArray:
         """The same along one, of coordinates that lean."""
         with np.errstate(over="ignore"):
-            return (self.outside(j, x) * self._inv_bandwidth[j]) ** 2 * self._rounding
+            r2: FloatArray = (self.outside(j, x) * self._inv_bandwidth[j]) ** 2 * self._rounding
+        return r2
 
-    def outside(self, j: int, x: FloatArray) -> FloatArray:
+    def outside(self, j: int, x: Samples) -> FloatArray:
         """How far coordinates are outside the box."""
-        return np.maximum(np.maximum(self.low[j] - x, x - self.high[j]), 0.0)
+        outside: FloatArray = np.maximum(np.maximum(self.low[j] - x, x - self.high[j]), 0.0)
+        return outside
 
     def nearest2(self, steps: FloatArray) -> float:
         """The largest z' C^-1 z of coordinates of P that are no larger than these steps."""

@@ -28,14 +28,17 @@ Reflection: Schuster, Communications in Statistics 14, 1985, 1123; Silverman, De
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import NoReturn, TypeAlias
 
 import numpy as np
 
 from gaussum.decay import ExponentialDecay, GaussianDecay
 from gaussum.folded import Folded
-from gaussum.image_axes import Boxes, Images, period
-from gaussum.plans import Plan
+from gaussum.image_axes import Axis, Boxes, Images, period
+from gaussum.plans import FreeSum, Make, Plan
+from gaussum.typing import FloatArray, IndexArray, MaskArray, Samples
 
 # Shares of rtol: of the sums themselves, and of each of the two ways to leave out images.
 _OF_SUMS = 0.9
@@ -47,6 +50,10 @@ _UNIFORM = 1.4
 _MOST_IMAGES = 1 << 22
 # What those left out may come to together, in units of the largest.
 _TOGETHER = 1e4
+
+
+# Blocks of queries, their limits, and the cells of the images.
+Blocks: TypeAlias = Iterator[tuple[IndexArray, FloatArray, list[list[int]]]]
 
 
 class ImageSum:
@@ -70,9 +77,11 @@ class ImageSum:
         Of the bandwidths at the sources, where whoever made `make` says so.
     """
 
-    def __init__(self, axes, make, X, log_weights, h, narrowest=1.0):
+    def __init__(
+        self, axes: list[Axis], make: Make, X: Samples, log_weights: FloatArray, h: FloatArray, narrowest: float = 1.0
+    ) -> None:
         self._axes, self._d = axes, X.shape[1]
-        self.factors = None
+        self.factors: FloatArray | None = None
         X = self._folded(X)
         flat = _flat(axes, h, narrowest)
         self._flat = [(axis, X[:, axis.feature].astype(np.float64)) for axis in flat]
@@ -82,7 +91,7 @@ class ImageSum:
             Images(axis, int(np.searchsorted(self._kept, axis.feature))) for axis in axes if axis not in flat
         ]
         X, h = X[:, self._kept], h[self._kept] if h.ndim == 1 else h[np.ix_(self._kept, self._kept)]
-        self._base = make(X, log_weights, h) if len(h) else _Nothing(log_weights)
+        self._base: FreeSum = make(X, log_weights, h) if len(h) else _Nothing(log_weights)
         self._boxes = Boxes(X, h, [images.column for images in self._images])
         two_sided = [images.two_sided for images in self._images]
         self._leans = self._boxes.leans and any(two_sided)
@@ -94,13 +103,13 @@ class ImageSum:
         if not self._by_distance:
             self._cells(_ROUNDING)          # refuses too many
 
-    def distribution(self):
+    def distribution(self) -> Folded:
         """The distribution functions of this density, a gaussum.folded.Folded."""
         base = self._base.distribution() if len(self._kept) else None
         flat = [axis for axis, _ in self._flat]
         return Folded(base, self._kept, [axis for axis in self._axes if axis not in flat], flat)
 
-    def sources(self, index=slice(None)):
+    def sources(self, index: IndexArray | slice = slice(None)) -> FloatArray:
         """The sources themselves, shape (n_sources, n_features), periodic coordinates wrapped, or those at an index."""
         kept = self._base.sources(index)
         if not self._flat:
@@ -111,7 +120,7 @@ class ImageSum:
             sources[:, axis.feature] = x[index]
         return sources
 
-    def draw(self, index, rng):
+    def draw(self, index: IndexArray, rng: np.random.Generator) -> FloatArray:
         """A sample of the kernel of each source of an index, shape (n_samples, n_features)."""
         drawn = np.empty((len(index), self._d))
         drawn[:, self._kept] = self._base.draw(index, rng)
@@ -119,14 +128,14 @@ class ImageSum:
             drawn[:, axis.feature] = axis.low + rng.random(len(index)) * (axis.high - axis.low)
         return self.fold(drawn)
 
-    def fold(self, X):
+    def fold(self, X: FloatArray) -> FloatArray:
         """Points within the bounds of which others, anywhere, are images."""
         X = X.copy()
         for axis in self._axes:
             X[:, axis.feature] = axis.fold(X[:, axis.feature])
         return X
 
-    def plan(self, X, rtol=0.0, *, n_threads=None):
+    def plan(self, X: Samples, rtol: float = 0.0, *, n_threads: int | None = None) -> Plan:
         """The plan for the queries, of which each is one target and has others, its images."""
         X = self._folded(X[self._inside(X)])[:, self._kept]
         if not X.size:
@@ -143,7 +152,7 @@ class ImageSum:
             seconds=plan.seconds * factor, costs={name: cost * factor for name, cost in plan.costs.items()},
         )
 
-    def log_density(self, X, *, rtol=0.0, n_threads=None):
+    def log_density(self, X: Samples, *, rtol: float = 0.0, n_threads: int | None = None) -> FloatArray:
         """The log density at every row of `X`, shape (n_targets,); minus infinity outside the bounds."""
         out, inside = np.full(X.shape[0], -np.inf), self._inside(X)
         if inside.any():
@@ -156,7 +165,9 @@ class ImageSum:
             out[inside] = self._log_flat + logs
         return out
 
-    def log_density_and_gradient(self, X, *, rtol=0.0, n_threads=None):
+    def log_density_and_gradient(
+        self, X: Samples, *, rtol: float = 0.0, n_threads: int | None = None
+    ) -> tuple[FloatArray, FloatArray]:
         """The same, and the gradient of it, shape (n_targets, n_features), which outside the bounds is not a number."""
         if not hasattr(self._base, "log_density_and_gradient"):
             raise ValueError("a bounded density has gradients here where its kernels are Gaussians of one width")
@@ -183,7 +194,7 @@ class ImageSum:
             gradient[inside] = inner
         return out, gradient
 
-    def leave_one_out(self, *, rtol=0.0, n_threads=None):
+    def leave_one_out(self, *, rtol: float = 0.0, n_threads: int | None = None) -> FloatArray:
         """The log density at every source, without that source and all its images; the weights stay as they are."""
         logs, X = self._base.leave_one_out(rtol=_OF_SUMS * rtol, n_threads=n_threads), self._base.sources()
         for rows, query, others, _ in self._others(X, _Place(len(X), len(self._images)), logs, rtol):
@@ -191,14 +202,14 @@ class ImageSum:
             logs[rows] = _added(logs[rows], query, more)
         return self._log_flat + logs
 
-    def _inside(self, X):
+    def _inside(self, X: Samples) -> MaskArray:
         inside = np.ones(X.shape[0], dtype=bool)
         for axis in self._axes:
             if axis.boundary == "reflect":
                 inside &= axis.inside(X[:, axis.feature])
         return inside
 
-    def _folded(self, X):
+    def _folded(self, X: Samples) -> Samples:
         """Queries, or sources, with periodic coordinates wrapped; `X` itself where there is nothing to do."""
         for axis in self._axes:
             if axis.boundary == "periodic":
@@ -209,7 +220,7 @@ class ImageSum:
                     X[:, axis.feature] = wrapped
         return X
 
-    def _nearest(self, X):
+    def _nearest(self, X: Samples) -> "tuple[Samples, _Place]":
         """The images of queries nearest to the sources' box, and which of the axes' images those are.
 
         A reflected image is farther from every source than the query is, so this is about periods; but under a matrix
@@ -217,9 +228,9 @@ class ImageSum:
         """
         place = _Place(len(X), len(self._images))
         Y = X
-        if self._leans:
+        lean = self._boxes.lean(X) if self._leans else None
+        if lean is not None:
             Y = np.array(X, dtype=np.float64)
-            lean = self._boxes.lean(Y)
             for k, images in enumerate(self._images):
                 if images.two_sided:
                     j, step = images.column, period(images.axis)
@@ -237,15 +248,15 @@ class ImageSum:
                     Y[:, j] = at[np.arange(len(at)), place.first[:, k]]
         return Y, place
 
-    def _cells(self, share, reach=None):
+    def _cells(self, share: float, reach: float | None = None) -> list[list[int]]:
         """The cells on each axis whose images count; with a reach, those that are no farther from the box, so far."""
         boxes, decay, known = self._boxes, self._base.decay, reach is not None
-        if not known and not self._leans:
+        if reach is None and not self._leans:
             return [
                 images.cells(share, decay, boxes.width(images.column)) if images.two_sided else images.near(1)
                 for images in self._images
             ]
-        if not known:
+        if reach is None:
             # a source's nearest image is within half a period on every axis
             nearest2 = boxes.nearest2(np.array([0.5 * period(images.axis) for images in self._images]))
             reach = decay.reach(share / _TOGETHER, nearest2)
@@ -256,7 +267,9 @@ class ImageSum:
             cells.append(images.within(far, not known) if images.two_sided else images.near(1))
         return cells
 
-    def _others(self, X, place, logs, rtol):
+    def _others(
+        self, X: Samples, place: "_Place", logs: FloatArray, rtol: float
+    ) -> Iterator[tuple[IndexArray, IndexArray, FloatArray, FloatArray]]:
         """The images that count beside the first ones, block by block of queries.
 
         Parameters
@@ -287,12 +300,12 @@ class ImageSum:
             if len(query):
                 yield rows, query, others, signs
 
-    def _limits(self, logs, n_cells, share):
+    def _limits(self, logs: FloatArray, n_cells: float, share: float) -> FloatArray:
         """r^2 from which on all of so many images may be left out."""
         with np.errstate(invalid="ignore", over="ignore"):
             return self._base.decay.limits(self._base.decay.log_peak - logs + np.log(n_cells / share))
 
-    def _by_period(self, X, place, logs, share):
+    def _by_period(self, X: Samples, place: "_Place", logs: FloatArray, share: float) -> Blocks:
         """Blocks of the queries with images that count: which, their limits, and the cells of the images."""
         cells = self._cells(share)
         n_cells = math.prod(map(len, cells))
@@ -305,7 +318,7 @@ class ImageSum:
             rows = some[start : start + size]
             yield rows, limits[rows], cells
 
-    def _by_reach(self, logs, share):
+    def _by_reach(self, logs: FloatArray, share: float) -> Blocks:
         """The same where it is the limits that say how many cells there are."""
         limits = self._limits(logs, _TOGETHER, share)
         order = np.argsort(limits, kind="stable")
@@ -323,7 +336,7 @@ class ImageSum:
             yield rows, block, self._cells(share, math.sqrt(block.max()))
             start += size
 
-    def _has_others(self, X, limits):
+    def _has_others(self, X: Samples, limits: FloatArray) -> MaskArray:
         """Whether an image in a neighbouring cell can be near enough; those beyond are farther from the box."""
         near, lean = np.zeros(X.shape[0], dtype=bool), self._boxes.lean(X)
         for k, images in enumerate(self._images):
@@ -333,7 +346,9 @@ class ImageSum:
                 near |= self._boxes.r2_of(images.column, y if lean is None else y - lean[:, k]) <= limits
         return near
 
-    def _others_of(self, X, place, limits, cells):
+    def _others_of(
+        self, X: FloatArray, place: "_Place", limits: FloatArray, cells: list[list[int]]
+    ) -> tuple[IndexArray, FloatArray, FloatArray]:
         """Combinations of the axes' images, axis by axis, as long as they can still be near enough."""
         at = [
             images.at(X[:, images.column], c) + place.offset[:, k, np.newaxis]
@@ -365,10 +380,10 @@ class ImageSum:
 class _Place:
     """Which images of queries come first: an offset, by whole periods, and then one of the axes' first cells."""
 
-    def __init__(self, n, n_axes):
+    def __init__(self, n: int, n_axes: int) -> None:
         self.offset, self.first = np.zeros((n, n_axes)), np.zeros((n, n_axes), dtype=np.intp)
 
-    def of(self, rows):
+    def of(self, rows: IndexArray) -> "_Place":
         """That of some queries."""
         some = _Place(0, 0)
         some.offset, some.first = self.offset[rows], self.first[rows]
@@ -380,27 +395,42 @@ class _Nothing:
 
     decay = GaussianDecay(0.0)
 
-    def __init__(self, log_weights):
+    def __init__(self, log_weights: FloatArray) -> None:
         self._weights = np.exp(log_weights)
 
-    def sources(self, index=slice(None)):
+    def distribution(self) -> NoReturn:
+        """None: there is nothing to integrate over."""
+        raise NotImplementedError
+
+    def sources(self, index: IndexArray | slice = slice(None)) -> FloatArray:
         return np.empty((len(self._weights[index]), 0))
 
-    def draw(self, index, rng):
+    def draw(self, index: IndexArray, rng: np.random.Generator) -> FloatArray:
         return np.empty((len(index), 0))
 
-    def log_density(self, X, *, rtol=0.0, n_threads=None):
+    def log_density(self, X: Samples, *, rtol: float = 0.0, n_threads: int | None = None) -> FloatArray:
         return np.zeros(X.shape[0])
 
-    def log_density_and_gradient(self, X, *, rtol=0.0, n_threads=None):
+    def log_density_and_gradient(
+        self, X: Samples, *, rtol: float = 0.0, n_threads: int | None = None
+    ) -> tuple[FloatArray, FloatArray]:
         return np.zeros(X.shape[0]), np.zeros(X.shape)
 
-    def leave_one_out(self, *, rtol=0.0, n_threads=None):
+    def leave_one_out(self, *, rtol: float = 0.0, n_threads: int | None = None) -> FloatArray:
         with np.errstate(divide="ignore"):
             return np.log1p(-self._weights)
 
+    def log_density_without(
+        self, own: IndexArray, X: Samples, *, rtol: float = 0.0, n_threads: int | None = None
+    ) -> FloatArray:
+        with np.errstate(divide="ignore"):
+            return np.log1p(-self._weights[own])
 
-def _flat(axes, h, narrowest):
+    def plan(self, X: Samples, rtol: float = 0.0, *, n_threads: int | None = None) -> Plan:
+        return Plan("direct", "the density is uniform to rounding", 0.0, {"direct": 0.0})
+
+
+def _flat(axes: list[Axis], h: FloatArray, narrowest: float) -> list[Axis]:
     """The axes on which all kernels are uniform to rounding; under a matrix, whatever the other coordinates are."""
     if h.ndim == 1:
         return [axis for axis in axes if narrowest * h[axis.feature] >= _UNIFORM * period(axis)]
@@ -415,7 +445,7 @@ def _flat(axes, h, narrowest):
     return flat
 
 
-def _added(logs, query, more):
+def _added(logs: FloatArray, query: IndexArray, more: FloatArray) -> FloatArray:
     """Logarithms of sums with further terms, given by their logarithms, of those queries."""
     largest = logs.copy()
     np.maximum.at(largest, query, more)

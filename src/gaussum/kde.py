@@ -1,6 +1,8 @@
 """Kernel density estimation."""
 
+from collections.abc import Sequence
 from functools import partial
+from typing import Any, Self
 
 import numpy as np
 
@@ -10,11 +12,13 @@ from gaussum.axes import OnGrid, check_axes, log_density_on_axes, plan_on_axes
 from gaussum.base import Estimator
 from gaussum.conventions import LEAF_SIZE, check_conventions
 from gaussum.kernel_sum import KernelSum
+from gaussum.plans import Plan
 from gaussum.probabilities import Probabilities
-from gaussum.selectors import settled
+from gaussum.selectors import Bandwidth, settled
 from gaussum.slopes import Slopes
 from gaussum.summation import GaussianSum, check_algorithm
 from gaussum.support import Support
+from gaussum.typing import ArrayLike, FloatArray, RandomState, Samples
 from gaussum.validation import (
     check_choice, check_flag, check_integer, check_number, check_random_state, check_samples,
     check_weights,
@@ -66,9 +70,10 @@ class KernelDensity(Probabilities, Slopes, Estimator):
         of zero there; "linear" follows the slope, with an error of order h^2 at a bound as inside (Jones 1993; Jones
         and Foster 1996), for Gaussians of one width along the axes alone; on a "periodic" axis, as of angles or hours,
         what leaves at one end comes in at the other. Under a matrix a reflected kernel has correlations of the other
-        sign. Out of bounds the density is 0, and samples there are refused; periodic coordinates are wrapped. Rules for
-        the bandwidth see the samples as they are, a periodic axis cut open in its widest gap. The density adds up to 1:
-        to 1e-9, but for "linear" in several features to some 1e-3. See `gaussum.support`.
+        sign. Out of bounds the density is 0, and samples there are refused; periodic coordinates are wrapped. For one
+        feature "auto", "isj", "sj" and "lscv" know of bounds and periods; other rules see the samples as they are, a
+        periodic axis cut open in its widest gap. The density adds up to 1: to 1e-9, but for "linear" in several
+        features to some 1e-3. See `gaussum.support`.
     adaptive : {"abramson", "breiman", "balloon"}, float or object, optional
         A bandwidth that follows the data, narrow where samples lie densely and wide in the tails: `bandwidth_` times a
         factor for each source, from a pilot density ("abramson"; a number is its sensitivity, by default 0.5) or from
@@ -124,10 +129,11 @@ class KernelDensity(Probabilities, Slopes, Estimator):
     """
 
     def __init__(
-        self, bandwidth="auto", *, algorithm="auto", kernel="gaussian", metric="euclidean", atol=0.0, rtol=1e-6,
-        breadth_first=True, leaf_size=LEAF_SIZE, metric_params=None, bounds=None, boundary="reflect", adaptive=None,
-        n_threads=None,
-    ):
+        self, bandwidth: Bandwidth = "auto", *, algorithm: str = "auto", kernel: str = "gaussian",
+        metric: str = "euclidean", atol: float = 0.0, rtol: float = 1e-6, breadth_first: bool = True,
+        leaf_size: int = LEAF_SIZE, metric_params: dict[str, Any] | None = None, bounds: Any = None,
+        boundary: str | Sequence[str] = "reflect", adaptive: Any = None, n_threads: int | None = None
+    ) -> None:
         self.bandwidth = bandwidth
         self.algorithm = algorithm
         self.kernel = kernel
@@ -142,7 +148,7 @@ class KernelDensity(Probabilities, Slopes, Estimator):
         self.metric_params = metric_params
         self.n_threads = n_threads
 
-    def fit(self, X, y=None, sample_weight=None):
+    def fit(self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None) -> Self:
         """Keep the samples and settle the bandwidth.
 
         Parameters
@@ -167,12 +173,12 @@ class KernelDensity(Probabilities, Slopes, Estimator):
         check_conventions(self)
         self._check_combination()
         self._support = Support.of(self.bounds, self.boundary, X.shape[1])
-        spread = X
+        spread, ends = X, None
         if self._support is not None:
             self._support.check(X, weight)
-            spread = self._support.unrolled(X, weight)
+            spread, ends = self._support.unrolled(X, weight), self._support.ends(X.shape[1])
         h, single = settled(
-            self.bandwidth, spread, weight, kernel=self.kernel, along_axes=self._support is not None
+            self.bandwidth, spread, weight, kernel=self.kernel, along_axes=self._support is not None, ends=ends
         )
         self._check_boundary(h.ndim == 2)
         parallel.resolve_threads(self.n_threads)
@@ -189,51 +195,51 @@ class KernelDensity(Probabilities, Slopes, Estimator):
         self._sum = self._make_sum(X, log_weights, h)
         return self
 
-    def _check_combination(self):
+    def _check_combination(self) -> None:
         """Refuse what cannot be had together."""
         if self.adaptive is not None and self.algorithm != "auto":
             raise ValueError(f"algorithm is {self.algorithm!r}; expected 'auto' with adaptive bandwidths")
         if self.adaptive is not None and self.kernel != "gaussian":
             raise ValueError(f"kernel is {self.kernel!r}; expected 'gaussian', as adaptive is given")
 
-    def _make_sum(self, X, log_weights, h):
+    def _make_sum(self, X: Samples, log_weights: FloatArray, h: FloatArray) -> Any:
         """The sum that is the density."""
         if self.kernel != "gaussian":
-            make = partial(KernelSum, kernel=self.kernel, algorithm=self.algorithm)
+            make: Any = partial(KernelSum, kernel=self.kernel, algorithm=self.algorithm)
         elif self.adaptive is None:
-            weights = self.source_weights_ if self._support is None else None
+            weights = None if self._support else self.source_weights_
             make = partial(GaussianSum, algorithm=self.algorithm, weights=weights)
         elif self._support is None:
             make = partial(adaptive_sum, rule=rule_for(self.adaptive), rtol=self.rtol, n_threads=self.n_threads)
         else:
-            return self._bounded_adaptive_sum(X, log_weights, h)
-        make = partial(kernel_sum, make)
+            return self._bounded_adaptive_sum(self._support, X, log_weights, h)
         if self._support is None:
-            return make(X, log_weights, h)
-        return self._support.make_sum(make, X, log_weights, h, narrowest=float(self.kernel == "gaussian"))
+            return kernel_sum(make, X, log_weights, h)
+        return self._support.make_sum(partial(kernel_sum, make), X, log_weights, h, float(self.kernel == "gaussian"))
 
-    def _bounded_adaptive_sum(self, X, log_weights, h):
+    def _bounded_adaptive_sum(self, support: Support, X: Samples, log_weights: FloatArray, h: FloatArray) -> Any:
         """The sum of Gaussians that differ in width, by factors that know the bounds."""
-        support, rule = self._support, rule_for(self.adaptive)
+        rule = rule_for(self.adaptive)
         if isinstance(rule, Balloon):
             raise ValueError(
-                f"adaptive is {self.adaptive!r}, a width for each query, and there are bounds; expected a rule with a "
-                "width for each source, 'abramson' or 'breiman', or no bounds"
+                f"adaptive is {self.adaptive!r}, a width for each query; expected 'abramson' or 'breiman' with bounds"
             )
         X = support.folded(X)
         factors = rule.factors(
             X, log_weights, h, self.rtol, self.n_threads,
-            pilot=partial(support.make_sum, partial(kernel_sum, GaussianSum)), images=partial(support.images, X),
+            pilot=partial(support.make_sum, partial(kernel_sum, GaussianSum)), images=partial(support.images, X)
         )
         return self._sum_of_factors(X, log_weights, h, factors)
 
-    def _sum_of_factors(self, X, log_weights, h, factors):
+    def _sum_of_factors(
+        self, X: Samples, log_weights: FloatArray, h: FloatArray, factors: FloatArray
+    ) -> Any:
         """The sum of Gaussians with these factors of the bandwidth."""
         support = self._support
         if support is None:
             return kernel_sum(partial(VaryingSum, factors=factors), X, log_weights, h)
 
-        def make(X, log_weights, factors):
+        def make(X: Samples, log_weights: FloatArray, factors: FloatArray) -> Any:
             make = partial(kernel_sum, partial(VaryingSum, factors=factors))
             return support.make_sum(make, X, log_weights, h, narrowest=float(factors.min()))
 
@@ -241,7 +247,7 @@ class KernelDensity(Probabilities, Slopes, Estimator):
         total.factors = factors
         return total
 
-    def _check_boundary(self, matrix):
+    def _check_boundary(self, matrix: bool) -> None:
         """Refuse a boundary that is for Gaussians of one width along the axes alone."""
         if self._support is None or not self._support.linear:
             return
@@ -253,30 +259,33 @@ class KernelDensity(Probabilities, Slopes, Estimator):
             raise ValueError(f"boundary is 'linear' for feature {j}; expected 'reflect' or 'periodic', as {given}")
 
     @property
-    def sources_(self):
+    def sources_(self) -> FloatArray:
         """The samples of positive weight, shape (n_sources, n_features)."""
         self._check_fitted()
-        return self._sum.sources()
+        sources: FloatArray = self._sum.sources()
+        return sources
 
     @property
-    def local_factors_(self):
+    def local_factors_(self) -> FloatArray:
         """The factors of the bandwidth at the sources, shape (n_sources,); AttributeError where there are none."""
         self._check_fitted()
         factors = getattr(self._sum, "factors", None)
         if factors is None:
             raise AttributeError(f"with adaptive={self.adaptive!r} no source has a factor of its own")
-        return factors
+        out: FloatArray = factors
+        return out
 
-    def score_samples(self, X):
+    def score_samples(self, X: ArrayLike) -> FloatArray:
         """The log density at every query, shape (n_samples,), in nats, accurate in the farthest tails.
 
         It is finite, but for kernels that end somewhere: -inf where none reaches.
         """
         self._check_fitted()
         X = check_samples(X, n_features=self.n_features_in_)
-        return self._sum.log_density(X, rtol=self._rtol(), n_threads=self.n_threads)
+        log_density: FloatArray = self._sum.log_density(X, rtol=self._rtol(), n_threads=self.n_threads)
+        return log_density
 
-    def density_on_grid(self, axes=None, *, log=False):
+    def density_on_grid(self, axes: Any = None, *, log: bool = False) -> OnGrid:
         """The density at all points of a tensor grid, to the same `rtol` at each of them, however small it is.
 
         Nothing is binned and no point moves. What the points of a row share is computed once: from a million samples,
@@ -320,20 +329,22 @@ class KernelDensity(Probabilities, Slopes, Estimator):
         log_density = log_density_on_axes(self._sum, axes, self._rtol(), self.n_threads)
         return OnGrid(log_density if log else np.exp(log_density, out=log_density), axes)
 
-    def explain_on_grid(self, axes=None):
+    def explain_on_grid(self, axes: Any = None) -> Plan:
         """How `density_on_grid` would find the density: a plan as of `explain`, or "product", of one table an axis."""
         self._check_fitted()
-        return plan_on_axes(self._sum, self._axes(axes), self._rtol(), self.n_threads)
+        plan: Plan = plan_on_axes(self._sum, self._axes(axes), self._rtol(), self.n_threads)
+        return plan
 
-    def _axes(self, axes):
-        def bounds():
+    def _axes(self, axes: Any) -> list[FloatArray]:
+        def bounds() -> tuple[FloatArray, FloatArray, FloatArray]:
             sources, h = self._sum.sources(), np.asarray(self.bandwidth_)
             h = np.sqrt(np.diagonal(h)) if h.ndim == 2 else np.broadcast_to(h, sources.shape[1])
             return sources.min(axis=0), sources.max(axis=0), h
 
-        return check_axes(axes, self.n_features_in_, bounds)
+        points: list[FloatArray] = check_axes(axes, self.n_features_in_, bounds)
+        return points
 
-    def score_leave_one_out(self):
+    def score_leave_one_out(self) -> FloatArray:
         """The log density at every source (`sources_`) by the others, shape (n_sources,), in nats.
 
         What leave-one-out cross-validation adds up. A source leaves its own term out of its sum, and the weights of the
@@ -344,7 +355,7 @@ class KernelDensity(Probabilities, Slopes, Estimator):
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(log_density == -np.inf, -np.inf, log_density - np.log1p(-self.source_weights_))
 
-    def explain(self, X):
+    def explain(self, X: ArrayLike) -> Plan:
         """How `score_samples` would find the density at `X`, why so, and what it is expected to cost.
 
         Parameters
@@ -367,16 +378,17 @@ class KernelDensity(Probabilities, Slopes, Estimator):
         """
         self._check_fitted()
         X = check_samples(X, n_features=self.n_features_in_)
-        return self._sum.plan(X, self._rtol(), n_threads=self.n_threads)
+        plan: Plan = self._sum.plan(X, self._rtol(), n_threads=self.n_threads)
+        return plan
 
-    def _rtol(self):
+    def _rtol(self) -> float:
         return check_number(self.rtol, "rtol", minimum=0.0)
 
-    def score(self, X, y=None):
+    def score(self, X: ArrayLike, y: object = None) -> float:
         """The total log density of the samples, in nats (the total, as in scikit-learn's KernelDensity)."""
         return float(self.score_samples(X).sum())
 
-    def sample(self, n_samples=1, random_state=None):
+    def sample(self, n_samples: int = 1, random_state: RandomState | None = None) -> FloatArray:
         """Draw new samples: a source by its weight, and a step drawn from its kernel.
 
         Parameters
@@ -393,4 +405,5 @@ class KernelDensity(Probabilities, Slopes, Estimator):
         rng = check_random_state(random_state)
         cumulative = np.cumsum(self.source_weights_)
         drawn = np.searchsorted(cumulative, rng.random(n_samples) * cumulative[-1], side="right")
-        return self._sum.draw(drawn.clip(0, len(cumulative) - 1), rng)
+        samples: FloatArray = self._sum.draw(drawn.clip(0, len(cumulative) - 1), rng)
+        return samples

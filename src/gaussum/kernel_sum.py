@@ -6,17 +6,19 @@ all kernels in one dimension. For the exponential, which has no end, it leaves o
 """
 
 import math
+from typing import Any
 
 import numpy as np
 from scipy.special import logsumexp
 
-from gaussum import parallel, radial
+from gaussum import parallel, radial, typing
 from gaussum.radial_line import RadialLine
 from gaussum.radial_pass import RadialPass
-from gaussum.decay import CompactDecay, ExponentialDecay
-from gaussum.plans import ALGORITHMS, TREE_SECONDS, TREE_SHARE, asked_for, cheapest, direct
+from gaussum.decay import CompactDecay, Decay, ExponentialDecay
+from gaussum.plans import ALGORITHMS, TREE_SECONDS, TREE_SHARE, Plan, asked_for, cheapest, direct
 from gaussum.samples import Samples
 from gaussum.tree import TreeSum, build_seconds
+from gaussum.typing import FloatArray, IndexArray
 
 _BLOCK = 128
 _GROUP = 32
@@ -43,17 +45,23 @@ class RadialTree(TreeSum):
         As those of a TreeSum, `scale` in place of its inverse bandwidths.
     """
 
-    def __init__(self, kernel, reach, sources, log_weights, scale, n_threads):
+    def __init__(
+        self, kernel: str, reach: float, sources: FloatArray, log_weights: FloatArray, scale: FloatArray,
+        n_threads: int | None
+    ) -> None:
         super().__init__(sources, log_weights, scale, n_threads)
         starts = np.array(self._pass.starts(), dtype=np.intp)
         weights = np.exp(log_weights[self._order])
         moments = _moments(kernel, reach, scale, sources[:, self._order].T, weights, starts, self._boxes)
-        self._pass = RadialPass(
+        self._pass = RadialPass(        # type: ignore[assignment]  # has what a TreeSum asks of its pass from here on
             kernel, reach, scale, weights, log_weights[self._order], self._leaves, starts, self._boxes, moments
         )
 
 
-def _moments(kernel, reach, scale, points, weights, starts, boxes):
+def _moments(
+    kernel: str, reach: float, scale: FloatArray, points: FloatArray, weights: FloatArray, starts: IndexArray,
+    boxes: FloatArray
+) -> FloatArray:
     """What RadialPass asks for, of all nodes: those of leaves from their points, those of others from their children's.
 
     Parameters
@@ -87,11 +95,14 @@ def _moments(kernel, reach, scale, points, weights, starts, boxes):
             starts = np.arange(0, 2 * first + 1, 2)
 
 
-def _merged(kernel, reach, scale, parts, ends, starts, boxes):
+def _merged(
+    kernel: str, reach: float, scale: FloatArray, parts: FloatArray, ends: FloatArray, starts: IndexArray,
+    boxes: FloatArray
+) -> FloatArray:
     """The moments of nodes from those of their parts, which lie one after the other from `starts`."""
     node = np.repeat(np.arange(len(boxes)), np.diff(starts))
 
-    def total(values):
+    def total(values: FloatArray) -> FloatArray:
         return np.add.reduceat(values, starts[:-1], axis=0)
 
     merged = np.zeros((len(boxes), parts.shape[1]))
@@ -127,7 +138,9 @@ class KernelSum:
         The plan, one of gaussum.plans.ALGORITHMS; there is no grid.
     """
 
-    def __init__(self, X, log_weights, bandwidths, kernel, algorithm="auto"):
+    def __init__(
+        self, X: typing.Samples, log_weights: FloatArray, bandwidths: FloatArray, kernel: str, algorithm: str = "auto"
+    ) -> None:
         if algorithm == "grid":
             raise ValueError(
                 f"algorithm is 'grid', but only Gaussian kernels have one, and kernel is {kernel!r}; expected 'auto', "
@@ -145,23 +158,25 @@ class KernelSum:
             power = math.ldexp(1.0, min(-math.frexp(bandwidths[0])[1], 1023))
             self._scale, self._reach = np.full(len(bandwidths), power), float(bandwidths[0] * power)
         height = {"epanechnikov": 2, "linear": 1}.get(kernel, 0) * math.log(self._reach)
-        self._log_norm = -np.log(bandwidths).sum() - radial.log_volume(kernel, len(bandwidths)) - height
-        self._tree = self._light = self._windows = None
+        self._log_norm = float(-np.log(bandwidths).sum() - radial.log_volume(kernel, len(bandwidths)) - height)
+        self._tree: RadialTree | None = None
+        self._light: KernelSum | None = None
+        self._windows: tuple[FloatArray, FloatArray, list[KernelSum]] | None = None
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         # what can be made again is not kept
         return self.__dict__ | {"_tree": None, "_light": None, "_windows": None}
 
-    def sources(self, index=slice(None)):
+    def sources(self, index: IndexArray | slice = slice(None)) -> FloatArray:
         """The sources themselves, shape (n_sources, n_features), or those at an index."""
         return self._sources[:, index].T
 
-    def draw(self, index, rng):
+    def draw(self, index: IndexArray, rng: np.random.Generator) -> FloatArray:
         """A sample of the kernel of each source of an index, shape (n_samples, n_features)."""
         centres = self.sources(index)
         return centres + self.steps(index, rng) * self._bandwidths
 
-    def distribution(self):
+    def distribution(self) -> RadialLine:
         """The distribution functions of this density of one feature, a gaussum.radial_line.RadialLine."""
         if len(self._bandwidths) > 1:
             raise ValueError(
@@ -170,18 +185,18 @@ class KernelSum:
             )
         return RadialLine(self._sources[0], self._log_weights, float(self._bandwidths[0]), self._kernel)
 
-    def steps(self, index, rng):
+    def steps(self, index: IndexArray, rng: np.random.Generator) -> FloatArray:
         """How far such a sample is from its source, in bandwidths, shape (n_samples, n_features)."""
         return radial.draw(self._kernel, len(index), len(self._bandwidths), rng)
 
     @property
-    def decay(self):
+    def decay(self) -> Decay:
         """How its kernels fall off."""
         d = len(self._bandwidths)
         log_peak = float(-np.log(self._bandwidths).sum() - radial.log_volume(self._kernel, d))
         return ExponentialDecay(log_peak, d) if self._kernel == "exponential" else CompactDecay(log_peak)
 
-    def plan(self, X, rtol=0.0, *, n_threads=None):
+    def plan(self, X: typing.Samples, rtol: float = 0.0, *, n_threads: int | None = None) -> Plan:
         """The plan for targets, "direct" or "tree".
 
         Parameters
@@ -213,7 +228,7 @@ class KernelSum:
             "tree": "most sources are too far from a target to count, or near in boxes that count as one",
         })
 
-    def log_density(self, X, *, rtol=0.0, n_threads=None):
+    def log_density(self, X: typing.Samples, *, rtol: float = 0.0, n_threads: int | None = None) -> FloatArray:
         """log sum_s w_s K(t - s) for every row of `X`; -inf where no source reaches.
 
         Parameters
@@ -230,11 +245,11 @@ class KernelSum:
         return self._log_sums(X, rtol, None, n_threads) + self._log_norm
 
     @property
-    def bandwidths(self):
+    def bandwidths(self) -> FloatArray:
         """One a feature, shape (n_features,)."""
         return self._bandwidths
 
-    def window_means(self, X, n_threads=None):
+    def window_means(self, X: typing.Samples, n_threads: int | None = None) -> tuple[FloatArray, FloatArray]:
         """The log density with a flat kernel, and the mean of the sources within reach, at every row of `X`.
 
         Parameters
@@ -262,7 +277,9 @@ class KernelSum:
             mean = np.stack([a + np.exp(b + one - logs[0]) for a, b, one in zip(low, totals, logs[1:])], axis=1)
         return logs[0], mean
 
-    def log_density_and_gradient(self, X, *, rtol=0.0, n_threads=None):
+    def log_density_and_gradient(
+        self, X: typing.Samples, *, rtol: float = 0.0, n_threads: int | None = None
+    ) -> tuple[FloatArray, FloatArray]:
         """The log density at every row of `X` and its gradient, 0 where no kernel reaches; of Epanechnikov kernels.
 
         The sum of 1 - r^2 has a slope of 2 / h^2 towards the mean of the sources within reach, times their weight.
@@ -274,11 +291,11 @@ class KernelSum:
         d = len(self._bandwidths)
         with np.errstate(invalid="ignore", over="ignore"):
             weight = flat - log_density + radial.log_volume("tophat", d) - radial.log_volume("epanechnikov", d)
-            gradient = 2.0 * np.exp(weight)[:, np.newaxis] * (mean - X) / self._bandwidths**2
+            gradient: FloatArray = 2.0 * np.exp(weight)[:, np.newaxis] * (mean - X) / self._bandwidths**2
         gradient[log_density == -np.inf] = 0.0
         return log_density, gradient
 
-    def leave_one_out(self, *, rtol=0.0, n_threads=None):
+    def leave_one_out(self, *, rtol: float = 0.0, n_threads: int | None = None) -> FloatArray:
         """log sum_{s != i} w_s K(x_i - s) at every source i; the weights stay as they are.
 
         Returns
@@ -288,7 +305,9 @@ class KernelSum:
         own = np.arange(self._sources.shape[1])
         return self._log_sums(self._sources.T, rtol, own, n_threads) + self._log_norm
 
-    def log_density_without(self, own, X, *, rtol=0.0, n_threads=None):
+    def log_density_without(
+        self, own: IndexArray, X: typing.Samples, *, rtol: float = 0.0, n_threads: int | None = None
+    ) -> FloatArray:
         """log sum_{s != own_t} w_s K(x_t - s) for every row of `X`; the weights stay as they are.
 
         Parameters
@@ -304,7 +323,7 @@ class KernelSum:
         """
         return self._log_sums(X, rtol, own, n_threads) + self._log_norm
 
-    def _log_sums(self, X, rtol, own, n_threads):
+    def _log_sums(self, X: typing.Samples, rtol: float, own: IndexArray | None, n_threads: int | None) -> FloatArray:
         out = self._by(self.plan(X, rtol, n_threads=n_threads).name, X, rtol, own, n_threads)
         if self._kernel == "exponential":
             far = np.flatnonzero(out == -np.inf)
@@ -316,16 +335,20 @@ class KernelSum:
                 out[late] = self._by_light_sources(X[late], rtol, None if own is None else own[late], n_threads)
         return out
 
-    def _by(self, name, X, rtol, own, n_threads):
+    def _by(
+        self, name: str, X: typing.Samples, rtol: float, own: IndexArray | None, n_threads: int | None
+    ) -> FloatArray:
         """The log sums by a plan."""
         if name == "direct":
             return self._direct(X, own, n_threads)
         return self._tree_for(n_threads).log_density(X, rtol, own=own, n_threads=n_threads)
 
-    def _by_light_sources(self, X, rtol, own, n_threads):
+    def _by_light_sources(
+        self, X: typing.Samples, rtol: float, own: IndexArray | None, n_threads: int | None
+    ) -> FloatArray:
         """The log sums at targets that only sources of tiny weight reach."""
         light = np.flatnonzero(self._log_weights < _LIGHT)
-        total = logsumexp(self._log_weights[light])
+        total = float(logsumexp(self._log_weights[light]))
         if self._light is None:
             self._light = KernelSum(self.sources(light), self._log_weights[light] - total, self._bandwidths,
                                     self._kernel, self._algorithm)
@@ -335,15 +358,17 @@ class KernelSum:
             own = places[own]
         return self._light._log_sums(X, rtol, own, n_threads) + total
 
-    def _tree_for(self, n_threads):
+    def _tree_for(self, n_threads: int | None) -> RadialTree:
         if self._tree is None:
             self._tree = RadialTree(self._kernel, self._reach, self._sources, self._log_weights, self._scale, n_threads)
         return self._tree
 
-    def _pair_seconds(self):
+    def _pair_seconds(self) -> float:
         return _PAIR_SECONDS[self._kernel] + _FEATURE_SECONDS * len(self._scale)
 
-    def _direct(self, X, own, n_threads, unit=1.0):
+    def _direct(
+        self, X: typing.Samples, own: IndexArray | None, n_threads: int | None, unit: float = 1.0
+    ) -> FloatArray:
         (m, d), n = X.shape, len(self._weights)
         whole = n // _BLOCK
         blocks = np.concatenate([

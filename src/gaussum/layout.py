@@ -5,10 +5,12 @@ two are fixed by rtol alone, the number of nodes by how far the sources spread, 
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
 from gaussum import cell_moments
+from gaussum.typing import FloatArray, IndexArray
 
 WIDTHS = (16, 24, 32)
 MOST_AXES = 3
@@ -56,19 +58,23 @@ class Layout:
         Cells a spacing, where sources go to the nodes by way of cells; 0 where they go there themselves.
     """
 
-    def __init__(self, sources, inv_bandwidth, rtol):
+    def __init__(self, sources: FloatArray, inv_bandwidth: FloatArray, rtol: float) -> None:
         d, n = sources.shape
-        self.reason, self.shape, self.stretches, self.subdivisions, self.too_many = None, (), [], 0, False
+        self.reason: str | None = None
+        self.shape: tuple[int, ...] = ()
+        self.stretches: list[FloatArray] = []
+        self.subdivisions, self.too_many = 0, False
         if d > MOST_AXES:
             self.reason = f"a grid serves up to {MOST_AXES} features"
             return
         # half of rtol is for the nodes that the width leaves out, a quarter for the spacing, a quarter for rounding
         self.spacing = spacing_for(d, rtol)
-        self.width = width_for(d, rtol, self.spacing)
-        if self.width is None or rtol < lost_terms(n):
+        width = width_for(d, rtol, self.spacing)
+        if width is None or rtol < lost_terms(n):
             self.reason = f"the bound {rtol:g} is too close to rounding for a grid"
             return
-        self.scale = inv_bandwidth / self.spacing
+        self.width = width
+        self.scale: FloatArray = inv_bandwidth / self.spacing
         for j in range(d):
             stretches = stretches_of(sources[j], self.scale[j], self.width, 3 * self.width)
             if stretches is None:
@@ -86,7 +92,7 @@ class Layout:
             reach = 0.5 * self.width * self.spacing
             self.subdivisions = cell_moments.subdivisions(n, self.n_nodes, self.spacing, reach, rtol)
 
-    def band(self, j, points):
+    def band(self, j: int, points: FloatArray) -> tuple[IndexArray, FloatArray]:
         """The nodes of axis j that points on it reach.
 
         Parameters
@@ -114,7 +120,7 @@ class Layout:
         r = ((place - nodes)[:, np.newaxis] - np.arange(self.width)) * self.spacing
         return nodes, np.exp(-r * r) * inside[:, np.newaxis]
 
-    def tile_bounds(self, j, nodes, n_tiles):
+    def tile_bounds(self, j: int, nodes: int, n_tiles: int) -> FloatArray:
         """The ranges that hold the sources of an axis's tiles of so many nodes, shape (2, n_tiles); NaN for none."""
         out = np.full((2, n_tiles), np.nan)
         for first, last, begin in self.stretches[j].T:
@@ -127,60 +133,61 @@ class Layout:
                 last, first + ((tiles + 1) * nodes - begin + slack) / self.scale[j]))
         return out
 
-    def spread_seconds(self, n_points):
+    def spread_seconds(self, n_points: int) -> float:
         """Of bringing so many sources to the nodes, on one thread."""
         if self.subdivisions:
-            return cell_moments.seconds(n_points, self.subdivisions * self.n_nodes)
+            return float(cell_moments.seconds(n_points, self.subdivisions * self.n_nodes))
         return self.seconds(n_points)
 
-    def contraction_seconds(self, sizes):
+    def contraction_seconds(self, sizes: Sequence[int]) -> float:
         """Of gathering the nodes at a tensor grid of so many targets an axis, on one thread."""
-        shape, seconds = list(self.shape), 0.0
+        shape: list[int] = list(self.shape)
+        seconds = 0.0
         for j in self.contraction_order(sizes):
             shape[j] = sizes[j]
             seconds += math.prod(shape) * self.width * FUSED_SECONDS
         return seconds
 
-    def contraction_order(self, sizes):
+    def contraction_order(self, sizes: Sequence[int]) -> list[int]:
         """The axes, those first that make the grid smallest."""
         return sorted(range(len(sizes)), key=lambda j: sizes[j] / self.shape[j])
 
-    def seconds(self, n_points):
+    def seconds(self, n_points: int) -> float:
         """Of spreading, or gathering, so many points on one thread."""
         return n_points * point_seconds(len(self.shape), self.width)
 
-    def node_seconds(self):
+    def node_seconds(self) -> float:
         """Of making the nodes: more where there are too many to visit in order, as each part then makes all of them."""
-        tiles = math.prod(size // _TILE_NODES + 1 for size in self.shape)
+        tiles = math.prod([size // _TILE_NODES + 1 for size in self.shape])
         return self.n_nodes * (NODE_SECONDS if tiles <= MOST_TILES else _UNORDERED_NODE_SECONDS)
 
 
-def point_seconds(d, width):
+def point_seconds(d: int, width: int) -> float:
     """Of spreading, or gathering, a point on one thread."""
-    return _POINT_SECONDS + d * _AXIS_SECONDS + width ** (d - 1) * _ROW_SECONDS[width]
+    return _POINT_SECONDS + d * _AXIS_SECONDS + float(width ** (d - 1)) * _ROW_SECONDS[width]
 
 
-def spacing_for(d, rtol):
+def spacing_for(d: int, rtol: float) -> float:
     """The spacing of nodes, in bandwidths, whose error is a quarter of rtol."""
     return math.pi / math.sqrt(2.0 * math.log(8.1 * d / min(rtol, 0.1)))
 
 
-def width_for(d, rtol, spacing):
+def width_for(d: int, rtol: float, spacing: float) -> int | None:
     """The least width that leaves out half of rtol at most, down to some depth; None if there is none."""
     return next((w for w in WIDTHS if left_out(d, w, spacing) <= 0.5 * rtol * _DEPTH), None)
 
 
-def lost_terms(n_sources):
+def lost_terms(n_sources: int) -> float:
     """What the rounding of so many terms may come to in a sum."""
     return 4.0 * EPS * (n_sources + 1000.0)
 
 
-def lost_places(width, spacing, shape):
+def lost_places(width: int, spacing: float, shape: tuple[int, ...]) -> float:
     """What the rounding of places among so many nodes may come to in a sum."""
     return 4.0 * len(shape) * 4.0 * width * spacing**2 * EPS * max(shape)
 
 
-def stretches_of(x, scale, pad, apart):
+def stretches_of(x: FloatArray, scale: float, pad: int, apart: int) -> FloatArray | None:
     """The stretches of an axis, shape (3, n_stretches), or None where there are too many nodes.
 
     Parameters
@@ -206,7 +213,7 @@ def stretches_of(x, scale, pad, apart):
         return np.stack([first, last, pad + np.append(0.0, np.cumsum(lengths)[:-1])])
 
 
-def left_out(d, width, spacing):
+def left_out(d: int, width: int, spacing: float) -> float:
     """What the nodes beyond the width may come to, in units of the largest node in the measure of the sums.
 
     Nodes beyond the reach of the target: at most the largest one, times the tail of a Gaussian sum on one axis and
@@ -218,4 +225,4 @@ def left_out(d, width, spacing):
     wide = math.sqrt((1.0 + k) / (2.0 * k))
     of_target = 2.0 * spacing / math.sqrt(math.pi) * math.exp(-c * c) / -math.expm1(-2.0 * c * spacing)
     of_source = math.exp(-(1.0 - k) * c * c) * math.sqrt(2.0 / (1.0 + k)) * wide
-    return 1.1 * d * 2.0 ** (d / 2) * (of_target + of_source)
+    return 1.1 * d * math.pow(2.0, d / 2) * (of_target + of_source)

@@ -3,12 +3,16 @@
 A choice depends neither on the number of threads nor on what earlier calls have built, so no bit of a result does.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
 from gaussum import parallel
+from gaussum.decay import Decay
 from gaussum.tree import build_seconds, least_seconds
+from gaussum.typing import FloatArray, IndexArray, Samples
 from gaussum.validation import check_choice
 
 # What a tree costs before its first point; it is built, to learn what it costs, where that takes no more than this
@@ -21,9 +25,44 @@ _WORTH = 1.2
 _BLOCK = 256
 _SMALLEST_BLOCK = 32
 # What may be asked for, and the plan that it is. scikit-learn's two trees are the one there is.
-ALGORITHMS = {
+ALGORITHMS: dict[str, str | None] = {
     "auto": None, "direct": "direct", "grid": "grid", "tree": "tree", "kd_tree": "tree", "ball_tree": "tree",
 }
+
+
+class Sum(Protocol):
+    """What is asked of a weighted sum of kernels."""
+
+    def sources(self, index: IndexArray | slice = ...) -> FloatArray: ...
+    def draw(self, index: IndexArray, rng: np.random.Generator) -> FloatArray: ...
+    def plan(self, X: Samples, rtol: float = ..., *, n_threads: int | None = ...) -> "Plan": ...
+    def log_density(self, X: Samples, *, rtol: float = ..., n_threads: int | None = ...) -> FloatArray: ...
+    def leave_one_out(self, *, rtol: float = ..., n_threads: int | None = ...) -> FloatArray: ...
+
+
+class FreeSum(Sum, Protocol):
+    """And of one without bounds, which may be given some."""
+
+    @property
+    def decay(self) -> Decay: ...
+    def distribution(self) -> Any: ...
+    def log_density_without(
+        self, own: IndexArray, X: FloatArray, *, rtol: float = ..., n_threads: int | None = ...
+    ) -> FloatArray: ...
+
+
+# ``make(X, log_weights, h)`` for samples, the logarithms of their weights, and bandwidths or a covariance matrix.
+Make: TypeAlias = Callable[[Samples, FloatArray, FloatArray], FreeSum]
+
+
+class DirectPass(Protocol):
+    """What is asked of the direct sums of blocks of targets."""
+
+    @property
+    def n_parts(self) -> int: ...
+    @property
+    def scratch_size(self) -> int: ...
+    def log_density(self, first: int, last: int, out: FloatArray, scratch: FloatArray) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -43,16 +82,19 @@ class Plan:
     name: str
     reason: str
     seconds: float
-    costs: dict = field(default_factory=dict)
+    costs: dict[str, float] = field(default_factory=dict)
 
-    def __str__(self):
+    def __str__(self) -> str:
         others = ", ".join(f"{name} {cost:.3g} s" for name, cost in self.costs.items() if name != self.name)
         return f"{self.name}: {self.reason}; about {self.seconds:.3g} s on one thread" + (
             f" ({others})" if others else ""
         )
 
 
-def check_algorithm(algorithm, rtol):
+_Pass = TypeVar("_Pass", bound=DirectPass)
+
+
+def check_algorithm(algorithm: str, rtol: float) -> None:
     """Refuse an algorithm that there is not, or that only approximates where an exact sum is asked for.
 
     Raises
@@ -67,18 +109,19 @@ def check_algorithm(algorithm, rtol):
         )
 
 
-def direct(seconds):
+def direct(seconds: float) -> Plan:
     """The plan where no error is allowed."""
     return Plan("direct", "rtol = 0 asks for every pair", seconds, {"direct": seconds})
 
 
-def asked_for(algorithm, costs):
+def asked_for(algorithm: str, costs: dict[str, float]) -> Plan:
     """The plan that an algorithm asks for."""
-    name, only = ALGORITHMS[algorithm], "; the tree here is one of boxes" if algorithm == "ball_tree" else ""
+    only = "; the tree here is one of boxes" if algorithm == "ball_tree" else ""
+    name = ALGORITHMS[algorithm] or "direct"
     return Plan(name, f"algorithm={algorithm!r} asks for it{only}", costs[name], costs)
 
 
-def cheapest(costs, reasons):
+def cheapest(costs: dict[str, float], reasons: dict[str, str]) -> Plan:
     """The plan that costs least.
 
     Parameters
@@ -93,7 +136,9 @@ def cheapest(costs, reasons):
     return Plan(name, reasons[name], costs[name], costs)
 
 
-def tree_may_pay(n_sources, n_targets, d, least, share_near=None):
+def tree_may_pay(
+    n_sources: int, n_targets: int, d: int, least: float, share_near: Callable[[], float] | None = None
+) -> bool:
     """Whether a tree could cost less than `least`; a tree tells more, but has to be built for it.
 
     Parameters
@@ -112,7 +157,10 @@ def tree_may_pay(n_sources, n_targets, d, least, share_near=None):
     return _WORTH * (build + least_seconds(n_sources, n_targets, d, n_sources * share_near())) < least
 
 
-def sums_in_parts(make_pass, n_targets, seconds, n_threads, gradient=None):
+def sums_in_parts(
+    make_pass: Callable[[int, int], _Pass], n_targets: int, seconds: float, n_threads: int | None,
+    of: Callable[[_Pass, int, FloatArray, FloatArray], None] | None = None,
+) -> FloatArray:
     """The log sums of a direct pass over targets, shape (n_targets,).
 
     Parameters
@@ -123,8 +171,8 @@ def sums_in_parts(make_pass, n_targets, seconds, n_threads, gradient=None):
     seconds : float
         What that takes on one thread.
     n_threads : int or None
-    gradient : ndarray of float64, shape (n_targets, n_features), optional
-        Set to the gradient of the log sums.
+    of : callable, optional
+        ``of(made, part, out, scratch)`` sets the log sums of a part, by that pass; its own method by default.
     """
     # few targets are divided finely, so that all threads have some; the parts do not depend on how many there are
     block = _BLOCK
@@ -135,11 +183,11 @@ def sums_in_parts(make_pass, n_targets, seconds, n_threads, gradient=None):
     scratch = [np.empty(sums.scratch_size) for _ in range(n_threads)]
     out = np.empty(n_targets)
 
-    def work(part, slot):
-        if gradient is None:
+    def work(part: int, slot: int) -> None:
+        if of is None:
             sums.log_density(part, part + 1, out, scratch[slot])
         else:
-            sums.log_density_and_gradient(part, part + 1, out, gradient, scratch[slot])
+            of(sums, part, out, scratch[slot])
 
     parallel.run(sums.n_parts, n_threads, work)
     return out

@@ -14,16 +14,20 @@ import math
 import numpy as np
 from scipy.special import betaln, gammaln
 
+from gaussum.typing import FloatArray
+
+
+
 KERNELS = ("gaussian", "tophat", "epanechnikov", "exponential", "linear", "cosine")
 _COSINE_TERMS = 30
 
 
-def log_volume(kernel, d):
+def log_volume(kernel: str, d: int) -> float:
     """The logarithm of a kernel's integral over d dimensions, in units of the bandwidth."""
     return _log_sphere(d) + _log_integral(kernel, d - 1, 1)
 
 
-def canonical_factor(kernel, d):
+def canonical_factor(kernel: str, d: int) -> float:
     """The bandwidth at which a kernel smooths as much as the Gaussian of bandwidth 1.
 
     The mean integrated squared error is asymptotically least at a bandwidth proportional to (R(K) / m(K)^2)^(1 / (d +
@@ -54,7 +58,7 @@ def canonical_factor(kernel, d):
     return math.exp((_log_scale(kernel, d) - _log_scale("gaussian", d)) / (d + 4))
 
 
-def draw(kernel, n, d, rng):
+def draw(kernel: str, n: int, d: int, rng: np.random.Generator) -> FloatArray:
     """Samples of a kernel of bandwidth 1.
 
     A direction, uniform, and a distance: r^d, r^2 or r are uniform or follow a beta or a gamma distribution; for the
@@ -92,23 +96,23 @@ def draw(kernel, n, d, rng):
     return steps * r[:, np.newaxis]
 
 
-def _log_sphere(d):
+def _log_sphere(d: int) -> float:
     """The logarithm of the surface of the unit sphere in d dimensions."""
-    return math.log(2.0) + 0.5 * d * math.log(math.pi) - gammaln(0.5 * d)
+    return math.log(2.0) + 0.5 * d * math.log(math.pi) - float(gammaln(0.5 * d))
 
 
-def _log_integral(kernel, p, power):
+def _log_integral(kernel: str, p: int, power: int) -> float:
     """The logarithm of the integral of r^p K(r)^power over r > 0, for power 1 and 2."""
     if kernel == "gaussian":
-        return gammaln(0.5 * (p + 1)) - 0.5 * (p + 1) * math.log(0.5 * power) - math.log(2.0)
+        return float(gammaln(0.5 * (p + 1)) - 0.5 * (p + 1) * math.log(0.5 * power)) - math.log(2.0)
     if kernel == "tophat":
         return -math.log(p + 1.0)
     if kernel == "epanechnikov":
-        return betaln(0.5 * (p + 1), power + 1.0) - math.log(2.0)
+        return float(betaln(0.5 * (p + 1), power + 1.0)) - math.log(2.0)
     if kernel == "linear":
-        return betaln(p + 1.0, power + 1.0)
+        return float(betaln(p + 1.0, power + 1.0))
     if kernel == "exponential":
-        return gammaln(p + 1.0) - (p + 1) * math.log(power)
+        return float(gammaln(p + 1.0)) - (p + 1) * math.log(power)
     # by its series; cos^2(a / 2) = (1 + cos a) / 2
     terms = [
         (-1) ** k * (0.5 * power * math.pi) ** (2 * k) / math.factorial(2 * k) / (p + 2 * k + 1)
@@ -117,7 +121,7 @@ def _log_integral(kernel, p, power):
     return math.log(math.fsum(terms) if power == 1 else 0.5 * math.fsum([terms[0], *terms]))
 
 
-def _log_scale(kernel, d):
+def _log_scale(kernel: str, d: int) -> float:
     """log(R(K) / m(K)^2)"""
     volume = log_volume(kernel, d)
     roughness = _log_sphere(d) + _log_integral(kernel, d - 1, 2) - 2.0 * volume

@@ -6,12 +6,15 @@ the data do not vary get a little variance of their own, so that there is a dens
 
 import functools
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from scipy import linalg, special
 
 from gaussum import parallel
 from gaussum.summation import GaussianSum
+from gaussum.typing import ArrayLike, FloatArray
 from gaussum.validation import check_number, check_weights
 from gaussum.whitening import sum_with_matrix
 
@@ -89,16 +92,19 @@ class gaussian_kde:
     True
     """
 
-    def __init__(self, dataset, bw_method=None, weights=None, *, rtol=None, n_threads=None):
+    def __init__(
+        self, dataset: ArrayLike, bw_method: Any = None, weights: ArrayLike | None = None, *, rtol: float | None = None,
+        n_threads: int | None = None
+    ) -> None:
         self.dataset = np.atleast_2d(np.asarray(dataset))
         if not self.dataset.size > 1:
             raise ValueError(f"dataset has {self.dataset.size} elements; expected at least two")
         if self.dataset.ndim != 2:
             raise ValueError(f"dataset has shape {self.dataset.shape}; expected (d, n), one column a sample")
         self.d, self.n = self.dataset.shape
-        if weights is not None:
-            weights = check_weights(np.atleast_1d(weights), self.n, name="weights")
-            self._weights = weights / weights.sum()
+        checked = None if weights is None else check_weights(np.atleast_1d(weights), self.n, name="weights")
+        if checked is not None:
+            self._weights = checked / checked.sum()
         if self.d > self.n:
             raise ValueError(
                 f"dataset has {self.d} features and {self.n} samples, fewer than that; every column is a sample: "
@@ -111,19 +117,19 @@ class gaussian_kde:
         parallel.resolve_threads(n_threads)
         self.set_bandwidth(bw_method)
 
-    def scotts_factor(self):
+    def scotts_factor(self) -> float:
         """Scott's factor, neff^(-1 / (d + 4))."""
-        return self.neff ** (-1.0 / (self.d + 4))
+        return math.pow(self.neff, -1.0 / (self.d + 4))
 
-    def silverman_factor(self):
+    def silverman_factor(self) -> float:
         """Silverman's factor, (neff (d + 2) / 4)^(-1 / (d + 4))."""
-        return (self.neff * (self.d + 2.0) / 4.0) ** (-1.0 / (self.d + 4))
+        return math.pow(self.neff * (self.d + 2.0) / 4.0, -1.0 / (self.d + 4))
 
-    def covariance_factor(self):
+    def covariance_factor(self) -> float:
         """The factor of the bandwidth; a subclass may give another."""
         return self.scotts_factor()
 
-    def set_bandwidth(self, bw_method=None):
+    def set_bandwidth(self, bw_method: Any = None) -> None:
         """Take another bandwidth.
 
         Parameters
@@ -133,53 +139,56 @@ class gaussian_kde:
         """
         if bw_method is not None:
             self._bw_method = bw_method
-            self._chosen = self.covariance_factor = self._factor_by(bw_method)
+            self.__dict__["covariance_factor"] = self._chosen = self._factor_by(bw_method)
         self._compute_covariance()
 
-    def _factor_by(self, bw_method):
+    def _factor_by(self, bw_method: Any) -> Callable[[], float]:
         if isinstance(bw_method, str) and bw_method == "scott":
             return self.scotts_factor
         if isinstance(bw_method, str) and bw_method == "silverman":
             return self.silverman_factor
         if np.isscalar(bw_method) and not isinstance(bw_method, str):
-            return functools.partial(float, bw_method)
+            scalar: Any = bw_method
+            return functools.partial(float, scalar)
         if callable(bw_method):
             return functools.partial(bw_method, self)
         raise ValueError(f"bw_method is {bw_method!r}; expected 'scott', 'silverman', a scalar or a callable")
 
-    def _compute_covariance(self):
+    def _compute_covariance(self) -> None:
         """The kernel's covariance, from the factor and the data's."""
         self.factor = self.covariance_factor()
         if not (np.isfinite(self.factor) and self.factor != 0):
             raise ValueError(f"the factor of the bandwidth is {self.factor}; expected a finite number other than 0")
         if not hasattr(self, "_data_cho_cov"):
             self._data_covariance, self._data_cho_cov = _regular(
-                np.atleast_2d(np.cov(self._data(), rowvar=1, bias=False, aweights=self.weights))
+                np.atleast_2d(np.cov(self._data(), rowvar=True, bias=False, aweights=self.weights))
             )
         self.covariance = self._data_covariance * self.factor**2
         self.cho_cov = self._data_cho_cov * self.factor
         self.log_det = 2.0 * np.log(np.abs(np.diag(self.cho_cov))).sum() + self.d * math.log(2.0 * math.pi)
 
     @property
-    def inv_cov(self):
+    def inv_cov(self) -> FloatArray:
         """The inverse of the kernel's covariance, shape (d, d)."""
-        return linalg.inv(self.covariance)
+        inverse: FloatArray = linalg.inv(self.covariance)
+        return inverse
 
     @property
-    def weights(self):
+    def weights(self) -> FloatArray:
         """The weights of the samples, shape (n,), adding up to 1."""
         if not hasattr(self, "_weights"):
             self._weights = np.full(self.n, 1.0 / self.n)
-        return self._weights
+        weights: FloatArray = self._weights
+        return weights
 
     @property
-    def neff(self):
+    def neff(self) -> float:
         """The effective number of samples, 1 / sum w^2."""
         if not hasattr(self, "_neff"):
-            self._neff = 1.0 / (self.weights @ self.weights)
+            self._neff = float(1.0 / (self.weights @ self.weights))
         return self._neff
 
-    def evaluate(self, points):
+    def evaluate(self, points: ArrayLike) -> FloatArray:
         """The density at points.
 
         Parameters
@@ -198,15 +207,15 @@ class gaussian_kde:
         """
         return np.exp(self.logpdf(points))
 
-    def __call__(self, points):
+    def __call__(self, points: ArrayLike) -> FloatArray:
         """The density at points: `evaluate`."""
         return self.evaluate(points)
 
-    def pdf(self, x):
+    def pdf(self, x: ArrayLike) -> FloatArray:
         """The density at points: `evaluate`."""
         return self.evaluate(x)
 
-    def logpdf(self, x):
+    def logpdf(self, x: ArrayLike) -> FloatArray:
         """The log density at points, finite and accurate in every tail; shapes as of `evaluate`."""
         points = np.atleast_2d(np.asarray(x)).astype(np.float64)
         if points.ndim != 2 or points.shape[0] != self.d:
@@ -219,7 +228,7 @@ class gaussian_kde:
             out[finite] = self._log_density(self._sum_of_kernels(), points[:, finite])
         return out
 
-    def integrate_gaussian(self, mean, cov):
+    def integrate_gaussian(self, mean: ArrayLike, cov: ArrayLike) -> float:
         """The integral of the density times a Gaussian.
 
         Parameters
@@ -246,16 +255,19 @@ class gaussian_kde:
         L = linalg.cholesky(self.covariance + cov, lower=True)
         z = linalg.solve_triangular(L, self._data() - mean[:, np.newaxis], lower=True)
         log_norm = np.log(np.diag(L)).sum() + 0.5 * self.d * math.log(2.0 * math.pi)
-        return self.weights @ np.exp(-0.5 * (z * z).sum(axis=0) - log_norm)
+        return float(self.weights @ np.exp(-0.5 * (z * z).sum(axis=0) - log_norm))
 
-    def integrate_box_1d(self, low, high):
+    def integrate_box_1d(self, low: float, high: float) -> float:
         """The integral between two bounds, of a density of one dimension; ValueError where there are more."""
         if self.d != 1:
             raise ValueError(f"the density has {self.d} dimensions; integrate_box_1d is for one")
         z = (np.array([low, high], dtype=np.float64)[:, np.newaxis] - self._data()) / math.sqrt(self.covariance[0, 0])
-        return self.weights @ (special.ndtr(z[1]) - special.ndtr(z[0]))
+        return float(self.weights @ (special.ndtr(z[1]) - special.ndtr(z[0])))
 
-    def integrate_box(self, low_bounds, high_bounds, maxpts=None, *, rng=None):
+    def integrate_box(
+        self, low_bounds: ArrayLike, high_bounds: ArrayLike, maxpts: int | None = None, *,
+        rng: np.random.Generator | None = None
+    ) -> float:
         """The integral of the density over a box, by SciPy's `multivariate_normal`, sample by sample.
 
         Parameters
@@ -270,11 +282,11 @@ class gaussian_kde:
 
         low, high = np.asarray(low_bounds) - self._data().T, np.asarray(high_bounds) - self._data().T
         some = {} if rng is None else {"rng": rng}
-        return self.weights @ np.atleast_1d(
+        return float(self.weights @ np.atleast_1d(
             multivariate_normal.cdf(high, lower_limit=low, cov=self.covariance, maxpts=maxpts, **some)
-        )
+        ))
 
-    def integrate_kde(self, other):
+    def integrate_kde(self, other: Any) -> float:
         """The integral of the product with another estimate.
 
         Parameters
@@ -294,9 +306,9 @@ class gaussian_kde:
         if other.d != self.d:
             raise ValueError(f"other has dimension {other.d}; expected {self.d}")
         total = self._sum_with(self.covariance + other.covariance)
-        return other.weights @ np.exp(self._log_density(total, np.asarray(other.dataset, dtype=np.float64)))
+        return float(other.weights @ np.exp(self._log_density(total, np.asarray(other.dataset, dtype=np.float64))))
 
-    def resample(self, size=None, seed=None):
+    def resample(self, size: int | None = None, seed: Any = None) -> FloatArray:
         """Draw samples, shape (d, size); for the same seed those of SciPy.
 
         Parameters
@@ -312,9 +324,10 @@ class gaussian_kde:
         elif not isinstance(seed, (np.random.Generator, np.random.RandomState)):
             seed = np.random.RandomState(seed)
         noise = seed.multivariate_normal(np.zeros(self.d), self.covariance, size=size).T
-        return self.dataset[:, seed.choice(self.n, size=size, p=self.weights)] + noise
+        drawn: FloatArray = self.dataset[:, seed.choice(self.n, size=size, p=self.weights)] + noise
+        return drawn
 
-    def marginal(self, dimensions):
+    def marginal(self, dimensions: ArrayLike) -> "gaussian_kde":
         """The estimate of some of the dimensions alone, with the same factor.
 
         Parameters
@@ -341,10 +354,10 @@ class gaussian_kde:
         return gaussian_kde(self.dataset[dims % self.d], self.covariance_factor(), self.weights, rtol=self.rtol,
                             n_threads=self.n_threads)
 
-    def _data(self):
+    def _data(self) -> FloatArray:
         return np.asarray(self.dataset, dtype=np.float64)
 
-    def _sum_of_kernels(self):
+    def _sum_of_kernels(self) -> Any:
         """The sum that is the density, of the dataset, the weights and the covariance as they are now."""
         now = self.dataset, self.weights, self.covariance
         kept = getattr(self, "_kept", None)
@@ -352,17 +365,18 @@ class gaussian_kde:
             self._kept = kept = *now, self._sum_with(self.covariance)
         return kept[3]
 
-    def _sum_with(self, covariance):
+    def _sum_with(self, covariance: FloatArray) -> Any:
         X, weights = self._data().T, self.weights
         if not weights.all():
             X, weights = X[weights > 0], weights[weights > 0]
         return sum_with_matrix(GaussianSum, X, np.log(weights), np.asarray(covariance, dtype=np.float64))
 
-    def _log_density(self, total, points):
+    def _log_density(self, total: Any, points: FloatArray) -> FloatArray:
         rtol = max(_RTOL, _ROUNDING * (self.n + 1000.0)) if self.rtol is None else self.rtol
-        return total.log_density(points.T, rtol=rtol, n_threads=self.n_threads)
+        logs: FloatArray = total.log_density(points.T, rtol=rtol, n_threads=self.n_threads)
+        return logs
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__ | {"_kept": None}
         # the factor that was chosen refers to this object: it is chosen again
         if "_chosen" in state and state.get("covariance_factor") is state["_chosen"]:
@@ -370,13 +384,13 @@ class gaussian_kde:
             state["_chosen"] = None
         return state
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__ |= state
         if state.get("_chosen", self) is None:
-            self._chosen = self.covariance_factor = self._factor_by(self._bw_method)
+            self.__dict__["covariance_factor"] = self._chosen = self._factor_by(self._bw_method)
 
 
-def _regular(covariance):
+def _regular(covariance: FloatArray) -> tuple[FloatArray, FloatArray]:
     """A covariance of data, with a little variance and a warning where it has none, and its lower Cholesky factor."""
     scale = np.sqrt(np.diag(covariance))
     if not scale.any():

@@ -6,8 +6,9 @@ from typing import TypeAlias
 import numpy as np
 
 from gaussum import bandwidth as rules
-from gaussum import radial
+from gaussum import radial, univariate
 from gaussum.base import shape_name
+from gaussum.spread import spread
 from gaussum.typing import ArrayLike, FloatArray, Samples
 from gaussum.validation import check_array, check_choice, check_number
 from gaussum.whitening import check_bandwidth_matrix
@@ -28,9 +29,54 @@ _ALWAYS_MATRICES = {
 }
 NAMES = tuple(dict.fromkeys([*rules.SELECTORS, *_MATRICES, *_ALWAYS_MATRICES]))
 
+# Those that look at one feature as it is at its bounds: by roughnesses, which a density that ends at one has not.
+_AT_BOUNDS = {
+    "auto": univariate.automatic, "isj": univariate.improved_sheather_jones,
+    "improved_sheather_jones": univariate.improved_sheather_jones, "sheather_jones": univariate.sheather_jones,
+    "sj": univariate.sheather_jones, "lscv": univariate.least_squares,
+}
+
+
+def within_bounds(
+    name: str, X: Samples, sample_weight: FloatArray | None, low: float, high: float, periodic: bool
+) -> FloatArray:
+    """The bandwidth, shape (1,), for one feature that ends at bounds or is periodic.
+
+    Reflected samples are those of the density that goes on evenly at either end, half as high and with twice as many
+    samples: one bandwidth is best for both. Between two bounds it is periodic, so that its roughnesses are the sums
+    over cosines of Botev, Grotowski and Kroese (2010, section 5); on a periodic axis they are Fourier sums.
+
+    Parameters
+    ----------
+    name : str
+        Of a selector; scott, silverman and lcv take the samples as they are.
+    X : ndarray, shape (n_samples, 1)
+        Periodic ones in a row, less than a period long.
+    sample_weight : ndarray, shape (n_samples,), or None
+    low, high : float
+        One may be infinite unless the axis is periodic.
+    periodic : bool
+    """
+    if name not in _AT_BOUNDS:
+        return rules.SELECTORS[name](X, sample_weight)
+    spread(X, sample_weight)
+    x, w, period = X[:, 0].astype(np.float64), sample_weight, high - low
+    if not periodic:
+        end = high if np.isinf(low) else low
+        x = np.concatenate([x, end + (end - x)])
+        w = None if w is None else np.concatenate([w, w])
+        period *= 2.0
+    short = {"improved_sheather_jones": "isj", "sj": "sheather_jones"}.get(name, name)
+    return rules.select_by(x, w, short, _AT_BOUNDS[name], period=period if np.isfinite(period) else None)
+
+
+# The ends of an axis, and whether it is periodic.
+Ends: TypeAlias = tuple[float, float, bool]
+
 
 def settled(
     bandwidth: Bandwidth, X: Samples, weight: FloatArray | None, *, kernel: str = "gaussian", along_axes: bool = False,
+    ends: Ends | None = None,
 ) -> tuple[FloatArray, bool]:
     """The bandwidths that a parameter stands for.
 
@@ -44,6 +90,8 @@ def settled(
         What selectors give is made to smooth as much with this kernel as with the Gaussian.
     along_axes : bool
         Whether selectors that need not give a matrix give numbers.
+    ends : tuple (low, high, periodic), optional
+        Where one feature is reflected or periodic: some selectors know of it, see `within_bounds`.
 
     Returns
     -------
@@ -59,7 +107,7 @@ def settled(
     d, name = X.shape[1], "bandwidth"
     if isinstance(bandwidth, str):
         check_choice(bandwidth, name, NAMES)
-        h = _selected(bandwidth, X, weight, along_axes)
+        h = _selected(bandwidth, X, weight, along_axes, ends)
         factor = radial.canonical_factor(kernel, d)
         return h * (factor if h.ndim == 1 else factor**2), False
     if callable(bandwidth):
@@ -86,10 +134,12 @@ def settled(
     return h, False
 
 
-def _selected(name: str, X: Samples, weight: FloatArray | None, along_axes: bool) -> FloatArray:
+def _selected(
+    name: str, X: Samples, weight: FloatArray | None, along_axes: bool, ends: Ends | None
+) -> FloatArray:
     several = X.shape[1] > 1
     if name in _ALWAYS_MATRICES:
         return _ALWAYS_MATRICES[name][several](X, weight)
     if name in _MATRICES and (several or name not in rules.SELECTORS):
         return _MATRICES[name](X, weight, diagonal=along_axes or not several)
-    return rules.SELECTORS[name](X, weight)
+    return rules.SELECTORS[name](X, weight) if ends is None else within_bounds(name, X, weight, *ends)

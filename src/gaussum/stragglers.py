@@ -8,16 +8,17 @@ and the bulk to the grid. The errors of both are relative to what they add, so t
 too small in the bulk to be right to rtol is left to others, as by the grid alone.
 """
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 
-from gaussum import on_grid
+from gaussum import on_grid, typing
 from gaussum.gridding import GridSum
 from gaussum.layout import MOST_NODES, Layout
 from gaussum.plans import sums_in_parts
 from gaussum.samples import Samples
 from gaussum.sum_pass import KernelSumPass
-from gaussum.typing import FloatArray, IndexArray
-from gaussum.typing import Samples as Data
+from gaussum.typing import FloatArray, IndexArray, MaskArray
 
 # How many sources may stand apart, and no more than this share of all.
 _APART = (8, 64, 512, 4096)
@@ -115,7 +116,7 @@ class BulkGrid:
             self._log_weights = np.log(self._weights)
 
     def log_density(
-        self, X: Data, out: FloatArray, *, own: FloatArray | None = None, n_threads: int | None = None,
+        self, X: typing.Samples, out: FloatArray, *, own: FloatArray | None = None, n_threads: int | None = None,
         gradient: FloatArray | None = None,
     ) -> None:
         """As of a GridSum; with `own`, where the targets are the sources, those apart are left to others."""
@@ -132,7 +133,7 @@ class BulkGrid:
 
         more_gradient = None if gradient is None else np.empty(X.shape)
         seconds = X.shape[0] * self._weights.size * self._pair_seconds
-        more = sums_in_parts(make_pass, X.shape[0], seconds, n_threads, more_gradient)
+        more = sums_in_parts(make_pass, X.shape[0], seconds, n_threads, with_gradient(more_gradient))
         total = _added(out, more)
         if gradient is not None and more_gradient is not None:
             with np.errstate(invalid="ignore", over="ignore"):
@@ -142,7 +143,7 @@ class BulkGrid:
                 gradient += more_gradient
         out[:] = total
 
-    def log_density_on_axes(self, axes: list[FloatArray], n_threads: int | None = None) -> FloatArray:
+    def log_density_on_axes(self, axes: Sequence[FloatArray], n_threads: int | None = None) -> FloatArray:
         """As of a GridSum."""
         out = self._grid.log_density_on_axes(axes, n_threads)
         more = on_grid.product_log_density(self._apart, self._weights, self._inv_bandwidth, axes, n_threads)
@@ -152,9 +153,20 @@ class BulkGrid:
         """Of the bulk, as of a GridSum."""
         return self._grid.tile_weights(nodes, n_threads)
 
-    def in_tiles(self, wanted: FloatArray, nodes: int, n_threads: int | None = None) -> IndexArray:
+    def in_tiles(self, wanted: MaskArray, nodes: int, n_threads: int | None = None) -> IndexArray:
         """The sources in wanted tiles, and those apart."""
         return np.append(self._layout.bulk[self._grid.in_tiles(wanted, nodes, n_threads)], self._layout.apart)
+
+
+def with_gradient(gradient: FloatArray | None) -> Callable[[KernelSumPass, int, FloatArray, FloatArray], None] | None:
+    """What sets a part's log sums, and their gradient where there is a place for it; see plans.sums_in_parts."""
+    if gradient is None:
+        return None
+
+    def of(sums: KernelSumPass, part: int, out: FloatArray, scratch: FloatArray) -> None:
+        sums.log_density_and_gradient(part, part + 1, out, gradient, scratch)
+
+    return of
 
 
 def _added(logs: FloatArray, more: FloatArray) -> FloatArray:

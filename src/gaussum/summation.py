@@ -13,21 +13,24 @@ Sums at the points of a tensor grid are those of gaussum.tensor_sum, how a plan 
 
 import copy
 import math
+from typing import Any, Self
 
 import numpy as np
 
+from gaussum import typing
 from gaussum.decay import GaussianDecay
 from gaussum.distribution import Distribution
 from gaussum.gridding import GridSum
-from gaussum.layout import GRID_SECONDS
+from gaussum.layout import GRID_SECONDS, Layout
 from gaussum.plans import (
     ALGORITHMS, TREE_SECONDS, Plan, asked_for, cheapest, check_algorithm, direct, sums_in_parts, tree_may_pay
 )
 from gaussum.samples import Samples
-from gaussum.stragglers import BulkGrid, BulkLayout, layout_for, n_apart
+from gaussum.stragglers import BulkGrid, BulkLayout, layout_for, n_apart, with_gradient
 from gaussum.sum_pass import KernelSumPass
 from gaussum.tensor_sum import TensorGrids
 from gaussum.tree import TreeSum, build_seconds
+from gaussum.typing import FloatArray, IndexArray
 
 __all__ = ["ALGORITHMS", "GaussianSum", "Plan", "check_algorithm"]
 
@@ -61,7 +64,10 @@ class GaussianSum(TensorGrids):
         The weights themselves, where they are at hand.
     """
 
-    def __init__(self, X, log_weights, bandwidths, algorithm="auto", weights=None):
+    def __init__(
+        self, X: typing.Samples, log_weights: FloatArray, bandwidths: FloatArray, algorithm: str = "auto",
+        weights: FloatArray | None = None
+    ) -> None:
         # a copy: what happens to the caller's array later changes nothing here
         self._sources = np.array(X.T, dtype=np.float64, order="C")
         self._single = None
@@ -70,45 +76,48 @@ class GaussianSum(TensorGrids):
         self._log_weights = log_weights
         self._weights = np.exp(log_weights) if weights is None else weights
         self._inv_bandwidth = 1.0 / bandwidths
-        self._log_norm = -np.log(bandwidths).sum() - 0.5 * len(bandwidths) * math.log(2.0 * math.pi)
+        self._log_norm = float(-np.log(bandwidths).sum() - 0.5 * len(bandwidths) * math.log(2.0 * math.pi))
         self._algorithm = algorithm
         self._bandwidths = bandwidths
-        self._layout = self._grid = self._tree = self._distribution = None
+        self._layout: tuple[float, Layout] | None = None
+        self._grid: tuple[float, GridSum | BulkGrid] | None = None
+        self._tree: TreeSum | None = None
+        self._distribution: Distribution | None = None
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         # what can be made again is not kept
         return self.__dict__ | {"_layout": None, "_grid": None, "_tree": None, "_distribution": None}
 
-    def sources(self, index=slice(None)):
+    def sources(self, index: IndexArray | slice = slice(None)) -> FloatArray:
         """The sources themselves, shape (n_sources, n_features), or those at an index."""
         return self._sources[:, index].T
 
-    def draw(self, index, rng):
+    def draw(self, index: IndexArray, rng: np.random.Generator) -> FloatArray:
         """A sample of the kernel of each source of an index, shape (n_samples, n_features)."""
         centres = self.sources(index)
         return centres + self.steps(index, rng) / self._inv_bandwidth
 
-    def steps(self, index, rng):
+    def steps(self, index: IndexArray, rng: np.random.Generator) -> FloatArray:
         """How far such a sample is from its source, in bandwidths, shape (n_samples, n_features)."""
         return rng.standard_normal((len(index), len(self._inv_bandwidth)))
 
     @property
-    def decay(self):
+    def decay(self) -> GaussianDecay:
         """How its kernels fall off."""
-        return GaussianDecay(float(self._log_norm))
+        return GaussianDecay(self._log_norm)
 
     @property
-    def log_weights(self):
+    def log_weights(self) -> FloatArray:
         """The logarithms of the weights, shape (n_sources,)."""
         return self._log_weights
 
-    def distribution(self):
+    def distribution(self) -> Distribution:
         """The distribution functions of this density, a gaussum.distribution.Distribution."""
         if self._distribution is None:
             self._distribution = Distribution(self._sources, self._log_weights, self._bandwidths)
         return self._distribution
 
-    def part(self, index):
+    def part(self, index: IndexArray) -> Self:
         """The sum over some of the sources alone; their weights stay as they are."""
         other = copy.copy(self)
         other.__dict__ |= self.__getstate__()
@@ -117,7 +126,7 @@ class GaussianSum(TensorGrids):
         other._log_weights, other._weights = self._log_weights[index], self._weights[index]
         return other
 
-    def plan(self, X, rtol=0.0, *, n_threads=None):
+    def plan(self, X: typing.Samples, rtol: float = 0.0, *, n_threads: int | None = None) -> Plan:
         """The plan for targets.
 
         Parameters
@@ -137,7 +146,8 @@ class GaussianSum(TensorGrids):
             return direct(exact)
         costs = {"direct": exact}
         only = ALGORITHMS[self._algorithm]
-        why_not, apart = "few pairs", 0
+        apart = 0
+        why_not: str | None = "few pairs"
         if only == "grid" or only is None and exact > GRID_SECONDS:
             layout = self._layout_for(rtol)
             why_not, apart = layout.reason, n_apart(layout)
@@ -158,13 +168,13 @@ class GaussianSum(TensorGrids):
             "tree": "most sources are too far from a target to count",
         })
 
-    def _tree_may_pay(self, X, rtol, least, n_targets=None):
+    def _tree_may_pay(self, X: typing.Samples, rtol: float, least: float, n_targets: int | None = None) -> bool:
         """Whether a tree could cost less than that; `X` are the targets, or some of so many."""
         return tree_may_pay(
             len(self._weights), n_targets or len(X), X.shape[1], least, lambda: self._share_near(X, rtol)
         )
 
-    def _share_near(self, X, rtol):
+    def _share_near(self, X: typing.Samples, rtol: float) -> float:
         """The share of sources so near to a target that none of them may be left out, by a few of both."""
         targets = X[:: -(-X.shape[0] // _FEW_TARGETS)].astype(np.float64)
         sources = self._sources[:, :: -(-self._sources.shape[1] // _FEW_SOURCES)]
@@ -174,7 +184,7 @@ class GaussianSum(TensorGrids):
                 r2 += ((t[:, np.newaxis] - s) * g) ** 2
         return float(np.mean(r2 < -2.0 * math.log(min(rtol, 1.0))))
 
-    def log_density(self, X, *, rtol=0.0, n_threads=None):
+    def log_density(self, X: typing.Samples, *, rtol: float = 0.0, n_threads: int | None = None) -> FloatArray:
         """log sum_s w_s N(x; s, h^2) for every row of `X`.
 
         Parameters
@@ -191,11 +201,13 @@ class GaussianSum(TensorGrids):
         return self._log_sums(X, rtol, None, n_threads) + self._log_norm
 
     @property
-    def bandwidths(self):
+    def bandwidths(self) -> FloatArray:
         """One a feature, shape (n_features,)."""
         return 1.0 / self._inv_bandwidth
 
-    def log_density_and_gradient(self, X, *, rtol=0.0, n_threads=None, plan=None):
+    def log_density_and_gradient(
+        self, X: typing.Samples, *, rtol: float = 0.0, n_threads: int | None = None, plan: str | None = None
+    ) -> tuple[FloatArray, FloatArray]:
         """log f and its gradient, (sum_s w_s N_s (s_j - x_j) / h_j^2) / f, f = sum_s w_s N_s, for every row of `X`.
 
         Parameters
@@ -225,7 +237,7 @@ class GaussianSum(TensorGrids):
                 gradient[lost] = self._towards_nearest(X[lost].astype(np.float64))
         return log_density, gradient
 
-    def _towards_nearest(self, X):
+    def _towards_nearest(self, X: FloatArray) -> FloatArray:
         """(s - x) / h^2 for the nearest source, by numbers of which neither squares nor sums overflow."""
         from scipy.spatial import cKDTree           # slow to load, and seldom needed
 
@@ -235,7 +247,7 @@ class GaussianSum(TensorGrids):
         away = (0.5 * self._sources[:, nearest] - 0.5 * X.T) * g * (2.0 * g)
         return np.nan_to_num(away.T)
 
-    def leave_one_out(self, *, rtol=0.0, n_threads=None):
+    def leave_one_out(self, *, rtol: float = 0.0, n_threads: int | None = None) -> FloatArray:
         """log sum_{s != i} w_s N(x_i; s, h^2) at every source i; the weights stay as they are.
 
         Returns
@@ -245,7 +257,9 @@ class GaussianSum(TensorGrids):
         X = (self._sources if self._single is None else self._single).T
         return self._log_sums(X, rtol, np.arange(X.shape[0]), n_threads) + self._log_norm
 
-    def log_density_without(self, own, X, *, rtol=0.0, n_threads=None):
+    def log_density_without(
+        self, own: IndexArray, X: typing.Samples, *, rtol: float = 0.0, n_threads: int | None = None
+    ) -> FloatArray:
         """log sum_{s != own_t} w_s N(x_t; s, h^2) for every row of `X`; the weights stay as they are.
 
         Where a source gives half of the sum or more it is left out of it, elsewhere it may be subtracted.
@@ -274,10 +288,13 @@ class GaussianSum(TensorGrids):
             out[most] = self._tree_for(n_threads).log_density(X[most], rtol, own=own[most], n_threads=n_threads)
         return np.where(np.isnan(out), -np.inf, out) + self._log_norm
 
-    def _log_sums(self, X, rtol, own, n_threads):
+    def _log_sums(self, X: typing.Samples, rtol: float, own: IndexArray | None, n_threads: int | None) -> FloatArray:
         return self._by(self.plan(X, rtol, n_threads=n_threads).name, X, rtol, own, n_threads)
 
-    def _by(self, name, X, rtol, own, n_threads, gradient=None):
+    def _by(
+        self, name: str, X: typing.Samples, rtol: float, own: IndexArray | None, n_threads: int | None,
+        gradient: FloatArray | None = None
+    ) -> FloatArray:
         """The log sums by a plan, and their gradient if there is a place for it; not with `own` then."""
         if name == "direct":
             return self._direct(X, own, rtol, n_threads, gradient)
@@ -295,49 +312,56 @@ class GaussianSum(TensorGrids):
                 gradient[late] = part
         return out
 
-    def _late(self, X, rtol, own, n_threads, gradient=None):
+    def _late(
+        self, X: typing.Samples, rtol: float, own: IndexArray | None, n_threads: int | None,
+        gradient: FloatArray | None = None
+    ) -> FloatArray:
         """What the grid leaves: by the tree unless there is too little of it to build one."""
         direct = X.shape[0] * len(self._weights) * self._pair_seconds(X, rtol)
         pays = own is not None or self._tree_may_pay(X, rtol, direct)
         return self._by("tree" if pays else "direct", X, rtol, own, n_threads, gradient)
 
-    def _layout_for(self, rtol):
+    def _layout_for(self, rtol: float) -> Layout:
         layout = self._layout
         if layout is None or layout[0] != rtol:
             self._layout = layout = rtol, layout_for(self._sources, self._inv_bandwidth, rtol)
         return layout[1]
 
-    def _grid_for(self, rtol, n_threads):
+    def _grid_for(self, rtol: float, n_threads: int | None) -> GridSum | BulkGrid:
         grid = self._grid
         if grid is None or grid[0] != rtol:
             layout = self._layout_for(rtol)
             if isinstance(layout, BulkLayout):
                 pair = _PAIR_SECONDS + _FEATURE_SECONDS * len(self._sources)
-                made = BulkGrid(layout, self._sources, self._weights, self._inv_bandwidth, rtol, pair, n_threads)
+                made: GridSum | BulkGrid = BulkGrid(
+                    layout, self._sources, self._weights, self._inv_bandwidth, rtol, pair, n_threads
+                )
             else:
                 made = GridSum(layout, self._sources, self._weights, rtol, n_threads)
             self._grid = grid = rtol, made
         return grid[1]
 
-    def _tree_for(self, n_threads):
+    def _tree_for(self, n_threads: int | None) -> TreeSum:
         if self._tree is None:
             self._tree = TreeSum(self._sources, self._log_weights, self._inv_bandwidth, n_threads)
         return self._tree
 
-    def _in_single(self, X, rtol):
+    def _in_single(self, X: typing.Samples, rtol: float) -> bool:
         """Whether the direct sum is taken in float32: asked for as it comes, or to no more than float32 gives."""
         wide = rtol == 0.0 or rtol >= _SINGLE_RTOL * (X.shape[1] + 6)
         return self._single is not None and X.dtype == np.float32 and wide
 
-    def _pair_seconds(self, X, rtol):
-        return (_PAIR_SECONDS + _FEATURE_SECONDS * X.shape[1]) * (_SINGLE if self._in_single(X, rtol) else 1.0)
+    def _pair_seconds(self, X: typing.Samples, rtol: float) -> float:
+        return (_PAIR_SECONDS + _FEATURE_SECONDS * int(X.shape[1])) * (_SINGLE if self._in_single(X, rtol) else 1.0)
 
-    def _direct(self, X, own, rtol, n_threads, gradient):
+    def _direct(
+        self, X: typing.Samples, own: IndexArray | None, rtol: float, n_threads: int | None, gradient: FloatArray | None
+    ) -> FloatArray:
         single = self._single if gradient is None and self._in_single(X, rtol) else None
 
-        def make_pass(block, n_parts):
+        def make_pass(block: int, n_parts: int) -> KernelSumPass:
             return KernelSumPass(self._sources, self._weights, self._log_weights, self._inv_bandwidth, Samples(X),
                                  block, n_parts, own is not None, single)
 
         seconds = X.shape[0] * self._weights.size * self._pair_seconds(X, rtol)
-        return sums_in_parts(make_pass, X.shape[0], seconds, n_threads, gradient)
+        return sums_in_parts(make_pass, X.shape[0], seconds, n_threads, with_gradient(gradient))

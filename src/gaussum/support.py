@@ -13,52 +13,21 @@ density is 0; on a periodic axis coordinates are wrapped, those of samples and t
 """
 
 import math
-from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 
 from gaussum.base import shape_name
 from gaussum.boundary import BoundarySum
-from gaussum.image_axes import Images, period
+from gaussum.image_axes import Axis, Images, period, wrapped
 from gaussum.images import ImageSum
+from gaussum.plans import Make, Sum
+from gaussum.typing import FloatArray, Samples
 from gaussum.validation import check_choice
 
 BOUNDARIES = ("reflect", "linear", "periodic")
 # Ends of which differences and multiples are finite.
 _FARTHEST = 1e307
-
-
-@dataclass(frozen=True)
-class Axis:
-    """A bounded feature.
-
-    Attributes
-    ----------
-    feature : int
-    low, high : float
-        Infinite where there is no bound.
-    boundary : {"reflect", "linear", "periodic"}
-    """
-
-    feature: int
-    low: float
-    high: float
-    boundary: str
-
-    def inside(self, x):
-        """Which values lie within the bounds, compared in their own precision."""
-        with np.errstate(over="ignore"):
-            return (x >= x.dtype.type(self.low)) & (x <= x.dtype.type(self.high))
-
-    def fold(self, x):
-        """The values within the bounds of which given ones are images."""
-        low, high = self.low, self.high
-        if self.boundary == "periodic":
-            return _wrapped(x, low, high)
-        if not math.isinf(low) and not math.isinf(high):
-            x = _wrapped(x, low, high + (high - low))
-            return np.clip(np.where(x > high, high + (high - x), x), low, high)
-        return np.where(x < low, low + (low - x), np.where(x > high, high + (high - x), x))
 
 
 class Support:
@@ -70,13 +39,13 @@ class Support:
         In the order of the features; at least one.
     """
 
-    def __init__(self, axes):
+    def __init__(self, axes: list[Axis]) -> None:
         self.axes = axes
         self.periodic = [axis for axis in axes if axis.boundary == "periodic"]
         self.linear = [axis for axis in axes if axis.boundary == "linear"]
 
     @classmethod
-    def of(cls, bounds, boundary, n_features):
+    def of(cls, bounds: Any, boundary: Any, n_features: int) -> Self | None:
         """What the parameters of a density say, or None where nothing is bounded.
 
         Parameters
@@ -104,7 +73,7 @@ class Support:
             raise ValueError("boundary is 'periodic', but no feature has bounds; expected the period as bounds")
         return cls(axes) if axes else None
 
-    def check(self, X, weight):
+    def check(self, X: Samples, weight: FloatArray | None) -> None:
         """Refuse samples outside the bounds; those of zero weight count for nothing."""
         for axis in self.axes:
             if axis.boundary == "periodic":
@@ -119,13 +88,13 @@ class Support:
                     f"({axis.low:g}, {axis.high:g}): the first is {X[i, axis.feature]:g} in row {i}"
                 )
 
-    def unrolled(self, X, weight):
+    def unrolled(self, X: Samples, weight: FloatArray | None) -> Samples:
         """The samples with each periodic axis cut open in its widest gap, so that their spread means something."""
         if not self.periodic:
             return X
         X = np.array(X, dtype=np.float64)
         for axis in self.periodic:
-            x = X[:, axis.feature] = _wrapped(X[:, axis.feature], axis.low, axis.high)
+            X[:, axis.feature] = x = wrapped(X[:, axis.feature].astype(np.float64), axis.low, axis.high)
             at = np.sort(x if weight is None else x[weight > 0])
             gaps = np.diff(at, append=at[0] + (axis.high - axis.low))
             widest = int(np.argmax(gaps))
@@ -133,7 +102,7 @@ class Support:
                 X[:, axis.feature] = np.where(x > at[widest], x - (axis.high - axis.low), x)
         return X
 
-    def folded(self, X):
+    def folded(self, X: Samples) -> Samples:
         """The samples with periodic coordinates wrapped; `X` itself where there is nothing to do."""
         for axis in self.periodic:
             x = X[:, axis.feature].astype(np.float64, copy=False)
@@ -143,7 +112,7 @@ class Support:
                 X[:, axis.feature] = wrapped
         return X
 
-    def images(self, X, reach):
+    def images(self, X: Samples, reach: FloatArray) -> FloatArray:
         """Images of samples within the bounds, no farther from them on each axis, shape (n_images, n_features).
 
         Parameters
@@ -165,12 +134,17 @@ class Support:
             all_of_them = np.concatenate(found)
         return all_of_them[len(X) :]
 
-    def widest_period(self, h):
+    def ends(self, n_features: int) -> tuple[float, float, bool] | None:
+        """Of the axis of one feature, (low, high, periodic); None of several."""
+        axis = self.axes[0]
+        return (axis.low, axis.high, axis.boundary == "periodic") if n_features == 1 else None
+
+    def widest_period(self, h: FloatArray) -> float:
         """The largest bandwidth in periods, of bandwidths or a covariance matrix; 0 where there are no periods."""
         h = np.sqrt(np.diagonal(h)) if h.ndim == 2 else h
         return float(max(h[axis.feature] / period(axis) for axis in self.axes))
 
-    def make_sum(self, make, X, log_weights, h, narrowest=1.0):
+    def make_sum(self, make: Make, X: Samples, log_weights: FloatArray, h: FloatArray, narrowest: float = 1.0) -> Sum:
         """The sum of kernels that keep to the support.
 
         Parameters
@@ -190,17 +164,7 @@ class Support:
         return ImageSum(folded, make, X, log_weights, h, narrowest)
 
 
-def _wrapped(x, low, high):
-    """Values brought into [low, high) by whole periods; those that are within the bounds stay what they are."""
-    period = high - low
-    outside = (x < low) | (x >= high)
-    if not outside.any():
-        return x
-    # remainders are exact, and none of these overflows
-    return np.where(outside, low + np.mod(np.mod(x, period) - np.mod(low, period), period), x)
-
-
-def _kinds(boundary, n_features):
+def _kinds(boundary: Any, n_features: int) -> list[str]:
     """The kind of boundary of every feature."""
     if isinstance(boundary, str):
         return [check_choice(boundary, "boundary", BOUNDARIES)] * n_features
@@ -213,7 +177,7 @@ def _kinds(boundary, n_features):
     return [check_choice(kind, f"boundary of feature {j}", BOUNDARIES) for j, kind in enumerate(boundary)]
 
 
-def _pairs(bounds, n_features):
+def _pairs(bounds: Any, n_features: int) -> list[Any]:
     """One entry a feature."""
     if bounds is None:
         return [None] * n_features
@@ -228,7 +192,7 @@ def _pairs(bounds, n_features):
     return list(bounds)
 
 
-def _pair(pair, j):
+def _pair(pair: Any, j: int) -> tuple[float, float]:
     """The ends of an axis as floats, infinite where it is open."""
     expected = "expected a pair (low, high), with None or infinity for an open end"
     if pair is None:

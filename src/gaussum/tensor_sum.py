@@ -6,15 +6,19 @@
 """
 
 import math
+from collections.abc import Sequence
+from typing import Self, TYPE_CHECKING
 
 import numpy as np
 
 from gaussum import on_grid
 from gaussum.axes import points, some_points
-from gaussum.layout import GRID_SECONDS
-from gaussum.plans import TREE_SECONDS, cheapest
-from gaussum.stragglers import n_apart
-from gaussum.tree import build_seconds
+from gaussum.gridding import GridSum
+from gaussum.layout import GRID_SECONDS, Layout
+from gaussum.plans import TREE_SECONDS, Plan, cheapest
+from gaussum.stragglers import BulkGrid, n_apart
+from gaussum.tree import TreeSum, build_seconds
+from gaussum.typing import FloatArray, IndexArray, MaskArray, Samples
 
 # Points that are summed one by one are listed so many at a time.
 _LISTED = 1 << 18
@@ -23,7 +27,28 @@ _LISTED = 1 << 18
 class TensorGrids:
     """The part of a GaussianSum that serves tensor grids."""
 
-    def plan_on_axes(self, axes, rtol=0.0, *, n_threads=None):
+    _sources: FloatArray
+    _weights: FloatArray
+    _inv_bandwidth: FloatArray
+    _log_norm: float
+
+    if TYPE_CHECKING:
+
+        def plan(self, X: Samples, rtol: float = ..., *, n_threads: int | None = ...) -> Plan: ...
+        def part(self, index: IndexArray) -> Self: ...
+        def _layout_for(self, rtol: float) -> Layout: ...
+        def _grid_for(self, rtol: float, n_threads: int | None) -> GridSum | BulkGrid: ...
+        def _tree_for(self, n_threads: int | None) -> TreeSum: ...
+        def _tree_may_pay(self, X: Samples, rtol: float, least: float, n_targets: int | None = ...) -> bool: ...
+        def _late(
+            self, X: Samples, rtol: float, own: IndexArray | None, n_threads: int | None,
+            gradient: FloatArray | None = ...
+        ) -> FloatArray: ...
+        def _log_sums(
+            self, X: Samples, rtol: float, own: IndexArray | None, n_threads: int | None
+        ) -> FloatArray: ...
+
+    def plan_on_axes(self, axes: Sequence[FloatArray], rtol: float = 0.0, *, n_threads: int | None = None) -> Plan:
         """The plan for the points of a tensor grid.
 
         Parameters
@@ -58,7 +83,9 @@ class TensorGrids:
             "tree": "most sources are too far from a point to count",
         })
 
-    def log_density_on_axes(self, axes, *, rtol=0.0, n_threads=None):
+    def log_density_on_axes(
+        self, axes: Sequence[FloatArray], *, rtol: float = 0.0, n_threads: int | None = None
+    ) -> FloatArray:
         """log sum_s w_s N(x; s, h^2) at every point of a tensor grid.
 
         Parameters
@@ -90,7 +117,9 @@ class TensorGrids:
         out += self._log_norm
         return out
 
-    def _sum_for_late(self, name, axes, late, rtol, n_threads):
+    def _sum_for_late(
+        self, name: str, axes: Sequence[FloatArray], late: MaskArray, rtol: float, n_threads: int | None
+    ) -> tuple[Self, float]:
         """A sum for what the plan leaves on a tensor grid, and the bound that it has to keep."""
         if name != "grid":
             return self, rtol

@@ -9,12 +9,14 @@ Bounds of this kind: Gray and Moore, Nonparametric density estimation: toward co
 """
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
-from gaussum import parallel
+from gaussum import parallel, typing
 from gaussum.samples import Samples
 from gaussum.tree_pass import Division, TreePass
+from gaussum.typing import FloatArray, IndexArray
 
 _LEAF = 128
 _GROUP = 32                 # targets that go through the tree together
@@ -29,21 +31,21 @@ _TRIED = 8
 _MOST_PARTS = 64
 
 
-def pair_seconds(d):
+def pair_seconds(d: int) -> float:
     """Of a pair in a tree, on one thread."""
     return _PAIR_SECONDS + _FEATURE_SECONDS * d
 
 
-def _levels(n_points, leaf=_LEAF):
+def _levels(n_points: int, leaf: int = _LEAF) -> int:
     return max(0, math.ceil(math.log2(n_points / leaf)))
 
 
-def build_seconds(n_sources, d):
+def build_seconds(n_sources: int, d: int) -> float:
     """Of building a tree, on one thread."""
     return n_sources * (20e-9 + 2e-9 * d + _DIVIDE_SECONDS * _levels(n_sources))
 
 
-def least_seconds(n_sources, n_targets, d, near):
+def least_seconds(n_sources: int, n_targets: int, d: int, near: float) -> float:
     """Of sums over a tree, on one thread, where a target has so many sources near it, and needs two leaves anyway."""
     visit = _VISIT_SECONDS * d * _levels(n_sources) / _GROUP + _DIVIDE_SECONDS * _levels(n_targets, _GROUP)
     return n_targets * (visit + max(near, 2 * _LEAF) * pair_seconds(d))
@@ -61,7 +63,9 @@ class TreeSum:
     n_threads : int or None
     """
 
-    def __init__(self, sources, log_weights, inv_bandwidth, n_threads):
+    def __init__(
+        self, sources: FloatArray, log_weights: FloatArray, inv_bandwidth: FloatArray, n_threads: int | None
+    ) -> None:
         self._d, self._n = sources.shape
         self._inv_bandwidth = inv_bandwidth
         self._order = _divided(sources, inv_bandwidth, _LEAF, n_threads)
@@ -73,12 +77,15 @@ class TreeSum:
         _by_parts(n_leaves, self._n * self._d * 2e-9, n_threads, self._pass.enclose)
         self._pass.enclose_all()
 
-    def _pass_over(self, sources, log_weights, order, boxes, leaves, nodes):
+    def _pass_over(
+        self, sources: FloatArray, log_weights: FloatArray, order: IndexArray, boxes: FloatArray, leaves: FloatArray,
+        nodes: FloatArray
+    ) -> TreePass:
         return TreePass(
             sources, np.exp(log_weights), log_weights, order, self._inv_bandwidth, boxes, leaves, nodes
         )
 
-    def seconds(self, X, rtol, n_tried=None):
+    def seconds(self, X: typing.Samples, rtol: float, n_tried: int | None = None) -> float:
         """Of the sums at targets, on one thread, from those of so many groups of them (by default, of a small part)."""
         n = X.shape[0]
         order = _divided(self._places(X), self._inv_bandwidth, _GROUP, 1)
@@ -90,9 +97,13 @@ class TreeSum:
         _, pairs = self._sums(Samples(X[tried]), np.arange(len(tried)), rtol, None, 1)
         leaves = pairs / len(tried) / _LEAF
         visit = _VISIT_SECONDS * self._d * (leaves + _levels(self._n)) / _GROUP
-        return n * (visit + _DIVIDE_SECONDS * _levels(n, _GROUP) + pairs / len(tried) * pair_seconds(self._d))
+        seconds: float = n * (visit + _DIVIDE_SECONDS * _levels(n, _GROUP) + pairs / len(tried) * pair_seconds(self._d))
+        return seconds
 
-    def log_density(self, X, rtol, *, own=None, n_threads=None, gradient=None):
+    def log_density(
+        self, X: typing.Samples, rtol: float, *, own: IndexArray | None = None, n_threads: int | None = None,
+        gradient: FloatArray | None = None
+    ) -> FloatArray:
         """The log sums at targets, right to rtol.
 
         Parameters
@@ -111,13 +122,17 @@ class TreeSum:
         order = _divided(self._places(X), self._inv_bandwidth, _GROUP, n_threads)
         return self._sums(Samples(X), order, rtol, own, n_threads, gradient)[0]
 
-    def _places(self, X):
+    def _places(self, X: typing.Samples) -> FloatArray:
         """Where targets are, feature by feature; what else they have to say is in further columns."""
         return np.array(X.T[: self._d], dtype=np.float64, order="C")
 
-    def _sums(self, targets, order, rtol, own, n_threads, gradient=None):
+    def _sums(
+        self, targets: Samples, order: IndexArray, rtol: float, own: IndexArray | None, n_threads: int | None,
+        gradient: FloatArray | None = None
+    ) -> tuple[FloatArray, int]:
         """The log sums, and how many pairs they took."""
-        out, pairs = np.empty(targets.n), []
+        out = np.empty(targets.n)
+        pairs: list[int] = []
         n_groups = -(-len(order) // _GROUP)
         seconds = n_groups * _GROUP * 16 * _LEAF * pair_seconds(self._d)
         n_parts = min(n_groups, max(_MOST_PARTS, parallel.n_parts(len(order), seconds)))
@@ -131,17 +146,18 @@ class TreeSum:
         return out, sum(pairs)
 
 
-def _divided(points, inv_bandwidth, leaf, n_threads):
+def _divided(points: FloatArray, inv_bandwidth: FloatArray, leaf: int, n_threads: int | None) -> IndexArray:
     """An order of points, shape (n_features, n_points), in which neighbours follow each other."""
-    order, keys = np.arange(points.shape[1]), np.empty(points.shape[1])
+    order: IndexArray = np.arange(points.shape[1])
+    keys = np.empty(points.shape[1])
     division = Division(points, order, inv_bandwidth, leaf)
     for level in range(division.depth):
         _by_parts(1 << level, order.size * _DIVIDE_SECONDS, n_threads,
-                  lambda first, last, level=level: division.divide(level, first, last, keys))
+                  lambda first, last: division.divide(level, first, last, keys))
     return order
 
 
-def _by_parts(n, seconds, n_threads, work):
+def _by_parts(n: int, seconds: float, n_threads: int | None, work: Callable[[int, int], object]) -> None:
     """Call ``work(first, last)`` for parts of 0 to n - 1."""
     n_parts = min(n, parallel.n_parts(_MOST_PARTS, seconds, smallest=1))
     parallel.run(n_parts, parallel.resolve_threads(n_threads, seconds),

@@ -50,6 +50,8 @@ class Line:
         Not constant.
     weight : ndarray of float64, shape (n_samples,), or None
         Positive.
+    period : float, optional
+        Of the line, where that is a circle, in the samples' units; they lie within one.
 
     Attributes
     ----------
@@ -72,7 +74,7 @@ class Line:
         The least bandwidth to look at.
     """
 
-    def __init__(self, x: NDArray[Any], weight: FloatArray | None) -> None:
+    def __init__(self, x: NDArray[Any], weight: FloatArray | None, period: float | None = None) -> None:
         # within [-1, 1] by a power of two: no difference overflows
         _, exponent = np.frexp(np.abs(x).max())
         x = np.ldexp(x.astype(np.float64), -exponent)
@@ -108,6 +110,7 @@ class Line:
         self.w: FloatArray = w
         self.coarse /= scale
         self.unit = math.ldexp(scale, int(exponent))
+        self._period = None if period is None else period / self.unit
         self.normal = (4.0 / (3.0 * self.n)) ** 0.2
         k = max(1, int(math.sqrt(len(self.x)) / 2.0))
         distances = self.x[k:] - self.x[:-k]
@@ -145,13 +148,13 @@ class Line:
             for first, count in zip(self._first[atoms], self._counts[atoms], strict=True):
                 keep[first + 1 : first + count] = False
             x, w = self.x[keep], self.w[keep]
-        line = Line(x, w)
+        line = Line(x, w, self._period)
         line.unit *= self.unit
         return line
 
     def functionals(self, **options: Any) -> Functionals:
         """Sums over pairs of these samples."""
-        return Functionals(self.x, self.w, self.finest, **options)
+        return Functionals(self.x, self.w, self.finest, period=self._period, **options)
 
     def ladder(self, finest: float, most: float, ratio: float = _RATIO) -> FloatArray:
         """Bandwidths from `finest` to `most` times the normal one, shape (n,)."""

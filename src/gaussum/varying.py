@@ -9,14 +9,18 @@ with the widest of its Gaussians, would come to too little.
 """
 
 import math
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import numpy as np
 
+from gaussum import typing
 from gaussum.decay import GaussianDecay
 from gaussum.distribution import Distribution
-from gaussum.plans import TREE_SECONDS, cheapest, direct, sums_in_parts, tree_may_pay
+from gaussum.plans import TREE_SECONDS, Plan, cheapest, direct, sums_in_parts, tree_may_pay
 from gaussum.samples import Samples
 from gaussum.tree import TreeSum, build_seconds
+from gaussum.typing import FloatArray, IndexArray
 from gaussum.varying_grid import ClassGrids, Classes
 from gaussum.varying_slopes import VaryingSlopes
 from gaussum.varying_pass import VaryingSumPass, VaryingTreePass
@@ -26,6 +30,9 @@ _PAIR_SECONDS = 0.5e-9
 _FEATURE_SECONDS = 0.05e-9
 # What grids cost before their first point.
 _GRID_SECONDS = 1e-3
+
+
+TargetFactors: TypeAlias = Callable[[typing.Samples, bool, int | None], FloatArray]
 
 
 class VaryingSum:
@@ -48,7 +55,10 @@ class VaryingSum:
     factors : ndarray of float64, shape (n_sources,), or None
     """
 
-    def __init__(self, X, log_weights, bandwidths, factors=None, target_factors=None):
+    def __init__(
+        self, X: typing.Samples, log_weights: FloatArray, bandwidths: FloatArray, factors: FloatArray | None = None,
+        target_factors: TargetFactors | None = None
+    ) -> None:
         # a copy: what happens to the caller's array later changes nothing here
         self._sources = np.array(X.T, dtype=np.float64, order="C")
         d, n = self._sources.shape
@@ -57,18 +67,21 @@ class VaryingSum:
         self._sharpness = np.ones(n) if factors is None else 1.0 / factors
         self._log_peak = d * math.log(self._sharpness.max())
         self._log_weights = log_weights + d * np.log(self._sharpness) - self._log_peak
-        self._log_norm = self._log_peak - np.log(bandwidths).sum() - 0.5 * d * math.log(2.0 * math.pi)
-        self._classes = self._grids = self._tree = self._slopes = None
+        self._log_norm = float(self._log_peak - np.log(bandwidths).sum() - 0.5 * d * math.log(2.0 * math.pi))
+        self._classes: tuple[float, Classes] | None = None
+        self._grids: tuple[float, ClassGrids] | None = None
+        self._tree: VaryingTree | None = None
+        self._slopes: VaryingSlopes | None = None
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         # what can be made again is not kept
         return self.__dict__ | {"_classes": None, "_grids": None, "_tree": None, "_slopes": None}
 
-    def sources(self, index=slice(None)):
+    def sources(self, index: IndexArray | slice = slice(None)) -> FloatArray:
         """The sources themselves, shape (n_sources, n_features), or those at an index."""
         return self._sources[:, index].T
 
-    def draw(self, index, rng):
+    def draw(self, index: IndexArray, rng: np.random.Generator) -> FloatArray:
         """A sample of the kernel of each source of an index, shape (n_samples, n_features).
 
         Raises
@@ -78,7 +91,7 @@ class VaryingSum:
         """
         return self.sources(index) + self.steps(index, rng) / self._inv_bandwidth
 
-    def steps(self, index, rng):
+    def steps(self, index: IndexArray, rng: np.random.Generator) -> FloatArray:
         """How far such a sample is from its source, in bandwidths, shape (n_samples, n_features)."""
         if self._target_factors is not None:
             raise ValueError("a balloon estimate does not integrate to 1, and cannot be sampled")
@@ -86,26 +99,27 @@ class VaryingSum:
         return noise / self._sharpness[index, np.newaxis]
 
     @property
-    def decay(self):
+    def decay(self) -> GaussianDecay:
         """How its kernels fall off, where it is sources that have factors."""
-        return GaussianDecay(float(self._log_norm), float(1.0 / self._sharpness.min()))
+        return GaussianDecay(self._log_norm, float(1.0 / self._sharpness.min()))
 
-    def distribution(self):
+    def distribution(self) -> Distribution:
         """The distribution functions of this density, a gaussum.distribution.Distribution."""
         if self.factors is None:
             raise ValueError("adaptive is a balloon estimate, which does not integrate to 1; expected another")
         return Distribution(self._sources, self.log_weights, 1.0 / self._inv_bandwidth, self.factors)
 
     @property
-    def log_weights(self):
+    def log_weights(self) -> FloatArray:
         """The logarithms of the weights, shape (n_sources,)."""
-        return self._log_weights - self._sources.shape[0] * np.log(self._sharpness) + self._log_peak
+        logs: FloatArray = self._log_weights - self._sources.shape[0] * np.log(self._sharpness) + self._log_peak
+        return logs
 
-    def plan(self, X, rtol=0.0, *, n_threads=None):
+    def plan(self, X: typing.Samples, rtol: float = 0.0, *, n_threads: int | None = None) -> Plan:
         """The plan for targets, as of GaussianSum."""
         return self._plan(self._targets(X, False, n_threads)[0], rtol, n_threads)
 
-    def log_density(self, X, *, rtol=0.0, n_threads=None):
+    def log_density(self, X: typing.Samples, *, rtol: float = 0.0, n_threads: int | None = None) -> FloatArray:
         """The log density at every row of `X`.
 
         Parameters
@@ -121,7 +135,9 @@ class VaryingSum:
         """
         return self._log_density(X, rtol, None, n_threads)
 
-    def log_density_and_gradient(self, X, *, rtol=0.0, n_threads=None):
+    def log_density_and_gradient(
+        self, X: typing.Samples, *, rtol: float = 0.0, n_threads: int | None = None
+    ) -> tuple[FloatArray, FloatArray]:
         """The log density at every row of `X` and its gradient, as of GaussianSum; right to rounding for any rtol."""
         if self.factors is None:
             raise ValueError("adaptive is a balloon estimate, which has no gradient here; expected another")
@@ -130,7 +146,7 @@ class VaryingSum:
         log_sums, gradient = self._slopes(X, n_threads)
         return log_sums + self._log_norm, gradient
 
-    def leave_one_out(self, *, rtol=0.0, n_threads=None):
+    def leave_one_out(self, *, rtol: float = 0.0, n_threads: int | None = None) -> FloatArray:
         """The log density at every source by the others; the weights, and factors of sources, stay as they are.
 
         Returns
@@ -139,25 +155,31 @@ class VaryingSum:
         """
         return self._log_density(self._sources.T, rtol, np.arange(self._sources.shape[1]), n_threads)
 
-    def log_density_without(self, own, X, *, rtol=0.0, n_threads=None):
+    def log_density_without(
+        self, own: IndexArray, X: typing.Samples, *, rtol: float = 0.0, n_threads: int | None = None
+    ) -> FloatArray:
         """The log density at every row of `X` by the sources but one, `own`, shape (n_targets,); see GaussianSum."""
         # the tree knows no rtol of 0, but that of rounding
         tree = self._tree_for(n_threads)
         return tree.log_density(X, max(rtol, 2.0**-52), own=own, n_threads=n_threads) + self._log_norm
 
-    def _log_density(self, X, rtol, own, n_threads):
+    def _log_density(self, X: typing.Samples, rtol: float, own: IndexArray | None, n_threads: int | None) -> FloatArray:
         targets, log_factors = self._targets(X, own is not None, n_threads)
         name = self._plan(targets, rtol, n_threads).name
-        return self._by(name, targets, rtol, own, n_threads) + self._log_norm - self._sources.shape[0] * log_factors
+        logs = self._by(name, targets, rtol, own, n_threads) + self._log_norm
+        log_density: FloatArray = logs - self._sources.shape[0] * log_factors
+        return log_density
 
-    def _targets(self, X, own, n_threads):
+    def _targets(
+        self, X: typing.Samples, own: bool, n_threads: int | None
+    ) -> tuple[typing.Samples, FloatArray | float]:
         """Targets with their sharpness as one feature more, if they have one; and the logarithms of their factors."""
         if self._target_factors is None:
             return X, 0.0
         factors = self._target_factors(X, own, n_threads)
         return np.column_stack([X, 1.0 / factors]), np.log(factors)
 
-    def _plan(self, targets, rtol, n_threads):
+    def _plan(self, targets: typing.Samples, rtol: float, n_threads: int | None) -> Plan:
         m, (d, n) = targets.shape[0], self._sources.shape
         exact = n * m * self._pair_seconds()
         if rtol == 0.0:
@@ -175,7 +197,9 @@ class VaryingSum:
             "tree": "most sources are too far from a target to count",
         })
 
-    def _by(self, name, targets, rtol, own, n_threads):
+    def _by(
+        self, name: str, targets: typing.Samples, rtol: float, own: IndexArray | None, n_threads: int | None
+    ) -> FloatArray:
         """The log sums by a plan."""
         if name == "direct":
             return self._direct(targets, own, n_threads)
@@ -187,17 +211,17 @@ class VaryingSum:
             out[late] = self._late(targets[late], rtol, None if own is None else own[late], n_threads)
         return out
 
-    def _late(self, targets, rtol, own, n_threads):
+    def _late(self, targets: typing.Samples, rtol: float, own: IndexArray | None, n_threads: int | None) -> FloatArray:
         """What the grids leave: by the tree unless there is too little of it to build one."""
         m, (d, n) = targets.shape[0], self._sources.shape
         if own is None and not tree_may_pay(n, m, d, m * n * self._pair_seconds()):
             return self._direct(targets, None, n_threads)
         return self._tree_for(n_threads).log_density(targets, rtol, own=own, n_threads=n_threads)
 
-    def _pair_seconds(self):
-        return _PAIR_SECONDS + _FEATURE_SECONDS * self._sources.shape[0]
+    def _pair_seconds(self) -> float:
+        return _PAIR_SECONDS + _FEATURE_SECONDS * int(self._sources.shape[0])
 
-    def _classes_for(self, rtol):
+    def _classes_for(self, rtol: float) -> Classes:
         classes = self._classes         # other threads may ask for other bounds meanwhile
         if classes is None or classes[0] != rtol:
             self._classes = classes = rtol, Classes(
@@ -205,7 +229,7 @@ class VaryingSum:
             )
         return classes[1]
 
-    def _grids_for(self, rtol, n_threads):
+    def _grids_for(self, rtol: float, n_threads: int | None) -> ClassGrids:
         grids = self._grids
         if grids is None or grids[0] != rtol:
             self._grids = grids = rtol, ClassGrids(
@@ -214,7 +238,7 @@ class VaryingSum:
             )
         return grids[1]
 
-    def _tree_for(self, n_threads):
+    def _tree_for(self, n_threads: int | None) -> "VaryingTree":
         if self._tree is None:
             self._tree = VaryingTree(
                 self._sources, self._log_weights, self._sharpness, self._log_peak, self._inv_bandwidth,
@@ -222,18 +246,21 @@ class VaryingSum:
             )
         return self._tree
 
-    def _direct(self, targets, own, n_threads):
+    def _direct(self, targets: typing.Samples, own: IndexArray | None, n_threads: int | None) -> FloatArray:
         return self._sum_of(self._sources, self._log_weights, self._sharpness, targets, own, n_threads)
 
-    def _direct_of(self, index, targets, n_threads):
+    def _direct_of(self, index: IndexArray, targets: typing.Samples, n_threads: int | None) -> FloatArray:
         """The log sums of some of the sources."""
         return self._sum_of(
             np.ascontiguousarray(self._sources[:, index]), self._log_weights[index], self._sharpness[index], targets,
             None, n_threads
         )
 
-    def _sum_of(self, sources, log_weights, sharpness, targets, own, n_threads):
-        def make_pass(block, n_parts):
+    def _sum_of(
+        self, sources: FloatArray, log_weights: FloatArray, sharpness: FloatArray, targets: typing.Samples,
+        own: IndexArray | None, n_threads: int | None
+    ) -> FloatArray:
+        def make_pass(block: int, n_parts: int) -> VaryingSumPass:
             return VaryingSumPass(sources, log_weights, sharpness, self._inv_bandwidth, Samples(targets), block,
                                   n_parts, own is not None)
 
@@ -259,11 +286,17 @@ class VaryingTree(TreeSum):
     n_threads : int or None
     """
 
-    def __init__(self, sources, log_weights, sharpness, log_peak, inv_bandwidth, by_target, n_threads):
+    def __init__(
+        self, sources: FloatArray, log_weights: FloatArray, sharpness: FloatArray, log_peak: float,
+        inv_bandwidth: FloatArray, by_target: bool, n_threads: int | None
+    ) -> None:
         self._sharpness, self._log_peak, self._by_target = sharpness, log_peak, by_target
         super().__init__(sources, log_weights, inv_bandwidth, n_threads)
 
-    def _pass_over(self, sources, log_weights, order, boxes, leaves, nodes):
+    def _pass_over(
+        self, sources: FloatArray, log_weights: FloatArray, order: IndexArray, boxes: FloatArray, leaves: FloatArray,
+        nodes: FloatArray
+    ) -> VaryingTreePass:
         return VaryingTreePass(
             sources, np.exp(log_weights), log_weights, self._sharpness[order], self._log_peak, order,
             self._inv_bandwidth, boxes, leaves, nodes, np.zeros((3, nodes.shape[1])), self._by_target

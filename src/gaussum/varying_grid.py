@@ -15,16 +15,19 @@ class, and is added up for each target; targets whose sum is not far above it ar
 """
 
 import math
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
 
 import numpy as np
 
-from gaussum import parallel
+from gaussum import parallel, typing
 from gaussum.gridding import spread_in_parts, visiting_order
 from gaussum.layout import (
     MOST_AXES, MOST_NODES, NODE_SECONDS, WIDTHS, left_out, lost_places, lost_terms, point_seconds, spacing_for,
     stretches_of, width_for
 )
 from gaussum.samples import Samples
+from gaussum.typing import FloatArray, IndexArray
 from gaussum.varying_pass import VaryingGridPass
 
 # Nodes of an axis over which a source spreads, and those beyond the sources that a target may lie on; farther away,
@@ -33,6 +36,11 @@ _REACH = WIDTHS[-1]
 _MARGIN = 32
 _APART = 4 * _MARGIN
 _PAD = _MARGIN + _REACH // 2 + 1
+
+
+# A class, its pass, its nodes, and the error of what they give.
+ClassGrid: TypeAlias = "tuple[ClassLayout, VaryingGridPass, FloatArray, float]"
+Direct: TypeAlias = Callable[[IndexArray, typing.Samples, int | None], FloatArray]
 
 
 class Classes:
@@ -60,17 +68,22 @@ class Classes:
         The sources that are summed directly.
     """
 
-    def __init__(self, sources, sharpness, inv_bandwidth, rtol, pair_seconds):
+    def __init__(
+        self, sources: FloatArray, sharpness: FloatArray, inv_bandwidth: FloatArray, rtol: float, pair_seconds: float
+    ) -> None:
         d, n = sources.shape
-        self.reason, self.layouts, self.rest = None, [], np.empty(0, dtype=np.intp)
+        self.reason: str | None = None
+        self.layouts: list[ClassLayout] = []
+        self.rest: IndexArray = np.empty(0, dtype=np.intp)
         if d > MOST_AXES:
             self.reason = f"a grid serves up to {MOST_AXES} features"
             return
         self.spacing = spacing_for(d, rtol)
-        self.width = width_for(d, rtol, self.spacing)
-        if self.width in (None, _REACH) or rtol < lost_terms(n):
+        width = width_for(d, rtol, self.spacing)
+        if width is None or width == _REACH or rtol < lost_terms(n):
             self.reason = f"the bound {rtol:g} is too close to rounding for a grid"
             return
+        self.width = width
         # so much wider that spreading reaches as many of its own widths as gathering does
         ratio = math.sqrt(0.5 * (1.0 + (_REACH / self.width) ** 2)) * (1.0 - 1e-9)
         least = 2.0 * point_seconds(d, self.width) / pair_seconds
@@ -88,14 +101,14 @@ class Classes:
         if self.n_nodes > MOST_NODES:
             self.reason = f"grids would need {self.n_nodes:.3g} nodes"
 
-    def seconds(self, n_targets, d, pair_seconds):
+    def seconds(self, n_targets: int, d: int, pair_seconds: float) -> float:
         """Of the grids and the sums at targets, on one thread."""
         n = sum(len(layout.index) for layout in self.layouts)
         target = len(self.layouts) * point_seconds(d, self.width) + len(self.rest) * pair_seconds
         return n * point_seconds(d, _REACH) + self.n_nodes * NODE_SECONDS + n_targets * target
 
 
-def _alike(sharpness, ratio):
+def _alike(sharpness: FloatArray, ratio: float) -> Iterator[IndexArray]:
     """Indices of sources whose sharpness differs by no more than a ratio, class by class, the sharpest first."""
     order = np.argsort(-sharpness, kind="stable")
     falling = -sharpness[order]
@@ -125,12 +138,16 @@ class ClassLayout:
         Empty where there are too many nodes.
     """
 
-    def __init__(self, sources, index, sharpest, inv_bandwidth, spacing):
+    def __init__(
+        self, sources: FloatArray, index: IndexArray, sharpest: float, inv_bandwidth: FloatArray, spacing: float
+    ) -> None:
         self.index, self.sharpest = index, sharpest
         self.scale = inv_bandwidth * (sharpest / spacing)
-        self.stretches = [stretches_of(x, scale, _PAD, _APART) for x, scale in zip(sources, self.scale)]
-        self.shape, self.n_nodes = (), 0
-        if all(s is not None for s in self.stretches):
+        found = [stretches_of(x, scale, _PAD, _APART) for x, scale in zip(sources, self.scale)]
+        self.stretches = [stretches for stretches in found if stretches is not None]
+        self.shape: tuple[int, ...] = ()
+        self.n_nodes = 0
+        if len(self.stretches) == len(found):
             shape = [int(s[2, -1] + (s[1, -1] - s[0, -1]) * scale) + _PAD + 2
                      for s, scale in zip(self.stretches, self.scale)]
             if math.prod(shape) <= MOST_NODES:
@@ -154,7 +171,10 @@ class ClassGrids:
     n_threads : int or None
     """
 
-    def __init__(self, classes, sources, log_weights, sharpness, rtol, direct, n_threads):
+    def __init__(
+        self, classes: Classes, sources: FloatArray, log_weights: FloatArray, sharpness: FloatArray, rtol: float,
+        direct: Direct, n_threads: int | None
+    ) -> None:
         self._classes, self._direct, self._weights = classes, direct, np.exp(log_weights)
         self._rtol, self._d = rtol, len(sources)
         self._factor = (classes.spacing * math.sqrt(2.0 / math.pi)) ** self._d
@@ -165,7 +185,7 @@ class ClassGrids:
             distance = _MARGIN * classes.spacing / ratio.max()
             self._apart += self._weights[layout.index].sum() * math.exp(-0.5 * distance**2)
 
-    def _grid(self, layout, sources, ratio, n_threads):
+    def _grid(self, layout: ClassLayout, sources: FloatArray, ratio: FloatArray, n_threads: int | None) -> ClassGrid:
         """The pass, the nodes, and the error of one class at targets within its grid."""
         classes = self._classes
         narrowness = 1.0 / np.sqrt(2.0 * ratio**2 - 1.0)
@@ -180,7 +200,9 @@ class ClassGrids:
         largest = 1.5 * nodes.max() + math.exp(-c * c) * weights.sum()
         return layout, grid_pass, nodes, left_out(self._d, classes.width, classes.spacing) * largest
 
-    def log_density(self, X, *, own=None, n_threads=None):
+    def log_density(
+        self, X: typing.Samples, *, own: IndexArray | None = None, n_threads: int | None = None
+    ) -> FloatArray:
         """The log sums, shape (n_targets,); minus infinity where they are too small to be right to rtol.
 
         Parameters
@@ -203,7 +225,7 @@ class ClassGrids:
         size = max((grid_pass.scratch_size for _, grid_pass, _, _ in self._grids), default=1)
         scratch = [np.empty(size) for _ in range(n_threads)]
 
-        def gather(part, slot):
+        def gather(part: int, slot: int) -> None:
             for _, grid_pass, nodes, error in self._grids:
                 grid_pass.add(targets, order, part * n // n_parts, (part + 1) * n // n_parts, nodes, self._factor,
                               error, sums, errors, scratch[slot])

@@ -15,12 +15,17 @@ more, at any offset.
 
 import decimal
 import math
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
 from gaussum import parallel
+from gaussum.decay import Decay
 from gaussum.distribution import CorrelatedDistribution
+from gaussum.plans import FreeSum, Plan
+from gaussum.typing import ArrayLike, FloatArray, IndexArray, Samples
 from gaussum.validation import check_array
 
 # Beyond so many bandwidths the squared distance overflows: a point is as good as at this distance.
@@ -32,7 +37,16 @@ _BLOCK_BYTES = 1 << 17
 _POINT_SECONDS = 12e-9              # a feature
 
 
-def check_bandwidth_matrix(H, d, name="bandwidth"):
+class RoundSum(FreeSum, Protocol):
+    """What is asked of a sum in whitened coordinates."""
+
+    def steps(self, index: IndexArray, rng: np.random.Generator) -> FloatArray: ...
+
+
+MakeRound: TypeAlias = Callable[[Samples, FloatArray, FloatArray], RoundSum]
+
+
+def check_bandwidth_matrix(H: ArrayLike, d: int, name: str = "bandwidth") -> FloatArray:
     """Return a copy of `H` if it is a symmetric positive definite (d, d) matrix of float64.
 
     Entries may differ from their transposes by rounding; the mean of both is taken.
@@ -63,7 +77,7 @@ def check_bandwidth_matrix(H, d, name="bandwidth"):
     return H
 
 
-def _inverse_factor(H, name="bandwidth"):
+def _inverse_factor(H: FloatArray, name: str = "bandwidth") -> tuple[FloatArray, FloatArray, FloatArray]:
     """Scales s, powers of 2, and V (leading doubles and what they leave) with V V' = (s^-1 H s^-1)^-1, V' triangular.
 
     Raises ValueError where H is not positive definite.
@@ -90,22 +104,23 @@ def _inverse_factor(H, name="bandwidth"):
     return s, W, rest
 
 
-def _indefinite(H, R, name):
+def _indefinite(H: FloatArray, R: FloatArray, name: str) -> str:
     return (
         f"{name} is not positive definite: scaled to a diagonal of about 1 its smallest eigenvalue is "
         f"{np.linalg.eigvalsh(R)[0]:.3g}; expected a symmetric positive definite matrix"
     )
 
 
-def _leading(x, axis, d):
+def _leading(x: FloatArray, axis: int, d: int) -> FloatArray:
     """The leading bits of numbers, on one grid along an axis: products with others' add up exactly over d terms."""
     bits = (53 - math.ceil(math.log2(d))) // 2
     exponent = np.frexp(np.abs(x).max(axis=axis, keepdims=True))[1]
     grid = np.ldexp(1.5, exponent + (52 - bits))
-    return (x + grid) - grid
+    leading: FloatArray = (x + grid) - grid
+    return leading
 
 
-def sum_with_matrix(make, X, log_weights, covariance):
+def sum_with_matrix(make: MakeRound, X: Samples, log_weights: FloatArray, covariance: FloatArray) -> FreeSum:
     """The weighted sum of kernels of one covariance matrix; where that is diagonal, without whitening.
 
     Parameters as of Whitened.
@@ -116,7 +131,7 @@ def sum_with_matrix(make, X, log_weights, covariance):
     return Whitened(make, X, log_weights, covariance)
 
 
-def kernel_sum(make, X, log_weights, h):
+def kernel_sum(make: MakeRound, X: Samples, log_weights: FloatArray, h: FloatArray) -> FreeSum:
     """The sum for bandwidths, or for a covariance matrix; parameters as of Whitened, `h` being either."""
     return sum_with_matrix(make, X, log_weights, h) if h.ndim == 2 else make(X, log_weights, h)
 
@@ -139,7 +154,7 @@ class Whitening:
     scale : ndarray, shape (n_features,)
     """
 
-    def __init__(self, X, covariance):
+    def __init__(self, X: FloatArray, covariance: FloatArray) -> None:
         self._centre = np.median(X, axis=0)
         self.scale, W, rest = _inverse_factor(covariance)
         leading = _leading(W, 1, len(W))
@@ -149,7 +164,7 @@ class Whitening:
         self.log_det = float(np.log(self.scale).sum() - np.log(np.diagonal(W)).sum())
         self.colour = self.scale[:, np.newaxis] * np.linalg.inv(W)
 
-    def whiten(self, X, n_threads=None):
+    def whiten(self, X: Samples, n_threads: int | None = None) -> FloatArray:
         """L^-1 (x - c) for every row of `X`, shape (n, n_features), right to its own rounding.
 
         Parameters
@@ -162,7 +177,7 @@ class Whitening:
         size = max(1, _BLOCK_BYTES // (8 * d))
         n_blocks = -(-n // size)
 
-        def block(part, slot):
+        def block(part: int, slot: int) -> None:
             rows = slice(part * size, (part + 1) * size)
             self._whiten(X[rows].T.astype(np.float64, order="C"), out[:, rows])
 
@@ -171,7 +186,7 @@ class Whitening:
             parallel.run(n_blocks, parallel.resolve_threads(n_threads, seconds), block)
         return out.T
 
-    def _whiten(self, x, out):
+    def _whiten(self, x: FloatArray, out: FloatArray) -> None:
         """L^-1 (x - c) of points feature by feature."""
         half, c = 2.0 / self.scale[:, np.newaxis], 0.5 * self._centre[:, np.newaxis]
         with np.errstate(over="ignore", invalid="ignore"):
@@ -190,7 +205,7 @@ class Whitening:
         np.matmul(leading, high, out=out)
         out += leading @ low + rest @ y
 
-    def unwhiten(self, Y):
+    def unwhiten(self, Y: FloatArray) -> FloatArray:
         """The points whose whitened coordinates these are, shape (n, n_features)."""
         return self._centre + Y @ self.colour.T
 
@@ -209,49 +224,55 @@ class Whitened:
         Symmetric and positive definite, see `check_bandwidth_matrix`; in squared units of the data.
     """
 
-    def __init__(self, make, X, log_weights, covariance):
-        self._covariance, self._distribution = covariance, None
+    def __init__(self, make: MakeRound, X: Samples, log_weights: FloatArray, covariance: FloatArray) -> None:
+        self._covariance = covariance
+        self._distribution: CorrelatedDistribution | None = None
         self._points = np.array(X, dtype=np.float64, order="C")
         self._whitening = Whitening(self._points, covariance)
-        self._sum = make(self.whiten(self._points), log_weights, np.ones(len(covariance)))
+        # of Gaussians of one width it has more to tell: log_weights, and gradients
+        self._sum: Any = make(self.whiten(self._points), log_weights, np.ones(len(covariance)))
 
-    def whiten(self, X, n_threads=None):
+    def whiten(self, X: Samples, n_threads: int | None = None) -> FloatArray:
         """L^-1 (x - c) for every row of `X`, shape (n, n_features)."""
         return self._whitening.whiten(X, n_threads)
 
     @property
-    def decay(self):
+    def decay(self) -> Decay:
         """How its kernels fall off."""
         decay = self._sum.decay
-        return replace(decay, log_peak=decay.log_peak - self.log_det)
+        lowered: Decay = replace(decay, log_peak=decay.log_peak - self.log_det)
+        return lowered
 
-    def sources(self, index=slice(None)):
+    def sources(self, index: IndexArray | slice = slice(None)) -> FloatArray:
         """The sources themselves, shape (n_sources, n_features), or those at an index."""
         return self._points[index]
 
-    def draw(self, index, rng):
+    def draw(self, index: IndexArray, rng: np.random.Generator) -> FloatArray:
         """A sample of the kernel of each source of an index, shape (n_samples, n_features)."""
         centres = self.sources(index)
-        return centres + self._sum.steps(index, rng) @ self._whitening.colour.T
+        drawn: FloatArray = centres + self._sum.steps(index, rng) @ self._whitening.colour.T
+        return drawn
 
-    def plan(self, X, rtol=0.0, *, n_threads=None):
+    def plan(self, X: Samples, rtol: float = 0.0, *, n_threads: int | None = None) -> Plan:
         """The plan for targets, as of GaussianSum, in whitened coordinates."""
-        return self._sum.plan(self.whiten(X, n_threads), rtol, n_threads=n_threads)
+        plan: Plan = self._sum.plan(self.whiten(X, n_threads), rtol, n_threads=n_threads)
+        return plan
 
-    def log_density(self, X, *, rtol=0.0, n_threads=None):
+    def log_density(self, X: Samples, *, rtol: float = 0.0, n_threads: int | None = None) -> FloatArray:
         """log sum_s w_s N(x; s, H) for every row of `X`, shape (n_targets,)."""
-        return self._sum.log_density(self.whiten(X, n_threads), rtol=rtol, n_threads=n_threads) - self.log_det
+        logs: FloatArray = self._sum.log_density(self.whiten(X, n_threads), rtol=rtol, n_threads=n_threads)
+        return logs - self.log_det
 
     @property
-    def factors(self):
+    def factors(self) -> FloatArray | None:
         """Of the bandwidths at the sources, where they have some."""
         return getattr(self._sum, "factors", None)
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         # what can be made again is not kept
         return self.__dict__ | {"_distribution": None}
 
-    def distribution(self):
+    def distribution(self) -> CorrelatedDistribution:
         """The distribution functions of a sum of Gaussians, a gaussum.distribution.CorrelatedDistribution."""
         if self._distribution is None:
             inner = self._sum.distribution()
@@ -261,31 +282,37 @@ class Whitened:
         return self._distribution
 
     @property
-    def inner(self):
+    def inner(self) -> Any:
         """The sum in whitened coordinates."""
         return self._sum
 
     @property
-    def log_det(self):
+    def log_det(self) -> float:
         """The logarithm of the determinant of L: what the log density is less than that in whitened coordinates."""
         return self._whitening.log_det
 
-    def unwhiten(self, Y):
+    def unwhiten(self, Y: FloatArray) -> FloatArray:
         """The points whose whitened coordinates these are, shape (n, n_features)."""
         return self._whitening.unwhiten(Y)
 
-    def log_density_and_gradient(self, X, *, rtol=0.0, n_threads=None):
+    def log_density_and_gradient(
+        self, X: Samples, *, rtol: float = 0.0, n_threads: int | None = None
+    ) -> tuple[FloatArray, FloatArray]:
         """log f and its gradient for every row of `X`, as of GaussianSum."""
         logs, gradient = self._sum.log_density_and_gradient(self.whiten(X, n_threads), rtol=rtol, n_threads=n_threads)
         with np.errstate(over="ignore"):
             gradient = np.nan_to_num(gradient @ self._whitening.inverse / self._whitening.scale)
         return logs - self.log_det, gradient
 
-    def leave_one_out(self, *, rtol=0.0, n_threads=None):
+    def leave_one_out(self, *, rtol: float = 0.0, n_threads: int | None = None) -> FloatArray:
         """log sum_{s != i} w_s N(x_i; s, H) at every source i; the weights stay as they are."""
-        return self._sum.leave_one_out(rtol=rtol, n_threads=n_threads) - self.log_det
+        logs: FloatArray = self._sum.leave_one_out(rtol=rtol, n_threads=n_threads) - self.log_det
+        return logs
 
-    def log_density_without(self, own, X, *, rtol=0.0, n_threads=None):
+    def log_density_without(
+        self, own: IndexArray, X: Samples, *, rtol: float = 0.0, n_threads: int | None = None
+    ) -> FloatArray:
         """The same at every row of `X` by the sources but one, `own`, shape (n_targets,)."""
         X = self.whiten(X, n_threads)
-        return self._sum.log_density_without(own, X, rtol=rtol, n_threads=n_threads) - self.log_det
+        logs: FloatArray = self._sum.log_density_without(own, X, rtol=rtol, n_threads=n_threads) - self.log_det
+        return logs
