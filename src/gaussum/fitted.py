@@ -1,22 +1,10 @@
 """What the parts of a fitted kernel density know of the whole, which gaussum.kde puts together."""
 
-from collections.abc import Sequence
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from gaussum.base import Estimator
-from gaussum.folded import Axis
+from gaussum.support import Support
 from gaussum.typing import ArrayLike, FloatArray, RandomState
-
-
-class Support(Protocol):
-    """The bounded features, as gaussum.support.Support."""
-
-    @property
-    def axes(self) -> Sequence[Axis]:
-        """In the order of the features."""
-
-    def make_sum(self, make: Any, X: FloatArray, log_weights: FloatArray, h: FloatArray) -> Any:
-        """The sum of kernels that keep to the bounds."""
 
 
 class Fitted(Estimator):

@@ -27,10 +27,21 @@ _LISTED = 1 << 16
 class Axis(Protocol):
     """A bounded feature, as gaussum.support.Axis."""
 
-    feature: int
-    low: float
-    high: float
-    boundary: str
+    @property
+    def feature(self) -> int:
+        """Which."""
+
+    @property
+    def low(self) -> float:
+        """Minus infinity where there is no bound."""
+
+    @property
+    def high(self) -> float:
+        """Infinity where there is no bound."""
+
+    @property
+    def boundary(self) -> str:
+        """The kind: "reflect" or "periodic"."""
 
     def fold(self, x: FloatArray) -> FloatArray:
         """The values within the bounds of which given ones are images."""

@@ -38,13 +38,24 @@ _TILE_NODES = 8
 class NodeLayout(Protocol):
     """The nodes of a grid, as of gaussum.gridding.Layout."""
 
-    stretches: Sequence[FloatArray]
-    shape: Sequence[int]
-    scale: FloatArray
-    spacing: float
+    @property
+    def stretches(self) -> Sequence[FloatArray]:
+        """The occupied parts of each axis."""
 
-    def tile_bounds(self, j: int, nodes: int, n_tiles: int) -> tuple[FloatArray, FloatArray]:
-        """The least and the largest source of each tile along an axis."""
+    @property
+    def shape(self) -> Sequence[int]:
+        """Nodes an axis."""
+
+    @property
+    def scale(self) -> FloatArray:
+        """Of each axis, in bandwidths."""
+
+    @property
+    def spacing(self) -> float:
+        """Of the nodes."""
+
+    def tile_bounds(self, j: int, nodes: int, n_tiles: int) -> FloatArray:
+        """The ranges that hold the sources of each tile along an axis, shape (2, n_tiles)."""
 
 
 class TiledGrid(Protocol):
