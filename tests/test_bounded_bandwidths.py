@@ -68,7 +68,8 @@ def test_equivariance_and_weights(name):
     h = chosen(name, x, (0, None))
     assert chosen(name, 10 - 4 * x, (None, 10)) == pytest.approx(4 * h, rel=1e-6)
     counts = rng.integers(0, 3, 300)
-    assert chosen(name, x, (0, None), w=counts) == pytest.approx(chosen(name, np.repeat(x, counts), (0, None)), rel=1e-9)
+    repeated = chosen(name, np.repeat(x, counts), (0, None))
+    assert chosen(name, x, (0, None), w=counts) == pytest.approx(repeated, rel=1e-9)
     angles = rng.vonmises(0, 3, size=400) % (2 * np.pi)
     h = chosen(name, angles, (0, 2 * np.pi), "periodic")
     for turn in (1.0, 3.0):
@@ -88,3 +89,12 @@ def test_what_stays_as_it_is():
     two = np.column_stack([x, x[::-1]])
     np.testing.assert_array_equal(
         KernelDensity(bounds=[(0, None), None]).fit(two).bandwidth_, bandwidth.auto_matrix(two, diagonal=True))
+
+
+def test_bounds_far_from_all_samples():
+    x = np.random.default_rng(3).exponential(size=300)
+    near = chosen("auto", x, (0, None))
+    for far in (1e3, 1e9, 1e307):
+        assert chosen("auto", x, (0, far)) == near
+    free = bandwidth.auto(x)[0]
+    assert chosen("auto", x, (-1e6, 1e9)) == chosen("auto", x, (-10, 1e300), "periodic") == free

@@ -299,3 +299,25 @@ def test_what_is_refused():
         KernelDensity(1e5, bounds=[(0, 9), None], kernel="tophat").fit(X)
     with pytest.raises(ValueError, match="kernel is 'tophat', which has no gradient"):
         KernelDensity(0.5, bounds=bounds, kernel="tophat").fit(X).gradient(X)
+
+
+@pytest.mark.parametrize("params", [
+    {}, {"adaptive": 0.5}, {"adaptive": "breiman"}, *({"kernel": kernel} for kernel in KERNELS)
+], ids=str)
+def test_edges(params):
+    """One source, queries beyond all numbers, sources at bounds, zero weights, float32."""
+    rng, H = np.random.default_rng(10), np.array([[0.02, 0.01], [0.01, 0.03]])
+    T = np.array([[0.5, 0.5], [0.0, 0.0], [1.0, 1.0], [1e300, 0.5], [0.5, 1e300], [-1e300, -1e300]])
+    for axes in (AXES["between x periodic"], AXES["below x periodic"], AXES["free x periodic"]):
+        X = rng.uniform(size=(20, 2)).astype(np.float32)
+        X[0] = 0.0
+        for h in (0.1, H):
+            alone = estimate(axes, h, **params).fit(X[:1])
+            assert not np.isnan(alone.score_samples(T)).any() and alone.score_leave_one_out()[0] == -INF
+            kde = estimate(axes, h, **params).fit(X)
+            twice, w = np.repeat(X.astype(float), 2, axis=0)[1:], [1, 0] * 19 + [1]
+            wide = estimate(axes, h, **params).fit(twice, sample_weight=w)
+            assert not np.isnan(kde.score_samples(T)).any()
+            few = estimate(axes, h, **params).fit(X.astype(float))
+            np.testing.assert_allclose(kde.score_samples(T[:3]), few.score_samples(T[:3]), atol=3e-6)
+            np.testing.assert_allclose(wide.score_samples(T[:3]), few.score_samples(T[:3]), atol=3e-6)

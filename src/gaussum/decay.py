@@ -13,6 +13,10 @@ import numpy as np
 from gaussum.typing import FloatArray
 
 
+# Squares of longer distances might overflow.
+_FAR = 1e150
+
+
 @dataclass(frozen=True)
 class GaussianDecay:
     """Of Gaussians up to `widest` times as wide as the bandwidth."""
@@ -30,7 +34,7 @@ class GaussianDecay:
 
     def negligible(self, share: float, last: int, nearest: float, period: float) -> bool:
         """Whether images from `last` periods on come to a share of the nearest at most."""
-        u2 = 0.5 * (period / self.widest) ** 2
+        u2 = 0.5 * min(period / self.widest, _FAR) ** 2
         return 2.0 * math.exp(-(last**2 - nearest**2) * u2) <= share * -math.expm1(-(2 * last + 1) * u2)
 
     def reach(self, share: float, nearest2: float) -> float:

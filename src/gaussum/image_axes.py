@@ -2,14 +2,18 @@
 
 import math
 from dataclasses import dataclass
+from typing import NoReturn
 
 import numpy as np
 
-from gaussum.decay import Decay
+from gaussum.decay import Decay, GaussianDecay
+from gaussum.plans import Plan
 from gaussum.typing import FloatArray, IndexArray, MaskArray, Samples
 
 # Cells beside that of a query whose images are looked at.
-_MOST_CELLS = 4096
+MOST_CELLS = 4096
+# In periods: from here on 2 exp(-2 pi^2 h^2) is below rounding.
+_UNIFORM = 1.4
 # Distances from boxes are rounded down by so much; those under a matrix have lost more.
 _ROUNDING, _MATRIX_ROUNDING = 1e-14, 1e-6
 
@@ -86,16 +90,16 @@ class Images:
         nearest, last = (0.5, 1) if self.axis.boundary == "periodic" else (1.0, 2)
         while not decay.negligible(share, last, nearest, (self.axis.high - self.axis.low) / h):
             last += 1
-            if last > _MOST_CELLS:
+            if last > MOST_CELLS:
                 self._refuse()
         return self.near(last)
 
-    def within(self, reach: float, refuse: bool = True) -> list[int]:
-        """The cells of images within a distance of what is in cell 0; too many are refused, or the nearest taken."""
+    def within(self, reach: float, most: int | None = None) -> list[int]:
+        """The cells of images within a distance of what is in cell 0, `most` a side; without, too many are refused."""
         last = 1.0 + reach / (self.axis.high - self.axis.low)
-        if refuse and not last <= _MOST_CELLS:
+        if most is None and not last <= MOST_CELLS:
             self._refuse()
-        return self.near(math.ceil(min(last, _MOST_CELLS)))
+        return self.near(math.ceil(min(last, MOST_CELLS if most is None else most)))
 
     def near(self, last: int) -> list[int]:
         """All cells there are up to that one on either side, cell 0 first."""
@@ -108,7 +112,7 @@ class Images:
     def _refuse(self) -> None:
         axis = self.axis
         raise ValueError(
-            f"bandwidth is so wide, or the sources' widths differ so much, that kernels have more than {_MOST_CELLS} "
+            f"bandwidth is so wide, or the sources' widths differ so much, that kernels have more than {MOST_CELLS} "
             f"images within the bounds of feature {axis.feature}, ({axis.low:g}, {axis.high:g}); expected narrower "
             "kernels, or adaptive widths that are clipped"
         )
@@ -228,3 +232,82 @@ class Boxes:
     def nearest2(self, steps: FloatArray) -> float:
         """The largest z' C^-1 z of coordinates of P that are no larger than these steps."""
         return float(((steps * self._steepest) ** 2).sum())
+
+
+class Place:
+    """Which images of queries come first: an offset, by whole periods, and then one of the axes' first cells."""
+
+    def __init__(self, n: int, n_axes: int) -> None:
+        self.offset, self.first = np.zeros((n, n_axes)), np.zeros((n, n_axes), dtype=np.intp)
+
+    def of(self, rows: IndexArray) -> "Place":
+        """That of some queries."""
+        some = Place(0, 0)
+        some.offset, some.first = self.offset[rows], self.first[rows]
+        return some
+
+
+class Nothing:
+    """The sum that is left when every axis is uniform: one in no features."""
+
+    decay = GaussianDecay(0.0)
+
+    def __init__(self, log_weights: FloatArray) -> None:
+        self._weights = np.exp(log_weights)
+
+    def distribution(self) -> NoReturn:
+        """None: there is nothing to integrate over."""
+        raise NotImplementedError
+
+    def sources(self, index: IndexArray | slice = slice(None)) -> FloatArray:
+        return np.empty((len(self._weights[index]), 0))
+
+    def draw(self, index: IndexArray, rng: np.random.Generator) -> FloatArray:
+        return np.empty((len(index), 0))
+
+    def log_density(self, X: Samples, *, rtol: float = 0.0, n_threads: int | None = None) -> FloatArray:
+        return np.zeros(X.shape[0])
+
+    def log_density_and_gradient(
+        self, X: Samples, *, rtol: float = 0.0, n_threads: int | None = None
+    ) -> tuple[FloatArray, FloatArray]:
+        return np.zeros(X.shape[0]), np.zeros(X.shape)
+
+    def leave_one_out(self, *, rtol: float = 0.0, n_threads: int | None = None) -> FloatArray:
+        with np.errstate(divide="ignore"):
+            return np.log1p(-self._weights)
+
+    def log_density_without(
+        self, own: IndexArray, X: Samples, *, rtol: float = 0.0, n_threads: int | None = None
+    ) -> FloatArray:
+        with np.errstate(divide="ignore"):
+            return np.log1p(-self._weights[own])
+
+    def plan(self, X: Samples, rtol: float = 0.0, *, n_threads: int | None = None) -> Plan:
+        return Plan("direct", "the density is uniform to rounding", 0.0, {"direct": 0.0})
+
+
+def flat_axes(axes: list[Axis], h: FloatArray, narrowest: float) -> list[Axis]:
+    """The axes on which all kernels are uniform to rounding; under a matrix, whatever the other coordinates are."""
+    if h.ndim == 1:
+        return [axis for axis in axes if narrowest * h[axis.feature] >= _UNIFORM * period(axis)]
+    flat, kept = [], list(range(len(h)))
+    for axis in axes:
+        H, j = h[np.ix_(kept, kept)], kept.index(axis.feature)
+        others = [i for i in range(len(kept)) if i != j]
+        variance = H[j, j] - H[j, others] @ np.linalg.solve(H[np.ix_(others, others)], H[others, j])
+        if variance > 0.0 and narrowest * math.sqrt(variance) >= _UNIFORM * period(axis):
+            flat.append(axis)
+            kept.remove(axis.feature)
+    return flat
+
+
+def added(logs: FloatArray, query: IndexArray, more: FloatArray) -> FloatArray:
+    """Logarithms of sums with further terms, given by their logarithms, of those queries."""
+    largest = logs.copy()
+    np.maximum.at(largest, query, more)
+    largest = np.maximum(largest, -np.finfo(np.float64).max)
+    with np.errstate(divide="ignore"):
+        return largest + np.log(
+            np.exp(logs - largest) + np.bincount(query, np.exp(more - largest[query]), minlength=len(logs))
+        )

@@ -18,8 +18,8 @@ Of the infinitely many images few count. Which do is decided twice, each time wi
 f0 may be of Gaussians that differ in width, of which the widest decides, of other kernels, or of kernels of one
 covariance matrix: a reflection then reflects the matrix too, as the kernel's image has covariances of the other sign.
 The exponential kernel in several features, and matrices on axes with one bound and with two, have no such period: there
-the second bound decides alone, for 4096 images a side at most, which is all of them up to some 1e4 bandwidths from the
-sources.
+the second bound decides alone, for 4096 images a side at most (1024 on each of two such axes), which is all of them up
+to some 1e4 bandwidths from the sources.
 
 Where the bandwidth is wide against the period, the sum over all images of Gaussians is uniform to rounding (Poisson's
 summation formula), and the axis is left out of f0 altogether.
@@ -30,13 +30,13 @@ Reflection: Schuster, Communications in Statistics 14, 1985, 1123; Silverman, De
 import math
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import NoReturn, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
-from gaussum.decay import ExponentialDecay, GaussianDecay
+from gaussum.decay import ExponentialDecay
 from gaussum.folded import Folded
-from gaussum.image_axes import Axis, Boxes, Images, period
+from gaussum.image_axes import MOST_CELLS, Axis, Boxes, Images, Nothing, Place, added, flat_axes, period
 from gaussum.plans import FreeSum, Make, Plan
 from gaussum.typing import FloatArray, IndexArray, MaskArray, Samples
 
@@ -44,8 +44,6 @@ from gaussum.typing import FloatArray, IndexArray, MaskArray, Samples
 _OF_SUMS = 0.9
 _OF_IMAGES = 0.04
 _ROUNDING = 2.0**-54
-# In periods: from here on 2 exp(-2 pi^2 h^2) is below rounding.
-_UNIFORM = 1.4
 # Images looked at together.
 _MOST_IMAGES = 1 << 22
 # What those left out may come to together, in units of the largest.
@@ -83,7 +81,7 @@ class ImageSum:
         self._axes, self._d = axes, X.shape[1]
         self.factors: FloatArray | None = None
         X = self._folded(X)
-        flat = _flat(axes, h, narrowest)
+        flat = flat_axes(axes, h, narrowest)
         self._flat = [(axis, X[:, axis.feature].astype(np.float64)) for axis in flat]
         self._log_flat = -sum(math.log(axis.high - axis.low) for axis in flat)
         self._kept = np.setdiff1d(np.arange(self._d), [axis.feature for axis in flat])
@@ -91,7 +89,7 @@ class ImageSum:
             Images(axis, int(np.searchsorted(self._kept, axis.feature))) for axis in axes if axis not in flat
         ]
         X, h = X[:, self._kept], h[self._kept] if h.ndim == 1 else h[np.ix_(self._kept, self._kept)]
-        self._base: FreeSum = make(X, log_weights, h) if len(h) else _Nothing(log_weights)
+        self._base: FreeSum = make(X, log_weights, h) if len(h) else Nothing(log_weights)
         self._boxes = Boxes(X, h, [images.column for images in self._images])
         two_sided = [images.two_sided for images in self._images]
         self._leans = self._boxes.leans and any(two_sided)
@@ -161,7 +159,7 @@ class ImageSum:
             logs = self._base.log_density(Y, rtol=_OF_SUMS * rtol, n_threads=n_threads)
             for rows, query, others, _ in self._others(X, place, logs, rtol):
                 more = self._base.log_density(others, rtol=_OF_SUMS * rtol, n_threads=n_threads)
-                logs[rows] = _added(logs[rows], query, more)
+                logs[rows] = added(logs[rows], query, more)
             out[inside] = self._log_flat + logs
         return out
 
@@ -181,7 +179,7 @@ class ImageSum:
                 more, further = self._base.log_density_and_gradient(
                     others, rtol=_OF_SUMS * rtol, n_threads=n_threads
                 )
-                total = _added(logs[rows], query, more)
+                total = added(logs[rows], query, more)
                 # gradients of logarithms are averaged by what the images add to the density
                 known = np.where(total > -np.inf, total, np.inf)
                 part = slopes[rows] * np.exp(logs[rows] - known)[:, np.newaxis]
@@ -197,9 +195,9 @@ class ImageSum:
     def leave_one_out(self, *, rtol: float = 0.0, n_threads: int | None = None) -> FloatArray:
         """The log density at every source, without that source and all its images; the weights stay as they are."""
         logs, X = self._base.leave_one_out(rtol=_OF_SUMS * rtol, n_threads=n_threads), self._base.sources()
-        for rows, query, others, _ in self._others(X, _Place(len(X), len(self._images)), logs, rtol):
+        for rows, query, others, _ in self._others(X, Place(len(X), len(self._images)), logs, rtol):
             more = self._base.log_density_without(rows[query], others, rtol=_OF_SUMS * rtol, n_threads=n_threads)
-            logs[rows] = _added(logs[rows], query, more)
+            logs[rows] = added(logs[rows], query, more)
         return self._log_flat + logs
 
     def _inside(self, X: Samples) -> MaskArray:
@@ -220,13 +218,13 @@ class ImageSum:
                     X[:, axis.feature] = wrapped
         return X
 
-    def _nearest(self, X: Samples) -> "tuple[Samples, _Place]":
+    def _nearest(self, X: Samples) -> tuple[Samples, Place]:
         """The images of queries nearest to the sources' box, and which of the axes' images those are.
 
         A reflected image is farther from every source than the query is, so this is about periods; but under a matrix
         it is the coordinates less what they lean by that are near or far.
         """
-        place = _Place(len(X), len(self._images))
+        place = Place(len(X), len(self._images))
         Y = X
         lean = self._boxes.lean(X) if self._leans else None
         if lean is not None:
@@ -250,7 +248,7 @@ class ImageSum:
 
     def _cells(self, share: float, reach: float | None = None) -> list[list[int]]:
         """The cells on each axis whose images count; with a reach, those that are no farther from the box, so far."""
-        boxes, decay, known = self._boxes, self._base.decay, reach is not None
+        boxes, decay, most = self._boxes, self._base.decay, None
         if reach is None and not self._leans:
             return [
                 images.cells(share, decay, boxes.width(images.column)) if images.two_sided else images.near(1)
@@ -260,22 +258,24 @@ class ImageSum:
             # a source's nearest image is within half a period on every axis
             nearest2 = boxes.nearest2(np.array([0.5 * period(images.axis) for images in self._images]))
             reach = decay.reach(share / _TOGETHER, nearest2)
+        else:
+            most = min(MOST_CELLS, int(0.5 * _MOST_IMAGES ** (1.0 / len(self._images))))
         cells = []
         for images in self._images:
             j = images.column
             far = float(boxes.high[j] - boxes.low[j]) + 0.5 * period(images.axis) + boxes.width(j) * reach
-            cells.append(images.within(far, not known) if images.two_sided else images.near(1))
+            cells.append(images.within(far, most) if images.two_sided else images.near(1))
         return cells
 
     def _others(
-        self, X: Samples, place: "_Place", logs: FloatArray, rtol: float
+        self, X: Samples, place: Place, logs: FloatArray, rtol: float
     ) -> Iterator[tuple[IndexArray, IndexArray, FloatArray, FloatArray]]:
         """The images that count beside the first ones, block by block of queries.
 
         Parameters
         ----------
         X : ndarray, shape (n_targets, n_kept)
-        place : _Place
+        place : Place
             The images of which the sums are known.
         logs : ndarray, shape (n_targets,)
             Their logarithms.
@@ -305,7 +305,7 @@ class ImageSum:
         with np.errstate(invalid="ignore", over="ignore"):
             return self._base.decay.limits(self._base.decay.log_peak - logs + np.log(n_cells / share))
 
-    def _by_period(self, X: Samples, place: "_Place", logs: FloatArray, share: float) -> Blocks:
+    def _by_period(self, X: Samples, place: Place, logs: FloatArray, share: float) -> Blocks:
         """Blocks of the queries with images that count: which, their limits, and the cells of the images."""
         cells = self._cells(share)
         n_cells = math.prod(map(len, cells))
@@ -321,7 +321,8 @@ class ImageSum:
     def _by_reach(self, logs: FloatArray, share: float) -> Blocks:
         """The same where it is the limits that say how many cells there are."""
         limits = self._limits(logs, _TOGETHER, share)
-        order = np.argsort(limits, kind="stable")
+        # where there is no limit, there is no sum that images could be told against
+        order = np.argsort(limits, kind="stable")[: np.count_nonzero(limits < np.inf)]
         start = 0
         while start < len(order):
             size = len(order) - start
@@ -347,7 +348,7 @@ class ImageSum:
         return near
 
     def _others_of(
-        self, X: FloatArray, place: "_Place", limits: FloatArray, cells: list[list[int]]
+        self, X: FloatArray, place: Place, limits: FloatArray, cells: list[list[int]]
     ) -> tuple[IndexArray, FloatArray, FloatArray]:
         """Combinations of the axes' images, axis by axis, as long as they can still be near enough."""
         at = [
@@ -375,82 +376,3 @@ class ImageSum:
             others[:, images.column] = at[k][query, chosen[:, k]]
             signs[:, images.column] = images.signs(cells[k])[chosen[:, k]]
         return query, others, signs
-
-
-class _Place:
-    """Which images of queries come first: an offset, by whole periods, and then one of the axes' first cells."""
-
-    def __init__(self, n: int, n_axes: int) -> None:
-        self.offset, self.first = np.zeros((n, n_axes)), np.zeros((n, n_axes), dtype=np.intp)
-
-    def of(self, rows: IndexArray) -> "_Place":
-        """That of some queries."""
-        some = _Place(0, 0)
-        some.offset, some.first = self.offset[rows], self.first[rows]
-        return some
-
-
-class _Nothing:
-    """The sum that is left when every axis is uniform: one in no features."""
-
-    decay = GaussianDecay(0.0)
-
-    def __init__(self, log_weights: FloatArray) -> None:
-        self._weights = np.exp(log_weights)
-
-    def distribution(self) -> NoReturn:
-        """None: there is nothing to integrate over."""
-        raise NotImplementedError
-
-    def sources(self, index: IndexArray | slice = slice(None)) -> FloatArray:
-        return np.empty((len(self._weights[index]), 0))
-
-    def draw(self, index: IndexArray, rng: np.random.Generator) -> FloatArray:
-        return np.empty((len(index), 0))
-
-    def log_density(self, X: Samples, *, rtol: float = 0.0, n_threads: int | None = None) -> FloatArray:
-        return np.zeros(X.shape[0])
-
-    def log_density_and_gradient(
-        self, X: Samples, *, rtol: float = 0.0, n_threads: int | None = None
-    ) -> tuple[FloatArray, FloatArray]:
-        return np.zeros(X.shape[0]), np.zeros(X.shape)
-
-    def leave_one_out(self, *, rtol: float = 0.0, n_threads: int | None = None) -> FloatArray:
-        with np.errstate(divide="ignore"):
-            return np.log1p(-self._weights)
-
-    def log_density_without(
-        self, own: IndexArray, X: Samples, *, rtol: float = 0.0, n_threads: int | None = None
-    ) -> FloatArray:
-        with np.errstate(divide="ignore"):
-            return np.log1p(-self._weights[own])
-
-    def plan(self, X: Samples, rtol: float = 0.0, *, n_threads: int | None = None) -> Plan:
-        return Plan("direct", "the density is uniform to rounding", 0.0, {"direct": 0.0})
-
-
-def _flat(axes: list[Axis], h: FloatArray, narrowest: float) -> list[Axis]:
-    """The axes on which all kernels are uniform to rounding; under a matrix, whatever the other coordinates are."""
-    if h.ndim == 1:
-        return [axis for axis in axes if narrowest * h[axis.feature] >= _UNIFORM * period(axis)]
-    flat, kept = [], list(range(len(h)))
-    for axis in axes:
-        H, j = h[np.ix_(kept, kept)], kept.index(axis.feature)
-        others = [i for i in range(len(kept)) if i != j]
-        variance = H[j, j] - H[j, others] @ np.linalg.solve(H[np.ix_(others, others)], H[others, j])
-        if variance > 0.0 and narrowest * math.sqrt(variance) >= _UNIFORM * period(axis):
-            flat.append(axis)
-            kept.remove(axis.feature)
-    return flat
-
-
-def _added(logs: FloatArray, query: IndexArray, more: FloatArray) -> FloatArray:
-    """Logarithms of sums with further terms, given by their logarithms, of those queries."""
-    largest = logs.copy()
-    np.maximum.at(largest, query, more)
-    largest = np.maximum(largest, -np.finfo(np.float64).max)
-    with np.errstate(divide="ignore"):
-        return largest + np.log(
-            np.exp(logs - largest) + np.bincount(query, np.exp(more - largest[query]), minlength=len(logs))
-        )

@@ -37,6 +37,10 @@ _AT_BOUNDS = {
 }
 
 
+# Bounds farther from all samples than so many times their range mean nothing.
+_APART = 4.0
+
+
 def within_bounds(
     name: str, X: Samples, sample_weight: FloatArray | None, low: float, high: float, periodic: bool
 ) -> FloatArray:
@@ -60,12 +64,20 @@ def within_bounds(
     if name not in _AT_BOUNDS:
         return rules.SELECTORS[name](X, sample_weight)
     spread(X, sample_weight)
-    x, w, period = X[:, 0].astype(np.float64), sample_weight, high - low
+    x, w = X[:, 0].astype(np.float64), sample_weight
+    used = x if w is None else x[w > 0]
+    apart = _APART * (used.max() - used.min())
+    period = high - low
     if not periodic:
-        end = high if np.isinf(low) else low
+        to_low, to_high = used.min() - low, high - used.max()
+        if min(to_low, to_high) > apart:
+            return rules.SELECTORS[name](X, w)
+        end = low if to_low <= to_high else high
         x = np.concatenate([x, end + (end - x)])
         w = None if w is None else np.concatenate([w, w])
-        period *= 2.0
+        period = np.inf if max(to_low, to_high) > apart else 2.0 * period
+    elif period > (1.0 + _APART) / _APART * apart:
+        period = np.inf
     short = {"improved_sheather_jones": "isj", "sj": "sheather_jones"}.get(name, name)
     return rules.select_by(x, w, short, _AT_BOUNDS[name], period=period if np.isfinite(period) else None)
 
