@@ -30,10 +30,11 @@ structures rescue spurious
 flat variational skipping information likelihood acceleration constrained moments prior
 initialize search starts em
 spread binned univariate pairs multivariate bandwidth_matrix bandwidth radial
-axes cell_moments layout gridding tree decay plans neighbors on_grid cells tails line radial_line distribution folded strips
+axes cell_moments layout gridding tree decay plans neighbors on_grid cells tails line radial_line distribution
+folded strips
 stragglers tensor_sum summation hills mean_shift terrain window_shift image_axes images boundary support
 kernel_sum varying_grid varying_slopes varying width_classes whitening adaptive
-selectors fitted corners slices regions probabilities slopes
+selectors fitted box_arguments slices regions probabilities slopes
 mixture_base conventions
 arguments em_functions functions
 mixture kde scipy_kde bayesian
@@ -53,7 +54,8 @@ ORDER = {
 PLOTS = {"plot", "plot_arguments", "plot_densities", "plot_mixtures", "plot_outliers", "plot_selection"}
 LEAVES = {"embed", "drawing", *PLOTS, "files", "output", "demo", "commands", "cli", "__main__"}
 
-# What may be imported besides the standard library: anywhere; inside the functions of certain modules only, or for types alone.
+# What may be imported besides the standard library: anywhere; inside the functions of certain modules only, or for
+# types alone.
 REQUIRED = {"numpy", "scipy", "threadpoolctl"}
 OPTIONAL = {
     "matplotlib": {"drawing", "output"},

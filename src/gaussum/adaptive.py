@@ -28,7 +28,7 @@ from gaussum.base import shape_name
 from gaussum.neighbors import NearestNeighbors
 from gaussum.plans import Sum
 from gaussum.summation import GaussianSum
-from gaussum.typing import FloatArray, Samples
+from gaussum.typing import FloatArray, SampleArray
 from gaussum.validation import check_integer, check_number
 from gaussum.varying import VaryingSum
 from gaussum.whitening import Whitening
@@ -75,8 +75,8 @@ class Abramson:
     clip: Any = None
 
     def factors(
-        self, X: Samples, log_weights: FloatArray, h: FloatArray, rtol: float, n_threads: int | None,
-        pilot: Callable[[Samples, FloatArray, FloatArray], Sum] = GaussianSum, images: object = None
+        self, X: SampleArray, log_weights: FloatArray, h: FloatArray, rtol: float, n_threads: int | None,
+        pilot: Callable[[SampleArray, FloatArray, FloatArray], Sum] = GaussianSum, images: object = None
     ) -> FloatArray:
         """The factors of sources `X`, shape (n_sources,).
 
@@ -133,7 +133,7 @@ class Breiman:
     clip: Any = None
 
     def factors(
-        self, X: Samples, log_weights: FloatArray, h: FloatArray, rtol: float, n_threads: int | None,
+        self, X: SampleArray, log_weights: FloatArray, h: FloatArray, rtol: float, n_threads: int | None,
         pilot: object = None, images: Callable[[FloatArray], FloatArray] | None = None
     ) -> FloatArray:
         """The factors of sources `X`, shape (n_sources,).
@@ -195,7 +195,7 @@ class Balloon:
     clip: Any = None
 
     def make_sum(
-        self, X: Samples, log_weights: FloatArray, h: FloatArray, rtol: float, n_threads: int | None
+        self, X: SampleArray, log_weights: FloatArray, h: FloatArray, rtol: float, n_threads: int | None
     ) -> VaryingSum:
         """The sum for sources `X`; see GaussianSum for the arguments."""
         low, high = check_clip(self.clip)
@@ -232,7 +232,7 @@ def rule_for(adaptive: Any) -> Rule:
 
 
 def adaptive_sum(
-    X: Samples, log_weights: FloatArray, h: FloatArray, rule: Rule, rtol: float, n_threads: int | None
+    X: SampleArray, log_weights: FloatArray, h: FloatArray, rule: Rule, rtol: float, n_threads: int | None
 ) -> VaryingSum:
     """The sum for sources `X` by a rule; see GaussianSum for the arguments."""
     if isinstance(rule, Balloon):
@@ -293,7 +293,7 @@ class Neighborhoods:
     """
 
     def __init__(
-        self, X: Samples, log_weights: FloatArray, h: FloatArray, n_neighbors: int | None, low: float, high: float,
+        self, X: SampleArray, log_weights: FloatArray, h: FloatArray, n_neighbors: int | None, low: float, high: float,
         n_threads: int | None, images: FloatArray | None = None
     ) -> None:
         n = X.shape[0]
@@ -319,7 +319,7 @@ class Neighborhoods:
             logs = np.log(np.maximum(distances, self._smallest))
             self._unit = math.exp(weights @ logs / weights.sum())
 
-    def __call__(self, X: Samples, own: bool, n_threads: int | None) -> FloatArray:
+    def __call__(self, X: SampleArray, own: bool, n_threads: int | None) -> FloatArray:
         """The factors at points, shape (n,); with `own` these are the sources, which are no neighbours of theirs."""
         found = None if self._unit is None else self._distances(X, own, n_threads)
         if self._unit is None or found is None:
@@ -329,13 +329,13 @@ class Neighborhoods:
         with np.errstate(over="ignore"):
             return within(distances / self._unit, self._h, *self._bounds)
 
-    def _scaled(self, X: Samples) -> FloatArray:
+    def _scaled(self, X: SampleArray) -> FloatArray:
         if self._whitening is not None:
             return self._whitening.whiten(X).clip(-_WIDEST, _WIDEST)
         with np.errstate(over="ignore"):
             return ((X - self._origin) / self._h).clip(-_WIDEST, _WIDEST)
 
-    def _distances(self, X: Samples, own: bool, n_threads: int | None) -> FloatArray | None:
+    def _distances(self, X: SampleArray, own: bool, n_threads: int | None) -> FloatArray | None:
         """To the k-th nearest; None where a source is alone."""
         if self._n == 1:
             return None

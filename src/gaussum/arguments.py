@@ -9,7 +9,7 @@ from gaussum import covariance
 from gaussum.likelihood import MixtureLikelihood
 from gaussum.mixture_pass import all_finite, log_determinants
 from gaussum.parameters import MixtureParameters
-from gaussum.typing import ArrayLike, FloatArray, Samples
+from gaussum.typing import ArrayLike, FloatArray, SampleArray
 from gaussum.validation import check_array, check_choice, check_output
 
 # Weights may miss 1 by as much.
@@ -105,7 +105,7 @@ def by_type(values: ArrayLike, name: str, covariance_type: str) -> FloatArray:
     return values
 
 
-def likelihood(X: Samples, parameters: MixtureParameters, **options: Any) -> MixtureLikelihood:
+def likelihood(X: SampleArray, parameters: MixtureParameters, **options: Any) -> MixtureLikelihood:
     """The likelihood for one pass over samples."""
     return MixtureLikelihood(X, parameters.covariance_type, parameters.n_components, lasting=False, **options)
 

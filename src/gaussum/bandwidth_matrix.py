@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from gaussum import multivariate, parallel
 from gaussum.spread import BandwidthWarning, spread
-from gaussum.typing import ArrayLike, FloatArray, Samples
+from gaussum.typing import ArrayLike, FloatArray, SampleArray
 from gaussum.validation import check_samples, check_weights
 
 # Features up to which `auto` estimates derivatives of the density.
@@ -278,7 +278,7 @@ def auto_matrix(X: ArrayLike, sample_weight: ArrayLike | None = None, *, diagona
 
 def _checked(
     X: ArrayLike, sample_weight: ArrayLike | None,
-) -> tuple[Samples, FloatArray | None, FloatArray, float]:
+) -> tuple[SampleArray, FloatArray | None, FloatArray, float]:
     X = check_samples(X)
     w = check_weights(sample_weight, X.shape[0])
     return X, w, *spread(X, w)

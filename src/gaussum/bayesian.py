@@ -10,7 +10,7 @@ from gaussum import covariance, em, starts
 from gaussum.likelihood import MixtureLikelihood
 from gaussum.mixture_base import BaseMixture, relative_ridge
 from gaussum.parameters import MixtureParameters
-from gaussum.typing import ArrayLike, FloatArray, RandomState, Samples
+from gaussum.typing import ArrayLike, FloatArray, RandomState, SampleArray
 from gaussum.validation import (
     check_array, check_choice, check_number, check_random_state, check_samples, check_weights,
 )
@@ -268,7 +268,7 @@ class BayesianGaussianMixture(BaseMixture):
         self._check_shared(n_samples, weighted)
 
     def _prior(
-        self, X: Samples, weight: FloatArray | None, mean: FloatArray, variance: FloatArray,
+        self, X: SampleArray, weight: FloatArray | None, mean: FloatArray, variance: FloatArray,
     ) -> dict[str, Any]:
         """The prior as given or by default, under VariationalStep's names; the covariance is not regularised yet."""
         d = X.shape[1]
@@ -294,7 +294,7 @@ class BayesianGaussianMixture(BaseMixture):
         return default if value is None else value
 
     def _prior_covariance(
-        self, X: Samples, weight: FloatArray | None, mean: FloatArray, variance: FloatArray,
+        self, X: SampleArray, weight: FloatArray | None, mean: FloatArray, variance: FloatArray,
     ) -> FloatArray:
         """As given, or the data's, of the shape that VariationalStep expects."""
         d = X.shape[1]

@@ -30,7 +30,7 @@ from gaussum.image_axes import Axis
 from gaussum.images import ImageSum
 from gaussum.plans import Plan, Sum
 from gaussum.strips import Strips
-from gaussum.typing import FloatArray, IndexArray, MaskArray, Samples
+from gaussum.typing import FloatArray, IndexArray, MaskArray, SampleArray
 
 # Shares of rtol: of the densities themselves and of corrections that are left out.
 _OF_SUMS = 0.4
@@ -59,7 +59,7 @@ class SlopedSum(Sum, Protocol):
 
     def distribution(self) -> Any: ...
     def log_density_and_gradient(
-        self, X: Samples, *, rtol: float = ..., n_threads: int | None = ...
+        self, X: SampleArray, *, rtol: float = ..., n_threads: int | None = ...
     ) -> tuple[FloatArray, FloatArray]: ...
 
 
@@ -80,8 +80,8 @@ class BoundarySum:
     """
 
     def __init__(
-        self, axes: list[Axis], folded: list[Axis], make: Callable[[Samples, FloatArray, FloatArray], Any], X: Samples,
-        log_weights: FloatArray, h: FloatArray
+        self, axes: list[Axis], folded: list[Axis], make: Callable[[SampleArray, FloatArray, FloatArray], Any],
+        X: SampleArray, log_weights: FloatArray, h: FloatArray
     ) -> None:
         self._axes, self._folded, self._make, self._h = axes, folded, make, h
         self._log_weights = log_weights
@@ -94,7 +94,7 @@ class BoundarySum:
         self._log_integral_: float | None = None
         self._log_ratios_: FloatArray | None = None
 
-    def _made(self, X: Samples, log_weights: FloatArray) -> SlopedSum:
+    def _made(self, X: SampleArray, log_weights: FloatArray) -> SlopedSum:
         """The sum without corrections."""
         if self._folded:
             return ImageSum(self._folded, self._make, X, log_weights, self._h)
@@ -128,7 +128,7 @@ class BoundarySum:
             self._base.distribution().line, -log_integral, (axis.low, axis.high)
         )
 
-    def plan(self, X: Samples, rtol: float = 0.0, *, n_threads: int | None = None) -> Plan:
+    def plan(self, X: SampleArray, rtol: float = 0.0, *, n_threads: int | None = None) -> Plan:
         """The plan for the queries within the bounds."""
         inside = self._inside(X)
         if not inside.any():
@@ -136,7 +136,7 @@ class BoundarySum:
         plan, n = self._base.plan(X[inside], self._rtol(rtol), n_threads=n_threads), self._near(X[inside], rtol).sum()
         return replace(plan, reason=f"{plan.reason}; with first moments for {n:,} queries near the bounds")
 
-    def log_density(self, X: Samples, *, rtol: float = 0.0, n_threads: int | None = None) -> FloatArray:
+    def log_density(self, X: SampleArray, *, rtol: float = 0.0, n_threads: int | None = None) -> FloatArray:
         """The log density at every row of `X`, shape (n_targets,); minus infinity outside the bounds."""
         out, inside = np.full(X.shape[0], -np.inf), self._inside(X)
         if inside.any():
@@ -144,7 +144,7 @@ class BoundarySum:
             out[inside] = self._corrected(X, rtol, n_threads) - self._log_integral(n_threads)
         return out
 
-    def log_density_and_gradient(self, X: Samples, *, rtol: float = 0.0, n_threads: int | None = None) -> NoReturn:
+    def log_density_and_gradient(self, X: SampleArray, *, rtol: float = 0.0, n_threads: int | None = None) -> NoReturn:
         """Refused: the corrections have no gradient that first moments would give."""
         raise ValueError("boundary is 'linear', for which there is no gradient; expected 'reflect' or 'periodic'")
 
@@ -153,7 +153,7 @@ class BoundarySum:
         rtol = _OF_SUMS * rtol / (1.0 + 2.0 * self._slope * (1.0 + _NEAR))
         return rtol if rtol > _SMALLEST_RTOL else 0.0
 
-    def _near(self, X: Samples, rtol: float) -> MaskArray:
+    def _near(self, X: SampleArray, rtol: float) -> MaskArray:
         """Queries so near to a bound that the correction counts."""
         near = np.zeros(X.shape[0], dtype=bool)
         for k, axis in enumerate(self._axes):
@@ -166,7 +166,7 @@ class BoundarySum:
             near |= (x < axis.low + reach) | (x > axis.high - reach)
         return near
 
-    def _corrected(self, X: Samples, rtol: float, n_threads: int | None) -> FloatArray:
+    def _corrected(self, X: SampleArray, rtol: float, n_threads: int | None) -> FloatArray:
         """Log densities before they are normalised, at queries within the bounds."""
         near, out = self._near(X, rtol), np.empty(X.shape[0])
         if not near.all():
@@ -177,7 +177,7 @@ class BoundarySum:
             out[near] = logs - part.log_inside.sum(axis=1) - part.exponent(moved)
         return out
 
-    def _moments(self, X: Samples, rtol: float, n_threads: int | None) -> tuple[FloatArray, FloatArray]:
+    def _moments(self, X: SampleArray, rtol: float, n_threads: int | None) -> tuple[FloatArray, FloatArray]:
         """Log densities without corrections, and the ways to the means of sources in bandwidths on the axes.
 
         The error of these ways is 2 rtol (1 + r), r the root mean square of the distances of sources that make the
@@ -193,7 +193,7 @@ class BoundarySum:
             logs[far], moved[far] = self._ways(X[far], bound if bound > _SMALLEST_RTOL else 0.0, n_threads)
         return logs, moved
 
-    def _ways(self, X: Samples, rtol: float, n_threads: int | None) -> tuple[FloatArray, FloatArray]:
+    def _ways(self, X: SampleArray, rtol: float, n_threads: int | None) -> tuple[FloatArray, FloatArray]:
         logs, gradient = self._base.log_density_and_gradient(X, rtol=rtol, n_threads=n_threads)
         return logs, gradient[:, self._features] * self._h[self._features]
 
@@ -250,7 +250,7 @@ class BoundarySum:
         axes = [replace(axis, boundary="reflect") for axis in self._axes]
         return ImageSum(self._folded + axes, self._make, self._base.sources(), self._log_weights, self._h)
 
-    def _log_ratios(self, X: Samples, reflected: ImageSum, n_threads: int | None) -> FloatArray:
+    def _log_ratios(self, X: SampleArray, reflected: ImageSum, n_threads: int | None) -> FloatArray:
         """Logarithms of what the density is before it is normalised, relative to the reflected one."""
         return self._corrected(X, _RATIO_RTOL, n_threads) - reflected.log_density(
             X, rtol=_RATIO_RTOL, n_threads=n_threads
@@ -269,16 +269,16 @@ class BoundarySum:
             self._log_ratios_ = self._log_ratios(reflected.fold(X), reflected, n_threads)
         return self._log_ratios_
 
-    def _inside(self, X: Samples) -> MaskArray:
+    def _inside(self, X: SampleArray) -> MaskArray:
         inside: MaskArray = np.logical_and.reduce([axis.inside(X[:, axis.feature]) for axis in self._axes])
         return inside
 
-    def _part(self, X: Samples) -> "Part":
+    def _part(self, X: SampleArray) -> "Part":
         """What is within the bounds of the kernels at queries."""
         parts = [self._part_of(axis, X[:, axis.feature]) for axis in self._axes]
         return Part(*(np.stack(values, axis=1) for values in zip(*parts)))
 
-    def _part_of(self, axis: Axis, x: Samples) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    def _part_of(self, axis: Axis, x: SampleArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
         """The same on one axis, as a tuple."""
         h = self._h[axis.feature]
         x = x.astype(np.float64, copy=False)

@@ -29,7 +29,7 @@ from gaussum.output import (
     writing,
 )
 from gaussum.selection import select_mixture
-from gaussum.typing import FloatArray, NDArray, Samples
+from gaussum.typing import FloatArray, NDArray, SampleArray
 from gaussum.validation import check_number, check_weights
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def _mixture(options: Namespace, table: Table, progress: Progress) -> GaussianMi
     return mixture
 
 
-def _score(density: Density, X: Samples, progress: Progress) -> FloatArray:
+def _score(density: Density, X: SampleArray, progress: Progress) -> FloatArray:
     """Log densities, in blocks so that the progress shows."""
     sources = getattr(density, "sources_", None)
     rows = _BLOCK_ROWS if sources is None else max(1024, _BLOCK_PAIRS // len(sources))
@@ -140,13 +140,13 @@ class _Scored:
 
     def __init__(self, density: GaussianMixture | KernelDensity, progress: Progress) -> None:
         self.density, self.progress, self.n_features_in_ = density, progress, density.n_features_in_
-        self.last: Samples | None = None
+        self.last: SampleArray | None = None
         self.scores: FloatArray = np.empty(0)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.density, name)
 
-    def score_samples(self, X: Samples) -> FloatArray:
+    def score_samples(self, X: SampleArray) -> FloatArray:
         if X is not self.last:
             self.last, self.scores = X, _score(self.density, X, self.progress)
         return self.scores
@@ -159,7 +159,7 @@ def _total(table: Table, scores: FloatArray) -> tuple[float, float]:
     return float(table.weights.sum()), float(table.weights @ scores)
 
 
-def _assignments(mixture: GaussianMixture, X: Samples, scores: FloatArray) -> tuple[list[str], _Blocks]:
+def _assignments(mixture: GaussianMixture, X: SampleArray, scores: FloatArray) -> tuple[list[str], _Blocks]:
     """Names and blocks of the CSV of a mixture: component, log density and probabilities of every sample."""
 
     def blocks() -> Iterator[Sequence[NDArray[Any]]]:

@@ -31,7 +31,7 @@ from gaussum.output import (
     writing,
 )
 from gaussum.selection import SelectionResult, select_mixture
-from gaussum.typing import FloatArray, IndexArray, Samples
+from gaussum.typing import FloatArray, IndexArray, SampleArray
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -152,14 +152,14 @@ class _Story:
                 save_picture(draw, temporary)
             self.summary["pictures"].append(name)
 
-    def fit(self, X: Samples, n_components: int) -> tuple[GaussianMixture, dict[str, Any]]:
+    def fit(self, X: SampleArray, n_components: int) -> tuple[GaussianMixture, dict[str, Any]]:
         mixture = GaussianMixture(n_components, **STARTS, n_threads=self.n_threads)
         mixture.fit(X, callback=self.progress.iteration if self.progress.active else None)
         self.progress.clear()
         return mixture, mixture_results(mixture, len(X), float(mixture.score_samples(X).sum()))
 
     def select(
-        self, X: Samples, numbers: Iterable[int], types: str | Sequence[str] = "full",
+        self, X: SampleArray, numbers: Iterable[int], types: str | Sequence[str] = "full",
     ) -> SelectionResult:
         share = self.progress.share
         result = select_mixture(X, numbers, types, **STARTS, n_threads=self.n_threads, callback=share)

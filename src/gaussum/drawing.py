@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from gaussum.covariance import kernel_type
-from gaussum.typing import ArrayLike, FloatArray, NDArray, Samples
+from gaussum.typing import ArrayLike, FloatArray, NDArray, SampleArray
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,7 +49,7 @@ class Mixture(Density, Protocol):
 # ---- what is drawn -----------------------------------------------------------------------------------------
 
 
-def draw_histogram(ax: "Axes", X: Samples | None, window: Window, bins: int) -> float:
+def draw_histogram(ax: "Axes", X: SampleArray | None, window: Window, bins: int) -> float:
     """Bars whose area is the fraction of all samples, also of those outside; returns the highest."""
     if X is None:
         return 0.0
@@ -126,7 +126,7 @@ def draw_regions(
         ax.plot([], [], label=f"{label or 'density'}: densest {r:.0%}", **(patch if filled else line))
 
 
-def draw_image(ax: "Axes", X: Samples, window: Sequence[Window]) -> None:
+def draw_image(ax: "Axes", X: SampleArray, window: Sequence[Window]) -> None:
     counts, gx, gy = np.histogram2d(X[:, 0], X[:, 1], bins=120, range=window)
     shade = np.ma.log(np.ma.masked_equal(counts.T, 0))
     darkest = 1.6 * shade.max() + 1.0  # keeps the lines on top readable
@@ -134,7 +134,7 @@ def draw_image(ax: "Axes", X: Samples, window: Sequence[Window]) -> None:
     ax.plot([], [], ls="", marker="s", ms=9, color=BLUES[1], label=count_label(X, window))
 
 
-def draw_samples(ax: "Axes", X: Samples, colors: str | NDArray[Any], label: str | None = None) -> None:
+def draw_samples(ax: "Axes", X: SampleArray, colors: str | NDArray[Any], label: str | None = None) -> None:
     if label:
         ax.scatter([], [], s=16, color=GREY, label=label)
     ax.scatter(X[:, 0], X[:, 1], s=point_size(len(X)), c=colors, alpha=0.6, lw=0, rasterized=len(X) > 2000)
@@ -262,7 +262,7 @@ def subsample(rows: NDArray[Any], max_points: int) -> NDArray[Any]:
     return rows[np.sort(np.random.default_rng(0).choice(len(rows), max_points, replace=False))]
 
 
-def component_colors(mixture: Mixture, X: Samples) -> NDArray[Any]:
+def component_colors(mixture: Mixture, X: SampleArray) -> NDArray[Any]:
     colors: NDArray[Any] = np.array(COLORS)[np.asarray(mixture.predict(X)) % len(COLORS)]
     return colors
 
@@ -271,7 +271,7 @@ def point_size(n_points: int) -> float:
     return float(np.clip(500 / math.sqrt(max(n_points, 1)), 4, 20))
 
 
-def count_label(X: Samples, window: Sequence[Window], n_shown: int | None = None) -> str:
+def count_label(X: SampleArray, window: Sequence[Window], n_shown: int | None = None) -> str:
     low, high = np.transpose(window)
     outside = np.count_nonzero(((X < low) | (X > high)).any(axis=1))
     shown = f", {n_shown:,} shown" if n_shown not in (None, len(X)) else ""

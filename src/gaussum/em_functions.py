@@ -12,7 +12,7 @@ from gaussum.mixture_base import reference_moments, relative_ridge
 from gaussum.mixture_pass import all_finite
 from gaussum.parameters import MixtureParameters
 from gaussum.statistics import SufficientStatistics
-from gaussum.typing import ArrayLike, FloatArray, IndexArray, Samples
+from gaussum.typing import ArrayLike, FloatArray, IndexArray, SampleArray
 from gaussum.validation import (
     check_array, check_choice, check_integer, check_number, check_output, check_samples, check_weights,
 )
@@ -268,7 +268,7 @@ def ridge_of(
 
 def _data(
     X: ArrayLike, sample_weight: ArrayLike | None, parameters: MixtureParameters, *, all_zero: bool = False,
-) -> tuple[Samples, FloatArray | None]:
+) -> tuple[SampleArray, FloatArray | None]:
     """Samples and weights; without weights, `_statistics` tells whether the samples are finite."""
     X = check_samples(X, n_features=parameters.n_features, finite=sample_weight is not None)
     return X, check_weights(sample_weight, X.shape[0], all_zero=all_zero)

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, Protocol, TextIO
 
 import numpy as np
 
-from gaussum.typing import FloatArray, NDArray, Samples
+from gaussum.typing import FloatArray, NDArray, SampleArray
 
 _SNIFFED_ROWS = 100
 _SCAN_ROWS = 1 << 16
@@ -43,7 +43,7 @@ class Table:
 
     source: str
     names: list[str]
-    values: Samples
+    values: SampleArray
     weights: FloatArray | None = None
     left_out: list[str] = dataclasses.field(default_factory=list)
 
@@ -53,7 +53,7 @@ class _Reader(Protocol):
 
     names: list[str]
 
-    def read(self, wanted: list[int]) -> Samples: ...
+    def read(self, wanted: list[int]) -> SampleArray: ...
 
     def where(self, i: int) -> str: ...
 
@@ -241,7 +241,7 @@ class _Csv:
             if row:
                 yield reader.line_num, [field.strip() for field in row]
 
-    def read(self, wanted: list[int]) -> Samples:
+    def read(self, wanted: list[int]) -> SampleArray:
         if self.empty:
             raise FileError(f"{self.source.name} holds a header but no rows of data")
         if sorted(wanted) == list(range(self.width)):
@@ -372,7 +372,7 @@ class _Npy:
             )
         self.names = list(array.dtype.names or (f"x{j}" for j in range(array.shape[1])))
 
-    def read(self, wanted: list[int]) -> Samples:
+    def read(self, wanted: list[int]) -> SampleArray:
         if self.array.dtype.names is None:
             self._check(self.array.dtype, "")
             values = self.array if wanted == list(range(len(self.names))) else self.array[:, wanted]
@@ -412,7 +412,7 @@ class _Parquet:
             if self.names.count(name) > 1:
                 raise FileError(f"{source.name} has several columns named {name!r}; expected different names")
 
-    def read(self, wanted: list[int]) -> Samples:
+    def read(self, wanted: list[int]) -> SampleArray:
         import pyarrow
 
         schema, names = self.file.schema_arrow, [self.names[j] for j in wanted]
@@ -437,7 +437,7 @@ class _Parquet:
         return f"row {i}"
 
 
-def _as_float(values: NDArray[Any]) -> Samples:
+def _as_float(values: NDArray[Any]) -> SampleArray:
     """Native float32 or float64; what is wider than a double becomes infinite and is refused as such."""
     with np.errstate(over="ignore"):
         single = values.dtype.kind == "f" and values.dtype.itemsize == 4

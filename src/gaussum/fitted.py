@@ -4,7 +4,7 @@ from typing import Any, Self
 
 from gaussum.base import Estimator
 from gaussum.support import Support
-from gaussum.typing import ArrayLike, FloatArray, RandomState, Samples
+from gaussum.typing import ArrayLike, FloatArray, RandomState, SampleArray
 
 
 class Fitted(Estimator):
@@ -30,7 +30,7 @@ class Fitted(Estimator):
         raise NotImplementedError
 
     def _sum_of_factors(
-        self, X: Samples, log_weights: FloatArray, h: FloatArray, factors: FloatArray
+        self, X: SampleArray, log_weights: FloatArray, h: FloatArray, factors: FloatArray
     ) -> Any:
         """The sum of Gaussians with these factors of the bandwidth."""
         raise NotImplementedError

@@ -16,7 +16,7 @@ import numpy as np
 
 from gaussum.parameters import MixtureParameters
 from gaussum.statistics import SufficientStatistics
-from gaussum.typing import FloatArray, MaskArray, Samples
+from gaussum.typing import FloatArray, MaskArray, SampleArray
 
 # The blur's variance over that which regularisation leaves to a component of usual mass; and its bounds.
 _ABOVE_RIDGE = 100.0
@@ -25,7 +25,7 @@ _PROBE = 16
 
 
 def blur(
-    structure: str, n_components: int, X: Samples, sample_weight: FloatArray | None, variance: FloatArray,
+    structure: str, n_components: int, X: SampleArray, sample_weight: FloatArray | None, variance: FloatArray,
     reg_covar: float, correlation: Callable[[], FloatArray],
 ) -> FloatArray | None:
     """The factor B of the blur's covariance A = B B^T; None where the data vary in all directions that matter.
@@ -63,7 +63,7 @@ def blur(
     return np.sqrt(width) * np.sqrt(variance)[:, np.newaxis] * axes if axes.size else None
 
 
-def constant_features(X: Samples, sample_weight: FloatArray | None) -> MaskArray:
+def constant_features(X: SampleArray, sample_weight: FloatArray | None) -> MaskArray:
     """Whether each feature is the same in all samples of positive weight, shape (n_features,)."""
     held = np.arange(len(X)) if sample_weight is None else np.flatnonzero(sample_weight)
     constant: MaskArray = (X[held[:_PROBE]] == X[held[0]]).all(axis=0)

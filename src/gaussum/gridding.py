@@ -18,11 +18,11 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from gaussum import cell_moments, parallel, typing
+from gaussum import cell_moments, parallel
 from gaussum.grid_pass import GridPass, contract
 from gaussum.layout import EPS, FUSED_SECONDS, MOST_TILES, Layout, left_out
 from gaussum.samples import Samples
-from gaussum.typing import FloatArray, IndexArray, MaskArray
+from gaussum.typing import FloatArray, IndexArray, MaskArray, SampleArray
 
 _ORDERED_NODES = 1 << 19            # a grid beyond the caches (4 MB) is visited in order
 _MOST_PARTS = 16                    # each with planes of its own
@@ -78,7 +78,7 @@ class GridSum:
         self._rounding = 8.0 * EPS * (len(weights) + 1000.0) / rtol
 
     def log_density(
-        self, X: typing.Samples, out: FloatArray, *, own: FloatArray | None = None, n_threads: int | None = None,
+        self, X: SampleArray, out: FloatArray, *, own: FloatArray | None = None, n_threads: int | None = None,
         gradient: FloatArray | None = None
     ) -> None:
         """Set `out` to the log sums; to minus infinity where they are too small to be right to rtol.

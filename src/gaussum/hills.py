@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from gaussum.typing import FloatArray, IndexArray, MaskArray, Samples
+from gaussum.typing import FloatArray, IndexArray, MaskArray, SampleArray
 
 # Depths of a valley, in nats, that count as none, looked for between modes so near to each other.
 _SHALLOW = 1e-8
@@ -101,7 +101,7 @@ def gathered(
                  mass / mass.sum(), converged[order])
 
 
-def among(total: Hills, modes: Samples, found: Modes, merge_tol: float) -> IndexArray:
+def among(total: Hills, modes: SampleArray, found: Modes, merge_tol: float) -> IndexArray:
     """The mode, of those given, that the one of each point is, shape (n_samples,); -1 where it is none of them."""
     periods = periods_of(total)
     places = _wrapped(found.modes / total.bandwidths, periods)

@@ -8,7 +8,7 @@ import numpy as np
 
 from gaussum.decay import Decay, GaussianDecay
 from gaussum.plans import Plan
-from gaussum.typing import FloatArray, IndexArray, MaskArray, Samples
+from gaussum.typing import FloatArray, IndexArray, MaskArray, SampleArray
 
 # Cells beside that of a query whose images are looked at.
 MOST_CELLS = 4096
@@ -35,7 +35,7 @@ class Axis:
     high: float
     boundary: str
 
-    def inside(self, x: Samples) -> MaskArray:
+    def inside(self, x: SampleArray) -> MaskArray:
         """Which values lie within the bounds, compared in their own precision."""
         with np.errstate(over="ignore"):
             return (x >= x.dtype.type(self.low)) & (x <= x.dtype.type(self.high))
@@ -160,7 +160,7 @@ class Boxes:
     low, high : ndarray, shape (n_kept,)
     """
 
-    def __init__(self, X: Samples, h: FloatArray, columns: list[int]) -> None:
+    def __init__(self, X: SampleArray, h: FloatArray, columns: list[int]) -> None:
         self._rounding = 1.0 - _ROUNDING
         self._columns: IndexArray = np.array(columns, dtype=np.intp)
         self._others: IndexArray = np.setdiff1d(np.arange(X.shape[1]), columns)
@@ -194,7 +194,7 @@ class Boxes:
                 self._steepest = 1.0 / (scale * math.sqrt(max(values[0], np.finfo(np.float64).tiny)))
         return h
 
-    def lean(self, X: Samples) -> FloatArray | None:
+    def lean(self, X: SampleArray) -> FloatArray | None:
         """What the coordinates of P are to be compared with less, shape (n, n_columns), if there is a matrix."""
         if self._slope is None:
             return None
@@ -202,7 +202,7 @@ class Boxes:
             lean: FloatArray = np.nan_to_num(X[:, self._others] @ self._slope.T)
         return lean
 
-    def _leaned(self, X: Samples) -> FloatArray:
+    def _leaned(self, X: SampleArray) -> FloatArray:
         lean = self.lean(X)
         Y: FloatArray = np.array(X, dtype=np.float64)
         if lean is not None:
@@ -213,18 +213,18 @@ class Boxes:
         """The bandwidth by which distances on a column are divided."""
         return float(1.0 / self._inv_bandwidth[j])
 
-    def r2(self, X: Samples) -> FloatArray:
+    def r2(self, X: SampleArray) -> FloatArray:
         """Squared distances along each feature, shape (n, n_kept), rounded down."""
         X = X if self._slope is None else self._leaned(X)
         return np.stack([self.r2_of(j, x) for j, x in enumerate(X.T)], axis=1)
 
-    def r2_of(self, j: int, x: Samples) -> FloatArray:
+    def r2_of(self, j: int, x: SampleArray) -> FloatArray:
         """The same along one, of coordinates that lean."""
         with np.errstate(over="ignore"):
             r2: FloatArray = (self.outside(j, x) * self._inv_bandwidth[j]) ** 2 * self._rounding
         return r2
 
-    def outside(self, j: int, x: Samples) -> FloatArray:
+    def outside(self, j: int, x: SampleArray) -> FloatArray:
         """How far coordinates are outside the box."""
         outside: FloatArray = np.maximum(np.maximum(self.low[j] - x, x - self.high[j]), 0.0)
         return outside
@@ -265,11 +265,11 @@ class Nothing:
     def draw(self, index: IndexArray, rng: np.random.Generator) -> FloatArray:
         return np.empty((len(index), 0))
 
-    def log_density(self, X: Samples, *, rtol: float = 0.0, n_threads: int | None = None) -> FloatArray:
+    def log_density(self, X: SampleArray, *, rtol: float = 0.0, n_threads: int | None = None) -> FloatArray:
         return np.zeros(X.shape[0])
 
     def log_density_and_gradient(
-        self, X: Samples, *, rtol: float = 0.0, n_threads: int | None = None
+        self, X: SampleArray, *, rtol: float = 0.0, n_threads: int | None = None
     ) -> tuple[FloatArray, FloatArray]:
         return np.zeros(X.shape[0]), np.zeros(X.shape)
 
@@ -278,12 +278,12 @@ class Nothing:
             return np.log1p(-self._weights)
 
     def log_density_without(
-        self, own: IndexArray, X: Samples, *, rtol: float = 0.0, n_threads: int | None = None
+        self, own: IndexArray, X: SampleArray, *, rtol: float = 0.0, n_threads: int | None = None
     ) -> FloatArray:
         with np.errstate(divide="ignore"):
             return np.log1p(-self._weights[own])
 
-    def plan(self, X: Samples, rtol: float = 0.0, *, n_threads: int | None = None) -> Plan:
+    def plan(self, X: SampleArray, rtol: float = 0.0, *, n_threads: int | None = None) -> Plan:
         return Plan("direct", "the density is uniform to rounding", 0.0, {"direct": 0.0})
 
 

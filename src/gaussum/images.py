@@ -38,7 +38,7 @@ from gaussum.decay import ExponentialDecay
 from gaussum.folded import Folded
 from gaussum.image_axes import MOST_CELLS, Axis, Boxes, Images, Nothing, Place, added, flat_axes, period
 from gaussum.plans import FreeSum, Make, Plan
-from gaussum.typing import FloatArray, IndexArray, MaskArray, Samples
+from gaussum.typing import FloatArray, IndexArray, MaskArray, SampleArray
 
 # Shares of rtol: of the sums themselves, and of each of the two ways to leave out images.
 _OF_SUMS = 0.9
@@ -76,7 +76,8 @@ class ImageSum:
     """
 
     def __init__(
-        self, axes: list[Axis], make: Make, X: Samples, log_weights: FloatArray, h: FloatArray, narrowest: float = 1.0
+        self, axes: list[Axis], make: Make, X: SampleArray, log_weights: FloatArray, h: FloatArray,
+        narrowest: float = 1.0,
     ) -> None:
         self._axes, self._d = axes, X.shape[1]
         self.factors: FloatArray | None = None
@@ -133,7 +134,7 @@ class ImageSum:
             X[:, axis.feature] = axis.fold(X[:, axis.feature])
         return X
 
-    def plan(self, X: Samples, rtol: float = 0.0, *, n_threads: int | None = None) -> Plan:
+    def plan(self, X: SampleArray, rtol: float = 0.0, *, n_threads: int | None = None) -> Plan:
         """The plan for the queries, of which each is one target and has others, its images."""
         X = self._folded(X[self._inside(X)])[:, self._kept]
         if not X.size:
@@ -150,7 +151,7 @@ class ImageSum:
             seconds=plan.seconds * factor, costs={name: cost * factor for name, cost in plan.costs.items()},
         )
 
-    def log_density(self, X: Samples, *, rtol: float = 0.0, n_threads: int | None = None) -> FloatArray:
+    def log_density(self, X: SampleArray, *, rtol: float = 0.0, n_threads: int | None = None) -> FloatArray:
         """The log density at every row of `X`, shape (n_targets,); minus infinity outside the bounds."""
         out, inside = np.full(X.shape[0], -np.inf), self._inside(X)
         if inside.any():
@@ -164,7 +165,7 @@ class ImageSum:
         return out
 
     def log_density_and_gradient(
-        self, X: Samples, *, rtol: float = 0.0, n_threads: int | None = None
+        self, X: SampleArray, *, rtol: float = 0.0, n_threads: int | None = None
     ) -> tuple[FloatArray, FloatArray]:
         """The same, and the gradient of it, shape (n_targets, n_features), which outside the bounds is not a number."""
         if not hasattr(self._base, "log_density_and_gradient"):
@@ -200,14 +201,14 @@ class ImageSum:
             logs[rows] = added(logs[rows], query, more)
         return self._log_flat + logs
 
-    def _inside(self, X: Samples) -> MaskArray:
+    def _inside(self, X: SampleArray) -> MaskArray:
         inside = np.ones(X.shape[0], dtype=bool)
         for axis in self._axes:
             if axis.boundary == "reflect":
                 inside &= axis.inside(X[:, axis.feature])
         return inside
 
-    def _folded(self, X: Samples) -> Samples:
+    def _folded(self, X: SampleArray) -> SampleArray:
         """Queries, or sources, with periodic coordinates wrapped; `X` itself where there is nothing to do."""
         for axis in self._axes:
             if axis.boundary == "periodic":
@@ -218,7 +219,7 @@ class ImageSum:
                     X[:, axis.feature] = wrapped
         return X
 
-    def _nearest(self, X: Samples) -> tuple[Samples, Place]:
+    def _nearest(self, X: SampleArray) -> tuple[SampleArray, Place]:
         """The images of queries nearest to the sources' box, and which of the axes' images those are.
 
         A reflected image is farther from every source than the query is, so this is about periods; but under a matrix
@@ -268,7 +269,7 @@ class ImageSum:
         return cells
 
     def _others(
-        self, X: Samples, place: Place, logs: FloatArray, rtol: float
+        self, X: SampleArray, place: Place, logs: FloatArray, rtol: float
     ) -> Iterator[tuple[IndexArray, IndexArray, FloatArray, FloatArray]]:
         """The images that count beside the first ones, block by block of queries.
 
@@ -305,7 +306,7 @@ class ImageSum:
         with np.errstate(invalid="ignore", over="ignore"):
             return self._base.decay.limits(self._base.decay.log_peak - logs + np.log(n_cells / share))
 
-    def _by_period(self, X: Samples, place: Place, logs: FloatArray, share: float) -> Blocks:
+    def _by_period(self, X: SampleArray, place: Place, logs: FloatArray, share: float) -> Blocks:
         """Blocks of the queries with images that count: which, their limits, and the cells of the images."""
         cells = self._cells(share)
         n_cells = math.prod(map(len, cells))
@@ -337,7 +338,7 @@ class ImageSum:
             yield rows, block, self._cells(share, math.sqrt(block.max()))
             start += size
 
-    def _has_others(self, X: Samples, limits: FloatArray) -> MaskArray:
+    def _has_others(self, X: SampleArray, limits: FloatArray) -> MaskArray:
         """Whether an image in a neighbouring cell can be near enough; those beyond are farther from the box."""
         near, lean = np.zeros(X.shape[0], dtype=bool), self._boxes.lean(X)
         for k, images in enumerate(self._images):

@@ -4,12 +4,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-from gaussum import parallel, typing
+from gaussum import parallel
 from gaussum.initial_pass import KMeansPass, MomentsPass
 from gaussum.likelihood import MixtureLikelihood
 from gaussum.parameters import MixtureParameters
 from gaussum.samples import Samples
-from gaussum.typing import FloatArray, IndexArray
+from gaussum.typing import FloatArray, IndexArray, SampleArray
 
 INIT_PARAMS = ("kmeans", "k-means++", "random", "random_from_data", "whitened", "hierarchical")
 
@@ -32,7 +32,7 @@ _DISTANCE_SECONDS = 0.1e-9
 
 
 def variances(
-    X: typing.Samples, sample_weight: FloatArray | None = None, *, n_threads: int | None = None,
+    X: SampleArray, sample_weight: FloatArray | None = None, *, n_threads: int | None = None,
 ) -> tuple[FloatArray, FloatArray]:
     """Means and variances of the features, each shape (n_features,); not finite where they overflow.
 
@@ -63,7 +63,7 @@ def variances(
 
 
 def initial_parameters(
-    X: typing.Samples, covariance_type: str, n_components: int, method: str, rng: np.random.Generator, *,
+    X: SampleArray, covariance_type: str, n_components: int, method: str, rng: np.random.Generator, *,
     scale: FloatArray, sample_weight: FloatArray | None = None, ridge: FloatArray | None = None,
     centers: FloatArray | None = None, n_threads: int | None = None, shared: object = None,
 ) -> MixtureParameters:
@@ -101,7 +101,7 @@ class Partitions:
     """
 
     def __init__(
-        self, X: typing.Samples, covariance_type: str, n_components: int, rng: np.random.Generator, *,
+        self, X: SampleArray, covariance_type: str, n_components: int, rng: np.random.Generator, *,
         scale: FloatArray, sample_weight: FloatArray | None = None, ridge: FloatArray | None = None,
         n_threads: int | None = None, size: int = _SUBSAMPLE,
     ) -> None:

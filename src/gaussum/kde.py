@@ -18,7 +18,7 @@ from gaussum.selectors import Bandwidth, settled
 from gaussum.slopes import Slopes
 from gaussum.summation import GaussianSum, check_algorithm
 from gaussum.support import Support
-from gaussum.typing import ArrayLike, FloatArray, RandomState, Samples
+from gaussum.typing import ArrayLike, FloatArray, RandomState, SampleArray
 from gaussum.validation import (
     check_choice, check_flag, check_integer, check_number, check_random_state, check_samples,
     check_weights,
@@ -202,7 +202,7 @@ class KernelDensity(Probabilities, Slopes, Estimator):
         if self.adaptive is not None and self.kernel != "gaussian":
             raise ValueError(f"kernel is {self.kernel!r}; expected 'gaussian', as adaptive is given")
 
-    def _make_sum(self, X: Samples, log_weights: FloatArray, h: FloatArray) -> Any:
+    def _make_sum(self, X: SampleArray, log_weights: FloatArray, h: FloatArray) -> Any:
         """The sum that is the density."""
         if self.kernel != "gaussian":
             make: Any = partial(KernelSum, kernel=self.kernel, algorithm=self.algorithm)
@@ -217,7 +217,7 @@ class KernelDensity(Probabilities, Slopes, Estimator):
             return kernel_sum(make, X, log_weights, h)
         return self._support.make_sum(partial(kernel_sum, make), X, log_weights, h, float(self.kernel == "gaussian"))
 
-    def _bounded_adaptive_sum(self, support: Support, X: Samples, log_weights: FloatArray, h: FloatArray) -> Any:
+    def _bounded_adaptive_sum(self, support: Support, X: SampleArray, log_weights: FloatArray, h: FloatArray) -> Any:
         """The sum of Gaussians that differ in width, by factors that know the bounds."""
         rule = rule_for(self.adaptive)
         if isinstance(rule, Balloon):
@@ -232,14 +232,14 @@ class KernelDensity(Probabilities, Slopes, Estimator):
         return self._sum_of_factors(X, log_weights, h, factors)
 
     def _sum_of_factors(
-        self, X: Samples, log_weights: FloatArray, h: FloatArray, factors: FloatArray
+        self, X: SampleArray, log_weights: FloatArray, h: FloatArray, factors: FloatArray
     ) -> Any:
         """The sum of Gaussians with these factors of the bandwidth."""
         support = self._support
         if support is None:
             return kernel_sum(partial(VaryingSum, factors=factors), X, log_weights, h)
 
-        def make(X: Samples, log_weights: FloatArray, factors: FloatArray) -> Any:
+        def make(X: SampleArray, log_weights: FloatArray, factors: FloatArray) -> Any:
             make = partial(kernel_sum, partial(VaryingSum, factors=factors))
             return support.make_sum(make, X, log_weights, h, narrowest=float(factors.min()))
 

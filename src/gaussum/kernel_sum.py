@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 from scipy.special import logsumexp
 
-from gaussum import parallel, radial, typing
+from gaussum import parallel, radial
 from gaussum.radial_line import RadialLine
 from gaussum.radial_pass import RadialPass
 from gaussum.decay import CompactDecay, Decay, ExponentialDecay
 from gaussum.plans import ALGORITHMS, TREE_SECONDS, TREE_SHARE, Plan, asked_for, cheapest, direct
 from gaussum.samples import Samples
 from gaussum.tree import TreeSum, build_seconds
-from gaussum.typing import FloatArray, IndexArray
+from gaussum.typing import FloatArray, IndexArray, SampleArray
 
 _BLOCK = 128
 _GROUP = 32
@@ -139,7 +139,7 @@ class KernelSum:
     """
 
     def __init__(
-        self, X: typing.Samples, log_weights: FloatArray, bandwidths: FloatArray, kernel: str, algorithm: str = "auto"
+        self, X: SampleArray, log_weights: FloatArray, bandwidths: FloatArray, kernel: str, algorithm: str = "auto"
     ) -> None:
         if algorithm == "grid":
             raise ValueError(
@@ -196,7 +196,7 @@ class KernelSum:
         log_peak = float(-np.log(self._bandwidths).sum() - radial.log_volume(self._kernel, d))
         return ExponentialDecay(log_peak, d) if self._kernel == "exponential" else CompactDecay(log_peak)
 
-    def plan(self, X: typing.Samples, rtol: float = 0.0, *, n_threads: int | None = None) -> Plan:
+    def plan(self, X: SampleArray, rtol: float = 0.0, *, n_threads: int | None = None) -> Plan:
         """The plan for targets, "direct" or "tree".
 
         Parameters
@@ -228,7 +228,7 @@ class KernelSum:
             "tree": "most sources are too far from a target to count, or near in boxes that count as one",
         })
 
-    def log_density(self, X: typing.Samples, *, rtol: float = 0.0, n_threads: int | None = None) -> FloatArray:
+    def log_density(self, X: SampleArray, *, rtol: float = 0.0, n_threads: int | None = None) -> FloatArray:
         """log sum_s w_s K(t - s) for every row of `X`; -inf where no source reaches.
 
         Parameters
@@ -249,7 +249,7 @@ class KernelSum:
         """One a feature, shape (n_features,)."""
         return self._bandwidths
 
-    def window_means(self, X: typing.Samples, n_threads: int | None = None) -> tuple[FloatArray, FloatArray]:
+    def window_means(self, X: SampleArray, n_threads: int | None = None) -> tuple[FloatArray, FloatArray]:
         """The log density with a flat kernel, and the mean of the sources within reach, at every row of `X`.
 
         Parameters
@@ -278,7 +278,7 @@ class KernelSum:
         return logs[0], mean
 
     def log_density_and_gradient(
-        self, X: typing.Samples, *, rtol: float = 0.0, n_threads: int | None = None
+        self, X: SampleArray, *, rtol: float = 0.0, n_threads: int | None = None
     ) -> tuple[FloatArray, FloatArray]:
         """The log density at every row of `X` and its gradient, 0 where no kernel reaches; of Epanechnikov kernels.
 
@@ -306,7 +306,7 @@ class KernelSum:
         return self._log_sums(self._sources.T, rtol, own, n_threads) + self._log_norm
 
     def log_density_without(
-        self, own: IndexArray, X: typing.Samples, *, rtol: float = 0.0, n_threads: int | None = None
+        self, own: IndexArray, X: SampleArray, *, rtol: float = 0.0, n_threads: int | None = None
     ) -> FloatArray:
         """log sum_{s != own_t} w_s K(x_t - s) for every row of `X`; the weights stay as they are.
 
@@ -323,7 +323,7 @@ class KernelSum:
         """
         return self._log_sums(X, rtol, own, n_threads) + self._log_norm
 
-    def _log_sums(self, X: typing.Samples, rtol: float, own: IndexArray | None, n_threads: int | None) -> FloatArray:
+    def _log_sums(self, X: SampleArray, rtol: float, own: IndexArray | None, n_threads: int | None) -> FloatArray:
         out = self._by(self.plan(X, rtol, n_threads=n_threads).name, X, rtol, own, n_threads)
         if self._kernel == "exponential":
             far = np.flatnonzero(out == -np.inf)
@@ -336,7 +336,7 @@ class KernelSum:
         return out
 
     def _by(
-        self, name: str, X: typing.Samples, rtol: float, own: IndexArray | None, n_threads: int | None
+        self, name: str, X: SampleArray, rtol: float, own: IndexArray | None, n_threads: int | None
     ) -> FloatArray:
         """The log sums by a plan."""
         if name == "direct":
@@ -344,7 +344,7 @@ class KernelSum:
         return self._tree_for(n_threads).log_density(X, rtol, own=own, n_threads=n_threads)
 
     def _by_light_sources(
-        self, X: typing.Samples, rtol: float, own: IndexArray | None, n_threads: int | None
+        self, X: SampleArray, rtol: float, own: IndexArray | None, n_threads: int | None
     ) -> FloatArray:
         """The log sums at targets that only sources of tiny weight reach."""
         light = np.flatnonzero(self._log_weights < _LIGHT)
@@ -367,7 +367,7 @@ class KernelSum:
         return _PAIR_SECONDS[self._kernel] + _FEATURE_SECONDS * len(self._scale)
 
     def _direct(
-        self, X: typing.Samples, own: IndexArray | None, n_threads: int | None, unit: float = 1.0
+        self, X: SampleArray, own: IndexArray | None, n_threads: int | None, unit: float = 1.0
     ) -> FloatArray:
         (m, d), n = X.shape, len(self._weights)
         whole = n // _BLOCK

@@ -10,7 +10,7 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 
-from gaussum import flat, parallel, typing
+from gaussum import flat, parallel
 from gaussum.covariance import second_shape
 from gaussum.information import ObservedInformation
 from gaussum.mixture_pass import MixturePass
@@ -20,7 +20,7 @@ from gaussum.samples import Samples
 from gaussum.single_pass import SinglePass
 from gaussum.skipping import Skipping
 from gaussum.statistics import SufficientStatistics
-from gaussum.typing import FloatArray, IndexArray
+from gaussum.typing import FloatArray, IndexArray, SampleArray
 
 # From so many features on, LAPACK's factorisations in `maximize` would start threads of their own.
 _BLAS_FEATURES = 32
@@ -80,7 +80,7 @@ class MixtureLikelihood:
     """
 
     def __init__(
-        self, X: typing.Samples, covariance_type: str, n_components: int, *, sample_weight: FloatArray | None = None,
+        self, X: SampleArray, covariance_type: str, n_components: int, *, sample_weight: FloatArray | None = None,
         ridge: FloatArray | None = None, n_threads: int | None = None,
         spread: tuple[FloatArray, FloatArray] | None = None, m_step: MStep | None = None,
         blur: FloatArray | None = None, n_parts: int | None = None, lasting: bool = True,

@@ -18,7 +18,7 @@ import numpy as np
 
 from gaussum import flow_pass, parallel
 from gaussum.hills import Hills, Modes, periods_of, among, folded, gathered, merged_places, same_hill
-from gaussum.typing import FloatArray, IndexArray, MaskArray, Samples
+from gaussum.typing import FloatArray, IndexArray, MaskArray, SampleArray
 
 # Of the climb, and of the modes in the end: the bound of the sums; the gradient (in units of 1 / bandwidth) at which a
 # point has arrived; the bandwidths that a Newton step as foreseen may still be off, to arrive; the steps of the
@@ -91,7 +91,7 @@ class _Field:
 
 
 def find_modes(
-    total: Hills, X: Samples, weights: FloatArray | None = None, *, merge_tol: float = 0.1, max_iter: int = 500,
+    total: Hills, X: SampleArray, weights: FloatArray | None = None, *, merge_tol: float = 0.1, max_iter: int = 500,
     n_threads: int | None = None,
 ) -> Modes:
     """The modes that points climb to.
@@ -129,7 +129,7 @@ def find_modes(
 
 
 def assign(
-    total: Hills, modes: Samples, X: Samples, *, merge_tol: float = 0.1, max_iter: int = 500,
+    total: Hills, modes: SampleArray, X: SampleArray, *, merge_tol: float = 0.1, max_iter: int = 500,
     n_threads: int | None = None,
 ) -> IndexArray:
     """The mode, of those given, to which each point climbs, shape (n_samples,); -1 where it is none of them."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from gaussum.base import NotFittedError, is_fitted, shape_name
-from gaussum.typing import ArrayLike, FloatArray, IndexArray, Samples
+from gaussum.typing import ArrayLike, FloatArray, IndexArray, SampleArray
 from gaussum.validation import check_integer, check_samples, check_weights
 
 if TYPE_CHECKING:
@@ -246,7 +246,7 @@ class MergedMixture:
 
 
 def _memberships(
-    mixture: FittedMixture, X: Samples, weight: FloatArray | None, groups: Sequence[tuple[int, ...]],
+    mixture: FittedMixture, X: SampleArray, weight: FloatArray | None, groups: Sequence[tuple[int, ...]],
 ) -> Iterator[tuple[FloatArray, FloatArray]]:
     """Block by block: the probabilities of the groups, shape (n_groups, n_block), and the samples' weights."""
     rows = max(256, _BLOCK_NUMBERS // max(1, sum(map(len, groups))))

@@ -13,7 +13,7 @@ from gaussum.moments import data_covariance
 from gaussum.parameters import MixtureParameters
 from gaussum.prior import PRIOR_PARAMS, PosteriorStep, StructuredPosteriorStep, check_prior, conjugate_prior
 from gaussum.structures import StructuredMStep, structured_m_step
-from gaussum.typing import ArrayLike, FloatArray, RandomState, Samples
+from gaussum.typing import ArrayLike, FloatArray, RandomState, SampleArray
 from gaussum.validation import check_choice, check_flag, check_random_state
 
 # Starts where each has ended in a spurious optimum.
@@ -327,7 +327,7 @@ def _changed(
 
 
 def _correlation(
-    X: Samples, weight: FloatArray | None, mean: FloatArray, variance: FloatArray, n_threads: int | None,
+    X: SampleArray, weight: FloatArray | None, mean: FloatArray, variance: FloatArray, n_threads: int | None,
 ) -> FloatArray:
     scale = np.sqrt(variance)
     correlation: FloatArray = data_covariance(X, weight, mean, variance, n_threads) / np.outer(scale, scale)

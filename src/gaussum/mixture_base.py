@@ -13,7 +13,7 @@ from gaussum.base import Estimator
 from gaussum.initialize import variances
 from gaussum.likelihood import MixtureLikelihood
 from gaussum.parameters import MixtureParameters
-from gaussum.typing import ArrayLike, FloatArray, IndexArray, NDArray, RandomState, Samples
+from gaussum.typing import ArrayLike, FloatArray, IndexArray, NDArray, RandomState, SampleArray
 from gaussum.validation import (
     check_flag, check_integer, check_number, check_random_state, check_samples, check_weights,
 )
@@ -39,7 +39,7 @@ class TrainingData:
     weight : ndarray of float64, shape (n_samples,), or None
     """
 
-    def __init__(self, X: Samples, weight: FloatArray | None) -> None:
+    def __init__(self, X: SampleArray, weight: FloatArray | None) -> None:
         self.X = X
         self.weight = weight
         self._lock = threading.Lock()
@@ -57,7 +57,7 @@ class TrainingData:
 
 
 def reference_moments(
-    X: Samples, weight: FloatArray | None, n_threads: int | None = None,
+    X: SampleArray, weight: FloatArray | None, n_threads: int | None = None,
 ) -> tuple[FloatArray, FloatArray]:
     """Means, and variances as the yardstick of distances and of `reg_covar`: positive for constant features too."""
     mean, variance = variances(X, weight, n_threads=n_threads)
@@ -176,7 +176,7 @@ class BaseMixture(Estimator):
         noise += self.means_[labels]
         return noise, labels
 
-    def _check_data(self, X: ArrayLike, sample_weight: ArrayLike | None) -> tuple[Samples, FloatArray | None]:
+    def _check_data(self, X: ArrayLike, sample_weight: ArrayLike | None) -> tuple[SampleArray, FloatArray | None]:
         X = check_samples(X)
         weight = check_weights(sample_weight, X.shape[0])
         if weight is not None:
@@ -199,7 +199,7 @@ class BaseMixture(Estimator):
             of = "samples of positive weight" if weighted else "samples"
             raise ValueError(f"n_components is {K}, but X has {n_samples} {of}; expected at most as many components")
 
-    def _reference_moments(self, X: Samples, weight: FloatArray | None) -> tuple[FloatArray, FloatArray]:
+    def _reference_moments(self, X: SampleArray, weight: FloatArray | None) -> tuple[FloatArray, FloatArray]:
         return reference_moments(X, weight, self.n_threads)
 
     def _progress(self) -> Callable[[int, float, float, float], None] | None:
@@ -216,7 +216,7 @@ class BaseMixture(Estimator):
 
         return report
 
-    def _samples(self, X: ArrayLike) -> Samples:
+    def _samples(self, X: ArrayLike) -> SampleArray:
         self._check_fitted()
         return check_samples(X, n_features=self.means_.shape[1])
 
@@ -231,6 +231,6 @@ class BaseMixture(Estimator):
             self._structure(), *(np.ascontiguousarray(a, dtype=np.float64) for a in arrays)
         )
 
-    def _predict(self, X: Samples, **outputs: NDArray[Any]) -> None:
+    def _predict(self, X: SampleArray, **outputs: NDArray[Any]) -> None:
         likelihood = MixtureLikelihood(X, self._structure(), self.means_.shape[0], n_threads=self.n_threads)
         likelihood.predict(self._parameters(), **outputs)

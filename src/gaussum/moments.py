@@ -4,11 +4,11 @@ import numpy as np
 
 from gaussum.likelihood import MixtureLikelihood
 from gaussum.parameters import MixtureParameters
-from gaussum.typing import FloatArray, Samples
+from gaussum.typing import FloatArray, SampleArray
 
 
 def data_covariance(
-    X: Samples, sample_weight: FloatArray | None, mean: FloatArray, variance: FloatArray,
+    X: SampleArray, sample_weight: FloatArray | None, mean: FloatArray, variance: FloatArray,
     n_threads: int | None = None,
 ) -> FloatArray:
     """The covariance matrix of samples whose means and variances are known, shape (d, d).

@@ -17,7 +17,7 @@ import numpy as np
 from scipy.linalg import solve_triangular
 
 from gaussum.pairs import Pairs
-from gaussum.typing import FloatArray, IndexArray, Samples
+from gaussum.typing import FloatArray, IndexArray, SampleArray
 
 # Of eigenvalues and eigenvectors of S: a value, and twice its gradient.
 Criterion: TypeAlias = Callable[[FloatArray, FloatArray], tuple[float, FloatArray]]
@@ -80,7 +80,7 @@ class Cloud:
     """
 
     def __init__(
-        self, X: Samples, weight: FloatArray | None, sigma: FloatArray, n_eff: float, diagonal: bool = False,
+        self, X: SampleArray, weight: FloatArray | None, sigma: FloatArray, n_eff: float, diagonal: bool = False,
     ) -> None:
         d = X.shape[1]
         self.n_eff, self.diagonal = n_eff, diagonal
@@ -113,7 +113,7 @@ def normal_reference(n_eff: float, d: int) -> float:
     return factor
 
 
-def covariance(X: Samples, weight: FloatArray | None, sigma: FloatArray, factor: float) -> FloatArray:
+def covariance(X: SampleArray, weight: FloatArray | None, sigma: FloatArray, factor: float) -> FloatArray:
     """The samples' covariance times a factor."""
     _, correlation = _mean_and_correlation(X, weight, sigma)
     _root(correlation)
@@ -139,7 +139,7 @@ def _standardised(X: FloatArray, mean: FloatArray, sigma: FloatArray) -> FloatAr
 
 
 def _mean_and_correlation(
-    X: Samples, weight: FloatArray | None, sigma: FloatArray,
+    X: SampleArray, weight: FloatArray | None, sigma: FloatArray,
 ) -> tuple[FloatArray, FloatArray]:
     """Means and correlations, shapes (d,) and (d, d), by two passes over blocks of rows."""
     d = X.shape[1]

@@ -9,7 +9,7 @@ import numpy as np
 
 from gaussum.base import Estimator, clone, is_fitted, shape_name
 from gaussum.kde import KernelDensity
-from gaussum.typing import ArrayLike, FloatArray, IndexArray, RandomState, Samples
+from gaussum.typing import ArrayLike, FloatArray, IndexArray, RandomState, SampleArray
 from gaussum.validation import check_integer, check_number, check_random_state, check_samples, check_weights
 
 # Fewer draws than this below the offset would leave it to chance.
@@ -194,7 +194,7 @@ class OutlierDetector(Estimator):
         r = np.searchsorted(self._draw_scores, scores, side="right")
         return (r + 1) / (self._draw_scores.size + 1)
 
-    def _fit(self, X: ArrayLike, sample_weight: ArrayLike | None) -> tuple[Samples, FloatArray | None]:
+    def _fit(self, X: ArrayLike, sample_weight: ArrayLike | None) -> tuple[SampleArray, FloatArray | None]:
         """Fit; return the checked samples and, where the rule needed them, their log densities."""
         rule, level = self._rule()
         given = self.estimator

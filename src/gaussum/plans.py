@@ -12,7 +12,7 @@ import numpy as np
 from gaussum import parallel
 from gaussum.decay import Decay
 from gaussum.tree import build_seconds, least_seconds
-from gaussum.typing import FloatArray, IndexArray, Samples
+from gaussum.typing import FloatArray, IndexArray, SampleArray
 from gaussum.validation import check_choice
 
 # What a tree costs before its first point; it is built, to learn what it costs, where that takes no more than this
@@ -35,8 +35,8 @@ class Sum(Protocol):
 
     def sources(self, index: IndexArray | slice = ...) -> FloatArray: ...
     def draw(self, index: IndexArray, rng: np.random.Generator) -> FloatArray: ...
-    def plan(self, X: Samples, rtol: float = ..., *, n_threads: int | None = ...) -> "Plan": ...
-    def log_density(self, X: Samples, *, rtol: float = ..., n_threads: int | None = ...) -> FloatArray: ...
+    def plan(self, X: SampleArray, rtol: float = ..., *, n_threads: int | None = ...) -> "Plan": ...
+    def log_density(self, X: SampleArray, *, rtol: float = ..., n_threads: int | None = ...) -> FloatArray: ...
     def leave_one_out(self, *, rtol: float = ..., n_threads: int | None = ...) -> FloatArray: ...
 
 
@@ -52,7 +52,7 @@ class FreeSum(Sum, Protocol):
 
 
 # ``make(X, log_weights, h)`` for samples, the logarithms of their weights, and bandwidths or a covariance matrix.
-Make: TypeAlias = Callable[[Samples, FloatArray, FloatArray], FreeSum]
+Make: TypeAlias = Callable[[SampleArray, FloatArray, FloatArray], FreeSum]
 
 
 class DirectPass(Protocol):

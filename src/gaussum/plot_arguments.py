@@ -7,7 +7,7 @@ import numpy as np
 
 from gaussum.base import NotFittedError, is_fitted, shape_name
 from gaussum.drawing import Mixture, Window
-from gaussum.typing import ArrayLike, MaskArray, Samples
+from gaussum.typing import ArrayLike, MaskArray, SampleArray
 from gaussum.validation import check_array, check_integer, check_samples
 
 
@@ -35,7 +35,7 @@ def check_mixture(mixture: Any, name: str) -> Mixture:
     return checked
 
 
-def read_samples(X: ArrayLike | None, n_features: int) -> tuple[Samples | None, list[str]]:
+def read_samples(X: ArrayLike | None, n_features: int) -> tuple[SampleArray | None, list[str]]:
     """Samples of so many features, None for None, and names for the axes."""
     names = feature_names(X, n_features)
     return None if X is None else check_samples(X, n_features=n_features), names
@@ -51,7 +51,7 @@ def feature_names(X: Any, n_features: int) -> list[str]:
     return ["value"] if n_features == 1 else [f"feature {j}" for j in range(n_features)]
 
 
-def check_bins(bins: int | None, X: Samples | None) -> int:
+def check_bins(bins: int | None, X: SampleArray | None) -> int:
     if bins is not None:
         return check_integer(bins, "bins", minimum=1)
     return 80 if X is None else max(5, min(80, round(3 * math.sqrt(len(X)))))

@@ -27,7 +27,6 @@ from typing import Any
 
 import numpy as np
 
-from gaussum import typing
 from gaussum.covariance import kernel_type, letters, second_shape
 from gaussum.mixture_pass import MixturePass
 from gaussum.moments import data_covariance
@@ -35,7 +34,7 @@ from gaussum.parameters import MixtureParameters
 from gaussum.samples import Samples
 from gaussum.statistics import SufficientStatistics
 from gaussum.structures import StructuredMStep
-from gaussum.typing import ArrayLike, FloatArray
+from gaussum.typing import ArrayLike, FloatArray, SampleArray
 from gaussum.validation import check_array, check_choice, check_number
 
 # Fraley and Raftery's choice of kappa.
@@ -81,7 +80,7 @@ def check_prior(prior: str | None, values: Mapping[str, Any]) -> None:
 
 
 def conjugate_prior(
-    prior: str | None, values: Mapping[str, Any], structure: str, n_components: int, X: typing.Samples,
+    prior: str | None, values: Mapping[str, Any], structure: str, n_components: int, X: SampleArray,
     sample_weight: FloatArray | None, mean: FloatArray, variance: FloatArray, n_threads: int | None = None,
 ) -> ConjugatePrior | None:
     """The prior that is asked for, or None; what is not given follows from the data's own moments.

@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 
 from gaussum import slices
-from gaussum.corners import check_boxes, check_extended, check_features
+from gaussum.box_arguments import check_boxes, check_extended, check_features
 from gaussum.distribution import HasBoxes, distribution_of
 from gaussum.fitted import Fitted
 from gaussum.folded import Axis

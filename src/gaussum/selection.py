@@ -13,7 +13,7 @@ from gaussum.mixture import GaussianMixture
 from gaussum.mixture_base import TrainingData
 from gaussum.progress import counted
 from gaussum.rescue import SpuriousOptimumWarning
-from gaussum.typing import ArrayLike, FloatArray, IndexArray, NDArray, RandomState, Samples
+from gaussum.typing import ArrayLike, FloatArray, IndexArray, NDArray, RandomState, SampleArray
 from gaussum.validation import check_choice, check_integer, check_random_state, check_samples, check_weights
 
 if TYPE_CHECKING:
@@ -373,7 +373,8 @@ class _Tasks:
     """All fits: of every candidate to all samples, and to all but those of each fold."""
 
     def __init__(
-        self, candidates: Sequence[GaussianMixture], X: Samples, weights: FloatArray | None, folds: list[IndexArray],
+        self, candidates: Sequence[GaussianMixture], X: SampleArray, weights: FloatArray | None,
+        folds: list[IndexArray],
     ) -> None:
         self.candidates, self.X, self.weights, self.folds = candidates, X, weights, folds
         self._data = TrainingData(*candidates[0]._check_data(X, weights))
@@ -463,7 +464,7 @@ def _keep_quiet_of_spurious(outcome: parallel.Outcome[Any]) -> None:
     outcome.warnings = [given for given in outcome.warnings if given[1] is not SpuriousOptimumWarning]
 
 
-def _evaluate(model: GaussianMixture, X: Samples, weights: FloatArray | None) -> dict[str, Any]:
+def _evaluate(model: GaussianMixture, X: SampleArray, weights: FloatArray | None) -> dict[str, Any]:
     """The numbers of a row of the table, from a fitted mixture."""
     log_likelihood = classification = 0.0
     for start in range(0, X.shape[0], _BLOCK_ROWS):

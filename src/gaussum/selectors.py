@@ -9,12 +9,12 @@ from gaussum import bandwidth as rules
 from gaussum import radial, univariate
 from gaussum.base import shape_name
 from gaussum.spread import spread
-from gaussum.typing import ArrayLike, FloatArray, Samples
+from gaussum.typing import ArrayLike, FloatArray, SampleArray
 from gaussum.validation import check_array, check_choice, check_number
 from gaussum.whitening import check_bandwidth_matrix
 
 # What the parameter may be; a function takes samples and weights.
-Bandwidth: TypeAlias = ArrayLike | str | Callable[[Samples, FloatArray | None], ArrayLike]
+Bandwidth: TypeAlias = ArrayLike | str | Callable[[SampleArray, FloatArray | None], ArrayLike]
 
 # Below this its inverse overflows.
 _SMALLEST = 1.0 / np.finfo(np.float64).max
@@ -42,7 +42,7 @@ _APART = 4.0
 
 
 def within_bounds(
-    name: str, X: Samples, sample_weight: FloatArray | None, low: float, high: float, periodic: bool
+    name: str, X: SampleArray, sample_weight: FloatArray | None, low: float, high: float, periodic: bool
 ) -> FloatArray:
     """The bandwidth, shape (1,), for one feature that ends at bounds or is periodic.
 
@@ -87,8 +87,8 @@ Ends: TypeAlias = tuple[float, float, bool]
 
 
 def settled(
-    bandwidth: Bandwidth, X: Samples, weight: FloatArray | None, *, kernel: str = "gaussian", along_axes: bool = False,
-    ends: Ends | None = None,
+    bandwidth: Bandwidth, X: SampleArray, weight: FloatArray | None, *, kernel: str = "gaussian",
+    along_axes: bool = False, ends: Ends | None = None,
 ) -> tuple[FloatArray, bool]:
     """The bandwidths that a parameter stands for.
 
@@ -147,7 +147,7 @@ def settled(
 
 
 def _selected(
-    name: str, X: Samples, weight: FloatArray | None, along_axes: bool, ends: Ends | None
+    name: str, X: SampleArray, weight: FloatArray | None, along_axes: bool, ends: Ends | None
 ) -> FloatArray:
     several = X.shape[1] > 1
     if name in _ALWAYS_MATRICES:

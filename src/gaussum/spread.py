@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from gaussum.typing import ArrayLike, FloatArray, Samples
+from gaussum.typing import ArrayLike, FloatArray, SampleArray
 from gaussum.validation import check_samples, check_weights
 
 # Rows looked at together: no temporary grows with n_samples x n_features.
@@ -81,7 +81,7 @@ def _weight_sums(w: FloatArray | None, n_samples: int) -> tuple[float, float, fl
     return total, total**2 / (w[k] ** 2 + squares), (w[k] * rest + (total * rest - squares)) / total
 
 
-def _blocks(X: Samples, w: FloatArray | None) -> Iterator[tuple[FloatArray, FloatArray]]:
+def _blocks(X: SampleArray, w: FloatArray | None) -> Iterator[tuple[FloatArray, FloatArray]]:
     """Blocks of rows as float64 with their weights, without samples of zero weight."""
     rows = max(1, _BLOCK_BYTES // (8 * X.shape[1]))
     for start in range(0, X.shape[0], rows):

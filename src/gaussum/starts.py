@@ -20,7 +20,7 @@ from gaussum.initialize import INIT_PARAMS, Partitions
 from gaussum.parameters import MixtureParameters
 from gaussum.search import CONSTRAINED_RUN, RUN, ConstrainedSearch, Search
 from gaussum.structures import StructuredMStep
-from gaussum.typing import ArrayLike, FloatArray, Samples
+from gaussum.typing import ArrayLike, FloatArray, SampleArray
 from gaussum.validation import check_array
 
 METHODS = ("auto", "small-em", *INIT_PARAMS)
@@ -46,7 +46,7 @@ _Given = tuple[ArrayLike | None, ArrayLike | None, ArrayLike | None]
 
 
 def prepare(
-    X: Samples, covariance_type: str, n_components: int, method: str, n_init: int, rng: np.random.Generator, *,
+    X: SampleArray, covariance_type: str, n_components: int, method: str, n_init: int, rng: np.random.Generator, *,
     scale: FloatArray, sample_weight: FloatArray | None = None, ridge: FloatArray | None = None,
     given: _Given | None = None, n_threads: int | None = None, searched: bool = True,
     shared: Callable[[tuple[Any, ...], _Start], MixtureParameters] | None = None,
@@ -136,7 +136,7 @@ def prepare(
 
 
 def auto(
-    X: Samples, covariance_type: str, n_components: int, rng: np.random.Generator, number: int = 0,
+    X: SampleArray, covariance_type: str, n_components: int, rng: np.random.Generator, number: int = 0,
     m_step: StructuredMStep | None = None, search_ridge: FloatArray | None = None, **options: Any,
 ) -> MixtureParameters:
     """The best that swaps make of the better of two partitions: by k-means as it is, and in whitened coordinates.
@@ -168,7 +168,7 @@ def auto(
 
 
 def small_em(
-    X: Samples, covariance_type: str, n_components: int, rng: np.random.Generator,
+    X: SampleArray, covariance_type: str, n_components: int, rng: np.random.Generator,
     m_step: StructuredMStep | None = None, **options: Any,
 ) -> MixtureParameters:
     """The best of short runs of EM from many partitions: their best few are run on before one is chosen.

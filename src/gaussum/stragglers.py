@@ -12,13 +12,13 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from gaussum import on_grid, typing
+from gaussum import on_grid
 from gaussum.gridding import GridSum
 from gaussum.layout import MOST_NODES, Layout
 from gaussum.plans import sums_in_parts
 from gaussum.samples import Samples
 from gaussum.sum_pass import KernelSumPass
-from gaussum.typing import FloatArray, IndexArray, MaskArray
+from gaussum.typing import FloatArray, IndexArray, MaskArray, SampleArray
 
 # How many sources may stand apart, and no more than this share of all.
 _APART = (8, 64, 512, 4096)
@@ -116,7 +116,7 @@ class BulkGrid:
             self._log_weights = np.log(self._weights)
 
     def log_density(
-        self, X: typing.Samples, out: FloatArray, *, own: FloatArray | None = None, n_threads: int | None = None,
+        self, X: SampleArray, out: FloatArray, *, own: FloatArray | None = None, n_threads: int | None = None,
         gradient: FloatArray | None = None,
     ) -> None:
         """As of a GridSum; with `own`, where the targets are the sources, those apart are left to others."""

@@ -17,7 +17,6 @@ from typing import Any, Self
 
 import numpy as np
 
-from gaussum import typing
 from gaussum.decay import GaussianDecay
 from gaussum.distribution import Distribution
 from gaussum.gridding import GridSum
@@ -30,7 +29,7 @@ from gaussum.stragglers import BulkGrid, BulkLayout, layout_for, n_apart, with_g
 from gaussum.sum_pass import KernelSumPass
 from gaussum.tensor_sum import TensorGrids
 from gaussum.tree import TreeSum, build_seconds
-from gaussum.typing import FloatArray, IndexArray
+from gaussum.typing import FloatArray, IndexArray, SampleArray
 
 __all__ = ["ALGORITHMS", "GaussianSum", "Plan", "check_algorithm"]
 
@@ -65,7 +64,7 @@ class GaussianSum(TensorGrids):
     """
 
     def __init__(
-        self, X: typing.Samples, log_weights: FloatArray, bandwidths: FloatArray, algorithm: str = "auto",
+        self, X: SampleArray, log_weights: FloatArray, bandwidths: FloatArray, algorithm: str = "auto",
         weights: FloatArray | None = None
     ) -> None:
         # a copy: what happens to the caller's array later changes nothing here
@@ -126,7 +125,7 @@ class GaussianSum(TensorGrids):
         other._log_weights, other._weights = self._log_weights[index], self._weights[index]
         return other
 
-    def plan(self, X: typing.Samples, rtol: float = 0.0, *, n_threads: int | None = None) -> Plan:
+    def plan(self, X: SampleArray, rtol: float = 0.0, *, n_threads: int | None = None) -> Plan:
         """The plan for targets.
 
         Parameters
@@ -168,13 +167,13 @@ class GaussianSum(TensorGrids):
             "tree": "most sources are too far from a target to count",
         })
 
-    def _tree_may_pay(self, X: typing.Samples, rtol: float, least: float, n_targets: int | None = None) -> bool:
+    def _tree_may_pay(self, X: SampleArray, rtol: float, least: float, n_targets: int | None = None) -> bool:
         """Whether a tree could cost less than that; `X` are the targets, or some of so many."""
         return tree_may_pay(
             len(self._weights), n_targets or len(X), X.shape[1], least, lambda: self._share_near(X, rtol)
         )
 
-    def _share_near(self, X: typing.Samples, rtol: float) -> float:
+    def _share_near(self, X: SampleArray, rtol: float) -> float:
         """The share of sources so near to a target that none of them may be left out, by a few of both."""
         targets = X[:: -(-X.shape[0] // _FEW_TARGETS)].astype(np.float64)
         sources = self._sources[:, :: -(-self._sources.shape[1] // _FEW_SOURCES)]
@@ -184,7 +183,7 @@ class GaussianSum(TensorGrids):
                 r2 += ((t[:, np.newaxis] - s) * g) ** 2
         return float(np.mean(r2 < -2.0 * math.log(min(rtol, 1.0))))
 
-    def log_density(self, X: typing.Samples, *, rtol: float = 0.0, n_threads: int | None = None) -> FloatArray:
+    def log_density(self, X: SampleArray, *, rtol: float = 0.0, n_threads: int | None = None) -> FloatArray:
         """log sum_s w_s N(x; s, h^2) for every row of `X`.
 
         Parameters
@@ -206,7 +205,7 @@ class GaussianSum(TensorGrids):
         return 1.0 / self._inv_bandwidth
 
     def log_density_and_gradient(
-        self, X: typing.Samples, *, rtol: float = 0.0, n_threads: int | None = None, plan: str | None = None
+        self, X: SampleArray, *, rtol: float = 0.0, n_threads: int | None = None, plan: str | None = None
     ) -> tuple[FloatArray, FloatArray]:
         """log f and its gradient, (sum_s w_s N_s (s_j - x_j) / h_j^2) / f, f = sum_s w_s N_s, for every row of `X`.
 
@@ -258,7 +257,7 @@ class GaussianSum(TensorGrids):
         return self._log_sums(X, rtol, np.arange(X.shape[0]), n_threads) + self._log_norm
 
     def log_density_without(
-        self, own: IndexArray, X: typing.Samples, *, rtol: float = 0.0, n_threads: int | None = None
+        self, own: IndexArray, X: SampleArray, *, rtol: float = 0.0, n_threads: int | None = None
     ) -> FloatArray:
         """log sum_{s != own_t} w_s N(x_t; s, h^2) for every row of `X`; the weights stay as they are.
 
@@ -288,11 +287,11 @@ class GaussianSum(TensorGrids):
             out[most] = self._tree_for(n_threads).log_density(X[most], rtol, own=own[most], n_threads=n_threads)
         return np.where(np.isnan(out), -np.inf, out) + self._log_norm
 
-    def _log_sums(self, X: typing.Samples, rtol: float, own: IndexArray | None, n_threads: int | None) -> FloatArray:
+    def _log_sums(self, X: SampleArray, rtol: float, own: IndexArray | None, n_threads: int | None) -> FloatArray:
         return self._by(self.plan(X, rtol, n_threads=n_threads).name, X, rtol, own, n_threads)
 
     def _by(
-        self, name: str, X: typing.Samples, rtol: float, own: IndexArray | None, n_threads: int | None,
+        self, name: str, X: SampleArray, rtol: float, own: IndexArray | None, n_threads: int | None,
         gradient: FloatArray | None = None
     ) -> FloatArray:
         """The log sums by a plan, and their gradient if there is a place for it; not with `own` then."""
@@ -313,7 +312,7 @@ class GaussianSum(TensorGrids):
         return out
 
     def _late(
-        self, X: typing.Samples, rtol: float, own: IndexArray | None, n_threads: int | None,
+        self, X: SampleArray, rtol: float, own: IndexArray | None, n_threads: int | None,
         gradient: FloatArray | None = None
     ) -> FloatArray:
         """What the grid leaves: by the tree unless there is too little of it to build one."""
@@ -346,16 +345,16 @@ class GaussianSum(TensorGrids):
             self._tree = TreeSum(self._sources, self._log_weights, self._inv_bandwidth, n_threads)
         return self._tree
 
-    def _in_single(self, X: typing.Samples, rtol: float) -> bool:
+    def _in_single(self, X: SampleArray, rtol: float) -> bool:
         """Whether the direct sum is taken in float32: asked for as it comes, or to no more than float32 gives."""
         wide = rtol == 0.0 or rtol >= _SINGLE_RTOL * (X.shape[1] + 6)
         return self._single is not None and X.dtype == np.float32 and wide
 
-    def _pair_seconds(self, X: typing.Samples, rtol: float) -> float:
+    def _pair_seconds(self, X: SampleArray, rtol: float) -> float:
         return (_PAIR_SECONDS + _FEATURE_SECONDS * int(X.shape[1])) * (_SINGLE if self._in_single(X, rtol) else 1.0)
 
     def _direct(
-        self, X: typing.Samples, own: IndexArray | None, rtol: float, n_threads: int | None, gradient: FloatArray | None
+        self, X: SampleArray, own: IndexArray | None, rtol: float, n_threads: int | None, gradient: FloatArray | None
     ) -> FloatArray:
         single = self._single if gradient is None and self._in_single(X, rtol) else None
 

@@ -22,7 +22,7 @@ from gaussum.boundary import BoundarySum
 from gaussum.image_axes import Axis, Images, period, wrapped
 from gaussum.images import ImageSum
 from gaussum.plans import Make, Sum
-from gaussum.typing import FloatArray, Samples
+from gaussum.typing import FloatArray, SampleArray
 from gaussum.validation import check_choice
 
 BOUNDARIES = ("reflect", "linear", "periodic")
@@ -73,7 +73,7 @@ class Support:
             raise ValueError("boundary is 'periodic', but no feature has bounds; expected the period as bounds")
         return cls(axes) if axes else None
 
-    def check(self, X: Samples, weight: FloatArray | None) -> None:
+    def check(self, X: SampleArray, weight: FloatArray | None) -> None:
         """Refuse samples outside the bounds; those of zero weight count for nothing."""
         for axis in self.axes:
             if axis.boundary == "periodic":
@@ -88,7 +88,7 @@ class Support:
                     f"({axis.low:g}, {axis.high:g}): the first is {X[i, axis.feature]:g} in row {i}"
                 )
 
-    def unrolled(self, X: Samples, weight: FloatArray | None) -> Samples:
+    def unrolled(self, X: SampleArray, weight: FloatArray | None) -> SampleArray:
         """The samples with each periodic axis cut open in its widest gap, so that their spread means something."""
         if not self.periodic:
             return X
@@ -102,7 +102,7 @@ class Support:
                 X[:, axis.feature] = np.where(x > at[widest], x - (axis.high - axis.low), x)
         return X
 
-    def folded(self, X: Samples) -> Samples:
+    def folded(self, X: SampleArray) -> SampleArray:
         """The samples with periodic coordinates wrapped; `X` itself where there is nothing to do."""
         for axis in self.periodic:
             x = X[:, axis.feature].astype(np.float64, copy=False)
@@ -112,7 +112,7 @@ class Support:
                 X[:, axis.feature] = wrapped
         return X
 
-    def images(self, X: Samples, reach: FloatArray) -> FloatArray:
+    def images(self, X: SampleArray, reach: FloatArray) -> FloatArray:
         """Images of samples within the bounds, no farther from them on each axis, shape (n_images, n_features).
 
         Parameters
@@ -144,7 +144,9 @@ class Support:
         h = np.sqrt(np.diagonal(h)) if h.ndim == 2 else h
         return float(max(h[axis.feature] / period(axis) for axis in self.axes))
 
-    def make_sum(self, make: Make, X: Samples, log_weights: FloatArray, h: FloatArray, narrowest: float = 1.0) -> Sum:
+    def make_sum(
+        self, make: Make, X: SampleArray, log_weights: FloatArray, h: FloatArray, narrowest: float = 1.0
+    ) -> Sum:
         """The sum of kernels that keep to the support.
 
         Parameters

@@ -7,7 +7,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Self, TYPE_CHECKING
+from typing import Self
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from gaussum.layout import GRID_SECONDS, Layout
 from gaussum.plans import TREE_SECONDS, Plan, cheapest
 from gaussum.stragglers import BulkGrid, n_apart
 from gaussum.tree import TreeSum, build_seconds
-from gaussum.typing import FloatArray, IndexArray, MaskArray, Samples
+from gaussum.typing import FloatArray, IndexArray, MaskArray, SampleArray
 
 # Points that are summed one by one are listed so many at a time.
 _LISTED = 1 << 18
@@ -32,21 +32,34 @@ class TensorGrids:
     _inv_bandwidth: FloatArray
     _log_norm: float
 
-    if TYPE_CHECKING:
+    # what a sum at points has
 
-        def plan(self, X: Samples, rtol: float = ..., *, n_threads: int | None = ...) -> Plan: ...
-        def part(self, index: IndexArray) -> Self: ...
-        def _layout_for(self, rtol: float) -> Layout: ...
-        def _grid_for(self, rtol: float, n_threads: int | None) -> GridSum | BulkGrid: ...
-        def _tree_for(self, n_threads: int | None) -> TreeSum: ...
-        def _tree_may_pay(self, X: Samples, rtol: float, least: float, n_targets: int | None = ...) -> bool: ...
-        def _late(
-            self, X: Samples, rtol: float, own: IndexArray | None, n_threads: int | None,
-            gradient: FloatArray | None = ...
-        ) -> FloatArray: ...
-        def _log_sums(
-            self, X: Samples, rtol: float, own: IndexArray | None, n_threads: int | None
-        ) -> FloatArray: ...
+    def plan(self, X: SampleArray, rtol: float = 0.0, *, n_threads: int | None = None) -> Plan:
+        raise NotImplementedError
+
+    def part(self, index: IndexArray) -> Self:
+        raise NotImplementedError
+
+    def _layout_for(self, rtol: float) -> Layout:
+        raise NotImplementedError
+
+    def _grid_for(self, rtol: float, n_threads: int | None) -> GridSum | BulkGrid:
+        raise NotImplementedError
+
+    def _tree_for(self, n_threads: int | None) -> TreeSum:
+        raise NotImplementedError
+
+    def _tree_may_pay(self, X: SampleArray, rtol: float, least: float, n_targets: int | None = None) -> bool:
+        raise NotImplementedError
+
+    def _late(
+        self, X: SampleArray, rtol: float, own: IndexArray | None, n_threads: int | None,
+        gradient: FloatArray | None = None
+    ) -> FloatArray:
+        raise NotImplementedError
+
+    def _log_sums(self, X: SampleArray, rtol: float, own: IndexArray | None, n_threads: int | None) -> FloatArray:
+        raise NotImplementedError
 
     def plan_on_axes(self, axes: Sequence[FloatArray], rtol: float = 0.0, *, n_threads: int | None = None) -> Plan:
         """The plan for the points of a tensor grid.

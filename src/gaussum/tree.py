@@ -13,10 +13,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from gaussum import parallel, typing
+from gaussum import parallel
 from gaussum.samples import Samples
 from gaussum.tree_pass import Division, TreePass
-from gaussum.typing import FloatArray, IndexArray
+from gaussum.typing import FloatArray, IndexArray, SampleArray
 
 _LEAF = 128
 _GROUP = 32                 # targets that go through the tree together
@@ -85,7 +85,7 @@ class TreeSum:
             sources, np.exp(log_weights), log_weights, order, self._inv_bandwidth, boxes, leaves, nodes
         )
 
-    def seconds(self, X: typing.Samples, rtol: float, n_tried: int | None = None) -> float:
+    def seconds(self, X: SampleArray, rtol: float, n_tried: int | None = None) -> float:
         """Of the sums at targets, on one thread, from those of so many groups of them (by default, of a small part)."""
         n = X.shape[0]
         order = _divided(self._places(X), self._inv_bandwidth, _GROUP, 1)
@@ -101,7 +101,7 @@ class TreeSum:
         return seconds
 
     def log_density(
-        self, X: typing.Samples, rtol: float, *, own: IndexArray | None = None, n_threads: int | None = None,
+        self, X: SampleArray, rtol: float, *, own: IndexArray | None = None, n_threads: int | None = None,
         gradient: FloatArray | None = None
     ) -> FloatArray:
         """The log sums at targets, right to rtol.
@@ -122,7 +122,7 @@ class TreeSum:
         order = _divided(self._places(X), self._inv_bandwidth, _GROUP, n_threads)
         return self._sums(Samples(X), order, rtol, own, n_threads, gradient)[0]
 
-    def _places(self, X: typing.Samples) -> FloatArray:
+    def _places(self, X: SampleArray) -> FloatArray:
         """Where targets are, feature by feature; what else they have to say is in further columns."""
         return np.array(X.T[: self._d], dtype=np.float64, order="C")
 

@@ -5,12 +5,12 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["ArrayLike", "FloatArray", "IndexArray", "MaskArray", "NDArray", "RandomState", "Samples"]
+__all__ = ["ArrayLike", "FloatArray", "IndexArray", "MaskArray", "NDArray", "RandomState", "SampleArray"]
 
 # Statistics, parameters and results.
 FloatArray: TypeAlias = NDArray[np.float64]
 # Data, in the precision they came in: float32 or float64.
-Samples: TypeAlias = NDArray[np.floating[Any]]
+SampleArray: TypeAlias = NDArray[np.floating[Any]]
 IndexArray: TypeAlias = NDArray[np.intp]
 MaskArray: TypeAlias = NDArray[np.bool_]
 # What `random_state` may be: see gaussum.validation.check_random_state.

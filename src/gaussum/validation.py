@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gaussum.base import shape_name
-from gaussum.typing import ArrayLike, FloatArray, NDArray, RandomState, Samples
+from gaussum.typing import ArrayLike, FloatArray, NDArray, RandomState, SampleArray
 
 # Rows looked at together when the data are scanned: no temporary grows with n_samples.
 _SCAN_BYTES = 1 << 20
@@ -16,7 +16,7 @@ _SCAN_BYTES = 1 << 20
 
 def check_samples(
     X: ArrayLike, *, name: str = "X", n_features: int | None = None, min_samples: int = 1, finite: bool = True,
-) -> Samples:
+) -> SampleArray:
     """Return `X` as an (n_samples, n_features) array of float32 or float64, without a copy if it is one.
 
     Parameters
@@ -217,7 +217,7 @@ def check_random_state(seed: RandomState, name: str = "random_state") -> np.rand
     return np.random.default_rng(seed)
 
 
-def _real_array(value: ArrayLike, name: str) -> Samples:
+def _real_array(value: ArrayLike, name: str) -> SampleArray:
     """An ndarray of native float32 or float64; anything else that is real and numeric is converted."""
     if value is None:
         raise TypeError(f"{name} is None; expected real numbers")
@@ -252,7 +252,7 @@ def _real_array(value: ArrayLike, name: str) -> Samples:
     return array if array.flags.aligned else array.copy()
 
 
-def _refuse_non_finite(X: Samples, name: str) -> None:
+def _refuse_non_finite(X: SampleArray, name: str) -> None:
     rows = max(1, _SCAN_BYTES // (X.itemsize * X.shape[1]))
     for start in range(0, X.shape[0], rows):
         finite = np.isfinite(X[start : start + rows])

@@ -14,13 +14,12 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from gaussum import typing
 from gaussum.decay import GaussianDecay
 from gaussum.distribution import Distribution
 from gaussum.plans import TREE_SECONDS, Plan, cheapest, direct, sums_in_parts, tree_may_pay
 from gaussum.samples import Samples
 from gaussum.tree import TreeSum, build_seconds
-from gaussum.typing import FloatArray, IndexArray
+from gaussum.typing import FloatArray, IndexArray, SampleArray
 from gaussum.varying_grid import ClassGrids, Classes
 from gaussum.varying_slopes import VaryingSlopes
 from gaussum.varying_pass import VaryingSumPass, VaryingTreePass
@@ -32,7 +31,7 @@ _FEATURE_SECONDS = 0.05e-9
 _GRID_SECONDS = 1e-3
 
 
-TargetFactors: TypeAlias = Callable[[typing.Samples, bool, int | None], FloatArray]
+TargetFactors: TypeAlias = Callable[[SampleArray, bool, int | None], FloatArray]
 
 
 class VaryingSum:
@@ -56,7 +55,7 @@ class VaryingSum:
     """
 
     def __init__(
-        self, X: typing.Samples, log_weights: FloatArray, bandwidths: FloatArray, factors: FloatArray | None = None,
+        self, X: SampleArray, log_weights: FloatArray, bandwidths: FloatArray, factors: FloatArray | None = None,
         target_factors: TargetFactors | None = None
     ) -> None:
         # a copy: what happens to the caller's array later changes nothing here
@@ -115,11 +114,11 @@ class VaryingSum:
         logs: FloatArray = self._log_weights - self._sources.shape[0] * np.log(self._sharpness) + self._log_peak
         return logs
 
-    def plan(self, X: typing.Samples, rtol: float = 0.0, *, n_threads: int | None = None) -> Plan:
+    def plan(self, X: SampleArray, rtol: float = 0.0, *, n_threads: int | None = None) -> Plan:
         """The plan for targets, as of GaussianSum."""
         return self._plan(self._targets(X, False, n_threads)[0], rtol, n_threads)
 
-    def log_density(self, X: typing.Samples, *, rtol: float = 0.0, n_threads: int | None = None) -> FloatArray:
+    def log_density(self, X: SampleArray, *, rtol: float = 0.0, n_threads: int | None = None) -> FloatArray:
         """The log density at every row of `X`.
 
         Parameters
@@ -136,7 +135,7 @@ class VaryingSum:
         return self._log_density(X, rtol, None, n_threads)
 
     def log_density_and_gradient(
-        self, X: typing.Samples, *, rtol: float = 0.0, n_threads: int | None = None
+        self, X: SampleArray, *, rtol: float = 0.0, n_threads: int | None = None
     ) -> tuple[FloatArray, FloatArray]:
         """The log density at every row of `X` and its gradient, as of GaussianSum; right to rounding for any rtol."""
         if self.factors is None:
@@ -156,14 +155,14 @@ class VaryingSum:
         return self._log_density(self._sources.T, rtol, np.arange(self._sources.shape[1]), n_threads)
 
     def log_density_without(
-        self, own: IndexArray, X: typing.Samples, *, rtol: float = 0.0, n_threads: int | None = None
+        self, own: IndexArray, X: SampleArray, *, rtol: float = 0.0, n_threads: int | None = None
     ) -> FloatArray:
         """The log density at every row of `X` by the sources but one, `own`, shape (n_targets,); see GaussianSum."""
         # the tree knows no rtol of 0, but that of rounding
         tree = self._tree_for(n_threads)
         return tree.log_density(X, max(rtol, 2.0**-52), own=own, n_threads=n_threads) + self._log_norm
 
-    def _log_density(self, X: typing.Samples, rtol: float, own: IndexArray | None, n_threads: int | None) -> FloatArray:
+    def _log_density(self, X: SampleArray, rtol: float, own: IndexArray | None, n_threads: int | None) -> FloatArray:
         targets, log_factors = self._targets(X, own is not None, n_threads)
         name = self._plan(targets, rtol, n_threads).name
         logs = self._by(name, targets, rtol, own, n_threads) + self._log_norm
@@ -171,15 +170,15 @@ class VaryingSum:
         return log_density
 
     def _targets(
-        self, X: typing.Samples, own: bool, n_threads: int | None
-    ) -> tuple[typing.Samples, FloatArray | float]:
+        self, X: SampleArray, own: bool, n_threads: int | None
+    ) -> tuple[SampleArray, FloatArray | float]:
         """Targets with their sharpness as one feature more, if they have one; and the logarithms of their factors."""
         if self._target_factors is None:
             return X, 0.0
         factors = self._target_factors(X, own, n_threads)
         return np.column_stack([X, 1.0 / factors]), np.log(factors)
 
-    def _plan(self, targets: typing.Samples, rtol: float, n_threads: int | None) -> Plan:
+    def _plan(self, targets: SampleArray, rtol: float, n_threads: int | None) -> Plan:
         m, (d, n) = targets.shape[0], self._sources.shape
         exact = n * m * self._pair_seconds()
         if rtol == 0.0:
@@ -198,7 +197,7 @@ class VaryingSum:
         })
 
     def _by(
-        self, name: str, targets: typing.Samples, rtol: float, own: IndexArray | None, n_threads: int | None
+        self, name: str, targets: SampleArray, rtol: float, own: IndexArray | None, n_threads: int | None
     ) -> FloatArray:
         """The log sums by a plan."""
         if name == "direct":
@@ -211,7 +210,7 @@ class VaryingSum:
             out[late] = self._late(targets[late], rtol, None if own is None else own[late], n_threads)
         return out
 
-    def _late(self, targets: typing.Samples, rtol: float, own: IndexArray | None, n_threads: int | None) -> FloatArray:
+    def _late(self, targets: SampleArray, rtol: float, own: IndexArray | None, n_threads: int | None) -> FloatArray:
         """What the grids leave: by the tree unless there is too little of it to build one."""
         m, (d, n) = targets.shape[0], self._sources.shape
         if own is None and not tree_may_pay(n, m, d, m * n * self._pair_seconds()):
@@ -246,10 +245,10 @@ class VaryingSum:
             )
         return self._tree
 
-    def _direct(self, targets: typing.Samples, own: IndexArray | None, n_threads: int | None) -> FloatArray:
+    def _direct(self, targets: SampleArray, own: IndexArray | None, n_threads: int | None) -> FloatArray:
         return self._sum_of(self._sources, self._log_weights, self._sharpness, targets, own, n_threads)
 
-    def _direct_of(self, index: IndexArray, targets: typing.Samples, n_threads: int | None) -> FloatArray:
+    def _direct_of(self, index: IndexArray, targets: SampleArray, n_threads: int | None) -> FloatArray:
         """The log sums of some of the sources."""
         return self._sum_of(
             np.ascontiguousarray(self._sources[:, index]), self._log_weights[index], self._sharpness[index], targets,
@@ -257,7 +256,7 @@ class VaryingSum:
         )
 
     def _sum_of(
-        self, sources: FloatArray, log_weights: FloatArray, sharpness: FloatArray, targets: typing.Samples,
+        self, sources: FloatArray, log_weights: FloatArray, sharpness: FloatArray, targets: SampleArray,
         own: IndexArray | None, n_threads: int | None
     ) -> FloatArray:
         def make_pass(block: int, n_parts: int) -> VaryingSumPass:

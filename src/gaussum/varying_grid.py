@@ -20,14 +20,14 @@ from typing import TypeAlias
 
 import numpy as np
 
-from gaussum import parallel, typing
+from gaussum import parallel
 from gaussum.gridding import spread_in_parts, visiting_order
 from gaussum.layout import (
     MOST_AXES, MOST_NODES, NODE_SECONDS, WIDTHS, left_out, lost_places, lost_terms, point_seconds, spacing_for,
     stretches_of, width_for
 )
 from gaussum.samples import Samples
-from gaussum.typing import FloatArray, IndexArray
+from gaussum.typing import FloatArray, IndexArray, SampleArray
 from gaussum.varying_pass import VaryingGridPass
 
 # Nodes of an axis over which a source spreads, and those beyond the sources that a target may lie on; farther away,
@@ -38,9 +38,7 @@ _APART = 4 * _MARGIN
 _PAD = _MARGIN + _REACH // 2 + 1
 
 
-# A class, its pass, its nodes, and the error of what they give.
-ClassGrid: TypeAlias = "tuple[ClassLayout, VaryingGridPass, FloatArray, float]"
-Direct: TypeAlias = Callable[[IndexArray, typing.Samples, int | None], FloatArray]
+Direct: TypeAlias = Callable[[IndexArray, SampleArray, int | None], FloatArray]
 
 
 class Classes:
@@ -154,6 +152,10 @@ class ClassLayout:
                 self.shape, self.n_nodes = tuple(shape), math.prod(shape)
 
 
+# A class, its pass, its nodes, and the error of what they give.
+ClassGrid: TypeAlias = tuple[ClassLayout, VaryingGridPass, FloatArray, float]
+
+
 class ClassGrids:
     """The sums of given sources at any targets, where they are large enough.
 
@@ -201,7 +203,7 @@ class ClassGrids:
         return layout, grid_pass, nodes, left_out(self._d, classes.width, classes.spacing) * largest
 
     def log_density(
-        self, X: typing.Samples, *, own: IndexArray | None = None, n_threads: int | None = None
+        self, X: SampleArray, *, own: IndexArray | None = None, n_threads: int | None = None
     ) -> FloatArray:
         """The log sums, shape (n_targets,); minus infinity where they are too small to be right to rtol.
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from gaussum import parallel, typing
+from gaussum import parallel
 from gaussum.samples import Samples
-from gaussum.typing import FloatArray
+from gaussum.typing import FloatArray, SampleArray
 from gaussum.varying_slope_pass import VaryingSlopePass
 
 _BLOCK = 64
@@ -46,7 +46,7 @@ class VaryingSlopes:
             np.logaddexp.reduceat(log_weights, at), np.minimum.reduceat(self._sharpness, at)
         )
 
-    def __call__(self, X: typing.Samples, n_threads: int | None) -> tuple[FloatArray, FloatArray]:
+    def __call__(self, X: SampleArray, n_threads: int | None) -> tuple[FloatArray, FloatArray]:
         """The log sums at every row of `X`, right to rounding, and their gradients, shape (n_targets, n_features)."""
         n = X.shape[0]
         out, gradient, targets = np.empty(n), np.empty(X.shape), Samples(X)

@@ -25,7 +25,7 @@ from gaussum import parallel
 from gaussum.decay import Decay
 from gaussum.distribution import CorrelatedDistribution
 from gaussum.plans import FreeSum, Plan
-from gaussum.typing import ArrayLike, FloatArray, IndexArray, Samples
+from gaussum.typing import ArrayLike, FloatArray, IndexArray, SampleArray
 from gaussum.validation import check_array
 
 # Beyond so many bandwidths the squared distance overflows: a point is as good as at this distance.
@@ -43,7 +43,7 @@ class RoundSum(FreeSum, Protocol):
     def steps(self, index: IndexArray, rng: np.random.Generator) -> FloatArray: ...
 
 
-MakeRound: TypeAlias = Callable[[Samples, FloatArray, FloatArray], RoundSum]
+MakeRound: TypeAlias = Callable[[SampleArray, FloatArray, FloatArray], RoundSum]
 
 
 def check_bandwidth_matrix(H: ArrayLike, d: int, name: str = "bandwidth") -> FloatArray:
@@ -120,7 +120,7 @@ def _leading(x: FloatArray, axis: int, d: int) -> FloatArray:
     return leading
 
 
-def sum_with_matrix(make: MakeRound, X: Samples, log_weights: FloatArray, covariance: FloatArray) -> FreeSum:
+def sum_with_matrix(make: MakeRound, X: SampleArray, log_weights: FloatArray, covariance: FloatArray) -> FreeSum:
     """The weighted sum of kernels of one covariance matrix; where that is diagonal, without whitening.
 
     Parameters as of Whitened.
@@ -131,7 +131,7 @@ def sum_with_matrix(make: MakeRound, X: Samples, log_weights: FloatArray, covari
     return Whitened(make, X, log_weights, covariance)
 
 
-def kernel_sum(make: MakeRound, X: Samples, log_weights: FloatArray, h: FloatArray) -> FreeSum:
+def kernel_sum(make: MakeRound, X: SampleArray, log_weights: FloatArray, h: FloatArray) -> FreeSum:
     """The sum for bandwidths, or for a covariance matrix; parameters as of Whitened, `h` being either."""
     return sum_with_matrix(make, X, log_weights, h) if h.ndim == 2 else make(X, log_weights, h)
 
@@ -164,7 +164,7 @@ class Whitening:
         self.log_det = float(np.log(self.scale).sum() - np.log(np.diagonal(W)).sum())
         self.colour = self.scale[:, np.newaxis] * np.linalg.inv(W)
 
-    def whiten(self, X: Samples, n_threads: int | None = None) -> FloatArray:
+    def whiten(self, X: SampleArray, n_threads: int | None = None) -> FloatArray:
         """L^-1 (x - c) for every row of `X`, shape (n, n_features), right to its own rounding.
 
         Parameters
@@ -224,7 +224,7 @@ class Whitened:
         Symmetric and positive definite, see `check_bandwidth_matrix`; in squared units of the data.
     """
 
-    def __init__(self, make: MakeRound, X: Samples, log_weights: FloatArray, covariance: FloatArray) -> None:
+    def __init__(self, make: MakeRound, X: SampleArray, log_weights: FloatArray, covariance: FloatArray) -> None:
         self._covariance = covariance
         self._distribution: CorrelatedDistribution | None = None
         self._points = np.array(X, dtype=np.float64, order="C")
@@ -232,7 +232,7 @@ class Whitened:
         # of Gaussians of one width it has more to tell: log_weights, and gradients
         self._sum: Any = make(self.whiten(self._points), log_weights, np.ones(len(covariance)))
 
-    def whiten(self, X: Samples, n_threads: int | None = None) -> FloatArray:
+    def whiten(self, X: SampleArray, n_threads: int | None = None) -> FloatArray:
         """L^-1 (x - c) for every row of `X`, shape (n, n_features)."""
         return self._whitening.whiten(X, n_threads)
 
@@ -253,12 +253,12 @@ class Whitened:
         drawn: FloatArray = centres + self._sum.steps(index, rng) @ self._whitening.colour.T
         return drawn
 
-    def plan(self, X: Samples, rtol: float = 0.0, *, n_threads: int | None = None) -> Plan:
+    def plan(self, X: SampleArray, rtol: float = 0.0, *, n_threads: int | None = None) -> Plan:
         """The plan for targets, as of GaussianSum, in whitened coordinates."""
         plan: Plan = self._sum.plan(self.whiten(X, n_threads), rtol, n_threads=n_threads)
         return plan
 
-    def log_density(self, X: Samples, *, rtol: float = 0.0, n_threads: int | None = None) -> FloatArray:
+    def log_density(self, X: SampleArray, *, rtol: float = 0.0, n_threads: int | None = None) -> FloatArray:
         """log sum_s w_s N(x; s, H) for every row of `X`, shape (n_targets,)."""
         logs: FloatArray = self._sum.log_density(self.whiten(X, n_threads), rtol=rtol, n_threads=n_threads)
         return logs - self.log_det
@@ -296,7 +296,7 @@ class Whitened:
         return self._whitening.unwhiten(Y)
 
     def log_density_and_gradient(
-        self, X: Samples, *, rtol: float = 0.0, n_threads: int | None = None
+        self, X: SampleArray, *, rtol: float = 0.0, n_threads: int | None = None
     ) -> tuple[FloatArray, FloatArray]:
         """log f and its gradient for every row of `X`, as of GaussianSum."""
         logs, gradient = self._sum.log_density_and_gradient(self.whiten(X, n_threads), rtol=rtol, n_threads=n_threads)
@@ -310,7 +310,7 @@ class Whitened:
         return logs
 
     def log_density_without(
-        self, own: IndexArray, X: Samples, *, rtol: float = 0.0, n_threads: int | None = None
+        self, own: IndexArray, X: SampleArray, *, rtol: float = 0.0, n_threads: int | None = None
     ) -> FloatArray:
         """The same at every row of `X` by the sources but one, `own`, shape (n_targets,)."""
         X = self.whiten(X, n_threads)

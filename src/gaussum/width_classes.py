@@ -14,15 +14,15 @@ import numpy as np
 
 from gaussum.distribution import Mixed
 from gaussum.plans import Plan
-from gaussum.typing import FloatArray, IndexArray, Samples
+from gaussum.typing import FloatArray, IndexArray, SampleArray
 
 # Widths in periods: below the first all is one class, from there on each is wider by up to a factor of 2.
 _NARROW = 1.0 / 16.0
 
 
 def sum_by_widths(
-    make: Callable[[Samples, FloatArray, FloatArray], Any], X: Samples, log_weights: FloatArray, factors: FloatArray,
-    relative: float,
+    make: Callable[[SampleArray, FloatArray, FloatArray], Any], X: SampleArray, log_weights: FloatArray,
+    factors: FloatArray, relative: float,
 ) -> Any:
     """The sum of kernels that have images, in classes where that pays.
 
@@ -56,7 +56,7 @@ class WidthClasses:
     """
 
     def __init__(
-        self, make: Callable[[Samples, FloatArray, FloatArray], Any], X: Samples, log_weights: FloatArray,
+        self, make: Callable[[SampleArray, FloatArray, FloatArray], Any], X: SampleArray, log_weights: FloatArray,
         factors: FloatArray, classes: list[IndexArray],
     ) -> None:
         self.factors, self._classes, self._sums, self._log_totals = factors, classes, [], []
@@ -86,7 +86,7 @@ class WidthClasses:
             out[chosen] = part
         return out
 
-    def plan(self, X: Samples, rtol: float = 0.0, *, n_threads: int | None = None) -> Plan:
+    def plan(self, X: SampleArray, rtol: float = 0.0, *, n_threads: int | None = None) -> Plan:
         """The plan of the class that costs most, with the costs of all."""
         plans: list[Plan] = [total.plan(X, rtol, n_threads=n_threads) for total in self._sums]
         most = max(plans, key=lambda plan: plan.seconds)
@@ -96,7 +96,7 @@ class WidthClasses:
             costs=most.costs | {most.name: math.fsum(plan.seconds for plan in plans)},
         )
 
-    def log_density(self, X: Samples, *, rtol: float = 0.0, n_threads: int | None = None) -> FloatArray:
+    def log_density(self, X: SampleArray, *, rtol: float = 0.0, n_threads: int | None = None) -> FloatArray:
         """The log density at every row of `X`, shape (n_targets,); minus infinity outside the bounds."""
         return self._total([total.log_density(X, rtol=rtol, n_threads=n_threads) for total in self._sums])
 
@@ -105,7 +105,7 @@ class WidthClasses:
         return Mixed([total.distribution() for total in self._sums], np.array(self._log_totals))
 
     def log_density_and_gradient(
-        self, X: Samples, *, rtol: float = 0.0, n_threads: int | None = None
+        self, X: SampleArray, *, rtol: float = 0.0, n_threads: int | None = None
     ) -> tuple[FloatArray, FloatArray]:
         """The same and its gradient, shape (n_targets, n_features), which outside the bounds is not a number."""
         parts = [total.log_density_and_gradient(X, rtol=rtol, n_threads=n_threads) for total in self._sums]

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from gaussum.hills import Hills, Modes, gathered, merged_places
-from gaussum.typing import FloatArray, Samples
+from gaussum.typing import FloatArray, SampleArray
 
 # A step that ends the climb, in bandwidths, and in units of the rounding of a mean.
 _SHORT, _ROUNDING = 1e-9, 1e-13
@@ -24,7 +24,7 @@ class Windows(Hills, Protocol):
 
 
 def find_window_modes(
-    total: Windows, X: Samples, weights: FloatArray | None = None, *, merge_tol: float = 0.1, max_iter: int = 500,
+    total: Windows, X: SampleArray, weights: FloatArray | None = None, *, merge_tol: float = 0.1, max_iter: int = 500,
     n_threads: int | None = None
 ) -> Modes:
     """The modes that points climb to; see gaussum.mean_shift.find_modes for the arguments.
