@@ -10,6 +10,7 @@ from libc.string cimport memcpy, memset
 
 from gaussum.kernels cimport estep, mixture, mstep, rows
 from gaussum.kernels.lanes cimport sum_lanes
+from gaussum.kernels.vec cimport BY_ROWS
 from gaussum.samples cimport ALIGNMENT, Samples, aligned, round_up
 
 cdef double LOG_2PI = log(2.0 * 3.141592653589793)
@@ -95,7 +96,7 @@ cdef class MixturePass:
         else:
             raise ValueError(f"structure is {structure!r}; expected 'full', 'tied', 'diag' or 'spherical'")
         self.log_prob_rows, self.accumulate_rows = NULL, NULL
-        if mixture.by_rows(kind, d) and samples.in_rows():
+        if kind in (mixture.DIAG, mixture.SPHERICAL) and d >= BY_ROWS and samples.in_rows():
             if kind == mixture.DIAG:
                 self.log_prob_rows, self.accumulate_rows = rows.log_prob_diag_rows, rows.accumulate_diag_rows
             else:
@@ -160,7 +161,7 @@ cdef class MixturePass:
 
     cdef double *_prepare(self, const double *parameters, double *log_const, double *scratch) noexcept nogil:
         """What an E-step of every block needs; returns the scratch beyond it."""
-        cdef const double *means = parameters + 2 * self.K
+        cdef double *means = <double *>parameters + 2 * self.K
         self._log_const(parameters, log_const)
         if self.log_prob_rows is NULL:
             return scratch

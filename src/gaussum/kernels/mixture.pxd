@@ -28,12 +28,6 @@ cdef Py_ssize_t statistics_size(
 ) noexcept nogil
 
 
-cdef bint by_rows(
-    int structure,                      # IN
-    Py_ssize_t d,                       # IN
-) noexcept nogil
-
-
 cdef Py_ssize_t block_size(
     int structure,                      # IN
     Py_ssize_t d,                       # IN

@@ -26,13 +26,11 @@ of -1.  Samples that are NaN give NaN; weights are at least 0.
 """
 from libc.math cimport NAN, isfinite, log, sqrt
 from libc.string cimport memcpy
-from libc.stdlib cimport getenv, atoi
 
 from gaussum.kernels cimport estep, mstep
 from gaussum.kernels.cache_lines cimport A_LINE, at_line, round_up_lines
 from gaussum.kernels.lanes cimport sum_lanes
 from gaussum.kernels.lapack cimport inverse_cholesky
-from gaussum.kernels.vec cimport BY_ROWS
 
 cdef double LOG_2PI = log(2.0 * 3.141592653589793)
 
@@ -88,14 +86,6 @@ cdef api Py_ssize_t statistics_size(
     return 2 + K + K * d + second if second >= 0 else -1
 
 
-cdef bint by_rows(
-    int structure,                      # IN
-    Py_ssize_t d,                       # IN
-) noexcept nogil:
-    """Whether samples that lie row by row are read so (to the same bits), and not loaded feature by feature."""
-    return (structure == DIAG or structure == SPHERICAL) and d >= BY_ROWS
-
-
 cdef api Py_ssize_t block_size(
     int structure,                      # IN
     Py_ssize_t d,                       # IN
@@ -110,14 +100,11 @@ cdef api Py_ssize_t block_size(
     """
     cdef bint matrices = structure == FULL or structure == TIED
     cdef Py_ssize_t often = 2 * d if matrices else K, least = 256 if matrices else 128
-    cdef char *import_env
     cdef Py_ssize_t most = L2_DOUBLES // max(d, 2 * K)
     if second_size(structure, d, K) < 0:
         return -1
     if not matrices:
         most = max(most, min(AXES_BLOCK, BLOCK_DOUBLES // d))
-    import_env = getenv(b"GB")
-    if import_env != NULL: return atoi(import_env)
     least = min(min(max(L1_DOUBLES // often, least), most), MAX_BLOCK)
     return max(MIN_BLOCK, least // 32 * 32)
 

@@ -31,8 +31,10 @@ cdef enum:
     TALL = 4                            # rows whose distances are taken together
     TALL_SUMS = 16                      # TALL * the most TILE_COMPONENTS
     SPAN_ROWS = 32                      # rows that pass a piece of the parameters together, TALL at a time
+    AHEAD = 32                           # rows that are fetched before they are needed
     PIECE = 1024                        # doubles of a piece of the means, which stays in L1 with that of the scales
     LEAST = 64                          # and its least features
+    LONG_ROW = 256                      # features from which on the alignment of vecs pays
     WIDE = 2                            # vecs of features whose moments are taken together
     WIDE_SUMS = 16                      # the most 2 * WIDE * TILE_COMPONENTS
     LANE_SUMS = 128                     # LANES * WIDE_SUMS
@@ -147,7 +149,7 @@ cdef inline void _add_squares_of_span(
     for tile in range(0, n, 4):
         for i in range(TALL):               # where there are fewer, the last one again
             rows[i] = x + min(tile + i, n - 1) * row
-        _add_squares_of_all(rows, whole // LANES, K, strips, scales, SPAN_ROWS * row, lanes)
+        _add_squares_of_all(rows, whole // LANES, K, strips, scales, AHEAD * row, lanes)
         if width > whole:
             for i in range(TALL):
                 for j in range(LANES):
@@ -313,7 +315,7 @@ cdef inline void _add_moments_of_all(
 ) noexcept nogil:
     """_add_moments of all features, the last of which overlap those before, with few of K components together"""
     cdef Py_ssize_t ahead, at = 0, done = 0, k, known, rest
-    cdef Py_ssize_t line = -<Py_ssize_t>(<uintptr_t>x // sizeof(double)) & (LANES - 1)     # where one begins
+    cdef Py_ssize_t line = -<Py_ssize_t>(<uintptr_t>x // sizeof(double)) & (VEC_REALS - 1)
     while done < d:
         at = min(at, d - WIDE * VEC_REALS)
         known = done - at
@@ -336,7 +338,8 @@ cdef inline void _add_moments_of_all(
             ahead = 0
             k += TILE_COMPONENTS
         done = at + WIDE * VEC_REALS
-        at = line if at == 0 and line > 0 else done
+        # long rows: from a vec's own alignment on, at the price of an overlap
+        at = line if at == 0 and 0 < line and d >= LONG_ROW else done
 
 
 cdef inline void _accumulate_rows(
