@@ -10,7 +10,6 @@ from libc.string cimport memcpy, memset
 
 from gaussum.kernels cimport estep, mixture, mstep, rows
 from gaussum.kernels.lanes cimport sum_lanes
-from gaussum.kernels.vec cimport BY_ROWS
 from gaussum.samples cimport ALIGNMENT, Samples, aligned, round_up
 
 cdef double LOG_2PI = log(2.0 * 3.141592653589793)
@@ -96,7 +95,7 @@ cdef class MixturePass:
         else:
             raise ValueError(f"structure is {structure!r}; expected 'full', 'tied', 'diag' or 'spherical'")
         self.log_prob_rows, self.accumulate_rows = NULL, NULL
-        if kind in (mixture.DIAG, mixture.SPHERICAL) and d >= BY_ROWS and samples.in_rows():
+        if kind in (mixture.DIAG, mixture.SPHERICAL) and rows.rows_pay(d) and samples.in_rows():
             if kind == mixture.DIAG:
                 self.log_prob_rows, self.accumulate_rows = rows.log_prob_diag_rows, rows.accumulate_diag_rows
             else:

@@ -1,6 +1,11 @@
 # Gaussians along the axes over rows of samples as they lie: see rows.pyx for the mathematics.
 
 
+cdef Py_ssize_t rows_pay(
+    Py_ssize_t d,                       # IN
+) noexcept nogil
+
+
 cdef Py_ssize_t strips_size(
     Py_ssize_t d,                       # IN
     Py_ssize_t K,                       # IN

@@ -4,17 +4,17 @@
     log p_ik = c_k - sum_j ((x_ij - mu_kj) u_kj)^2 / 2
     n_k = sum_i r_ik     f_kj = sum_i r_ik (x_ij - o_kj)     s_kj = sum_i r_ik (x_ij - o_kj)^2
 
-Vectors run along the features, so a block need not be turned to lie feature by feature, which takes as long as either
-step.  Sums are added in the order of estep.pyx and mstep.pyx, to the same bits: those over features in lanes from
-BY_ROWS features on, those over samples in lanes always.
+Vectors run along the features, so that a block need not be turned to lie feature by feature: with many features that
+took as long as either step (measured).  Sums are added in the order of estep.pyx, from BY_ROWS features on, and of
+mstep.pyx, so the bits are the same.  Functions take n <= ld samples, allocate nothing and hold no state.
 """
 from libc.stdint cimport uintptr_t
 from libc.string cimport memcpy, memset
 
 from gaussum.kernels.moments cimport add_masses
 from gaussum.kernels.vec cimport (
-    LANES, TILE_COMPONENTS, VEC_FOLD, VEC_GROUPS, VEC_REALS, vec, vec_add, vec_all, vec_fold, vec_fused, vec_load,
-    vec_mul, vec_store, vec_sub
+    BY_ROWS, LANES, TILE_COMPONENTS, VEC_FOLD, VEC_GROUPS, VEC_REALS, vec, vec_add, vec_all, vec_fold, vec_fused,
+    vec_load, vec_mul, vec_store, vec_sub
 )
 
 cdef extern from *:
@@ -30,14 +30,19 @@ cdef extern from *:
 cdef enum:
     TALL = 4                            # rows whose distances are taken together
     TALL_SUMS = 16                      # TALL * the most TILE_COMPONENTS
-    SPAN_ROWS = 32                      # rows that pass a piece of the parameters together, TALL at a time
-    AHEAD = 32                           # rows that are fetched before they are needed
+    SPAN_ROWS = 32                      # rows that pass a piece of the features together, TALL at a time
     PIECE = 1024                        # doubles of a piece of the means, which stays in L1 with that of the scales
     LEAST = 64                          # and its least features
-    LONG_ROW = 256                      # features from which on the alignment of vecs pays
     WIDE = 2                            # vecs of features whose moments are taken together
     WIDE_SUMS = 16                      # the most 2 * WIDE * TILE_COMPONENTS
     LANE_SUMS = 128                     # LANES * WIDE_SUMS
+
+
+cdef api Py_ssize_t rows_pay(
+    Py_ssize_t d,                       # IN
+) noexcept nogil:
+    """Whether these kernels give the bits of those for blocks, and are faster: a vec has to hold all lanes (measured)."""
+    return d >= BY_ROWS and VEC_REALS == LANES
 
 
 cdef api Py_ssize_t strips_size(
@@ -149,7 +154,7 @@ cdef inline void _add_squares_of_span(
     for tile in range(0, n, 4):
         for i in range(TALL):               # where there are fewer, the last one again
             rows[i] = x + min(tile + i, n - 1) * row
-        _add_squares_of_all(rows, whole // LANES, K, strips, scales, AHEAD * row, lanes)
+        _add_squares_of_all(rows, whole // LANES, K, strips, scales, SPAN_ROWS * row, lanes)
         if width > whole:
             for i in range(TALL):
                 for j in range(LANES):
@@ -315,7 +320,7 @@ cdef inline void _add_moments_of_all(
 ) noexcept nogil:
     """_add_moments of all features, the last of which overlap those before, with few of K components together"""
     cdef Py_ssize_t ahead, at = 0, done = 0, k, known, rest
-    cdef Py_ssize_t line = -<Py_ssize_t>(<uintptr_t>x // sizeof(double)) & (VEC_REALS - 1)
+    cdef Py_ssize_t line = -<Py_ssize_t>(<uintptr_t>x // sizeof(double)) & (VEC_REALS - 1)  # where vecs are aligned
     while done < d:
         at = min(at, d - WIDE * VEC_REALS)
         known = done - at
@@ -338,8 +343,7 @@ cdef inline void _add_moments_of_all(
             ahead = 0
             k += TILE_COMPONENTS
         done = at + WIDE * VEC_REALS
-        # long rows: from a vec's own alignment on, at the price of an overlap
-        at = line if at == 0 and 0 < line and d >= LONG_ROW else done
+        at = line if at == 0 and line > 0 else done     # aligned from there on, at the price of an overlap
 
 
 cdef inline void _accumulate_rows(

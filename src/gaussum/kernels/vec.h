@@ -250,8 +250,8 @@ enum {
     /* VEC_FOLD sums over lanes are completed together */
     SIDE_FOLDS = (SIDE_SUMS + VEC_SIDE + VEC_FOLD - 1) / VEC_FOLD * VEC_FOLD,
     SIDE_GROUPS = SIDE_FOLDS * VEC_GROUPS,
-    /* from so many features on, Gaussians along the axes take rows of samples as they lie (measured) */
-    BY_ROWS = 48,
+    /* from so many features on, squares along the axes are added in LANES lanes (measured: where rows.pyx pays) */
+    BY_ROWS = 256,
     /* up to so many features, an M-step has all its sums in registers (or nearly), whatever the width */
     FEW = 4,
     FEW_SUMS = FEW * FEW,
