@@ -30,8 +30,8 @@ cdef extern from *:
 cdef enum:
     TALL = 4                            # rows whose distances are taken together
     TALL_SUMS = 16                      # TALL * the most TILE_COMPONENTS
-    SPAN_ROWS = 32                      # rows that pass a piece of the features together, TALL at a time
-    PIECE = 1024                        # doubles of a piece of the means, which stays in L1 with that of the scales
+    SPAN_ROWS = 16                      # rows that pass a piece of the features together, TALL at a time
+    PIECE = 512                        # doubles of a piece of the means, which stays in L1 with that of the scales
     LEAST = 64                          # and its least features
     WIDE = 2                            # vecs of features whose moments are taken together
     WIDE_SUMS = 16                      # the most 2 * WIDE * TILE_COMPONENTS
@@ -196,7 +196,7 @@ cdef inline void _log_prob_rows(
 ) noexcept nogil:
     """log p_ik = c_k - sum_j ((x_ij - mu_kj) u_kj)^2 / 2, a piece of the features after the other"""
     cdef Py_ssize_t first, j, piece = max(LEAST, PIECE // K // LANES * LANES)
-    for first in range(0, n, 32):
+    for first in range(0, n, 16):
         memset(lanes, 0, (SPAN_ROWS * K + VEC_FOLD) * LANES * sizeof(double))
         j = 0
         while j < d:
