@@ -169,13 +169,13 @@ cdef class MixturePass:
 
     cdef void block_log_prob(self, Py_ssize_t start, Py_ssize_t n, const double *parameters, const double *log_const,
                              double *x, double *log_prob, double *scratch) noexcept nogil:
-        """log p_ik of a block of samples, which is loaded into x unless it is read as it lies"""
+        """log p_ik of a block of samples, which is loaded into x unless it is read as it lies; after `_prepare`"""
         cdef const double *means = parameters + 2 * self.K
         cdef const double *precisions_chol = means + self.K * self.d
         if self.log_prob_rows is not NULL:
-            self.log_prob_rows(self.samples.rows_from(start), self.samples.row // <Py_ssize_t>sizeof(double), self.block,
-                               n, self.d, self.K, scratch - rows.strips_size(self.d, self.K), precisions_chol, log_const,
-                               log_prob, scratch)
+            self.log_prob_rows(self.samples.rows_from(start), self.samples.row // <Py_ssize_t>sizeof(double),
+                               self.block, n, self.d, self.K, scratch - rows.strips_size(self.d, self.K),
+                               precisions_chol, log_const, log_prob, scratch)
         else:
             self.samples.load(start, n, self.block, x)
             self.log_prob(x, self.block, n, self.d, self.K, means, precisions_chol, log_const, log_prob, scratch)

@@ -31,7 +31,7 @@ cdef enum:
     TALL = 4                            # rows whose distances are taken together
     TALL_SUMS = 16                      # TALL * the most TILE_COMPONENTS
     SPAN_ROWS = 16                      # rows that pass a piece of the features together, TALL at a time
-    PIECE = 512                        # doubles of a piece of the means, which stays in L1 with that of the scales
+    PIECE = 512                         # doubles of a piece of the means, which stays in L1 with that of the scales
     LEAST = 64                          # and its least features
     WIDE = 2                            # vecs of features whose moments are taken together
     WIDE_SUMS = 16                      # the most 2 * WIDE * TILE_COMPONENTS
@@ -41,7 +41,7 @@ cdef enum:
 cdef api Py_ssize_t rows_pay(
     Py_ssize_t d,                       # IN
 ) noexcept nogil:
-    """Whether these kernels give the bits of those for blocks, and are faster: a vec has to hold all lanes (measured)."""
+    """Whether these kernels give the bits of those for blocks, and are faster: where a vec holds all lanes."""
     return d >= BY_ROWS and VEC_REALS == LANES
 
 
