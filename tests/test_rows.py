@@ -75,14 +75,20 @@ def test_rows_have_the_bits_of_blocks(build, structure, gap, backwards):
     for n, d, K in SHAPES:
         X, means, chol, log_const = mixture(structure, n, d, K)
         X = strided(X, gap, backwards)
-        np.testing.assert_array_equal(
-            e_step(build, structure, X, means, chol, log_const),
-            log_prob(build, structure, np.ascontiguousarray(X), means, chol, log_const))
+        found = e_step(build, structure, X, means, chol, log_const)
+        expected = log_prob(build, structure, np.ascontiguousarray(X), means, chol, log_const)
+        # the others' kernels for blocks add one feature after the other, and these are not used there
+        np.testing.assert_allclose(found, expected, rtol=0 if functions(build)["rows_pay"](d) else 1e-13)
         resp = responsibilities(n, K)
         into = np.arange(K) * 1.0, np.ones((K, d)) / 3, np.ones((K, d) if structure == "diag" else K)
         of_rows, of_blocks = (m_step(build, structure, X, resp, means, into, at_rows) for at_rows in (True, False))
         for a, b in zip(of_rows, of_blocks):
             np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("build", BUILDS)
+def test_rows_pay_with_many_features_where_a_vector_holds_all_lanes(build):
+    assert [functions(build)["rows_pay"](d) for d in (1, 255, 256, 1000)] == [0, 0, build == "v4", build == "v4"]
 
 
 @pytest.mark.parametrize("structure", STRUCTURES)

@@ -5,8 +5,8 @@
     n_k = sum_i r_ik     f_kj = sum_i r_ik (x_ij - o_kj)     s_kj = sum_i r_ik (x_ij - o_kj)^2
 
 Vectors run along the features, so that a block need not be turned to lie feature by feature: with many features that
-took as long as either step (measured).  Sums are added in the order of estep.pyx, from BY_ROWS features on, and of
-mstep.pyx, so the bits are the same.  Functions take n <= ld samples, allocate nothing and hold no state.
+took as long as either step (measured).  Sums are added in the order of mstep.pyx, and where rows_pay in that of
+estep.pyx too, so the bits are the same.  Functions take n <= ld samples, allocate nothing and hold no state.
 """
 from libc.stdint cimport uintptr_t
 from libc.string cimport memcpy, memset

@@ -243,7 +243,7 @@ cdef inline void log_prob_tile(
 ) noexcept nogil:
     cdef vec squares[TILE_SUMS]
     cdef Py_ssize_t b
-    if scales is not NULL and d >= BY_ROWS and sizeof(real) == sizeof(double):
+    if scales is not NULL and d >= BY_ROWS and VEC_REALS == LANES and sizeof(real) == sizeof(double):
         distances_in_lanes(x, ld, d, components, origins, scales, row, step, squares)
     else:
         distances(x, ld, d, components, origins, scales, row, step, squares)
