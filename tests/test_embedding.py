@@ -189,6 +189,7 @@ def setuptools_smooth(folder):
 @pytest.mark.parametrize("structure", STRUCTURES)
 @pytest.mark.parametrize("n, d, K, weighted", [
     (20_000, 1, 4, False), (5000, 3, 3, True), (1500, 20, 4, False), (900, 33, 2, True), (3, 2, 2, False),
+    (600, 259, 2, True),
 ])
 def test_em_of_another_package_has_the_same_bits(structure, n, d, K, weighted, meson_em, monkeypatch):
     em = imported("threaded_em", meson_em, monkeypatch).em

@@ -17,7 +17,7 @@ LAYERS = """
 kernels.lapack kernels.real kernels.cache_lines kernels.lanes kernels.coordinates kernels._cpu kernels.dispatch
 kernels.vec kernels.tiles kernels.moments kernels.radial kernels.log_lanes
 kernels.estep kernels.mstep kernels.separation kernels.gauss_sum kernels.gauss_varying kernels.gauss_grid
-kernels.gauss_box kernels.radial_sum kernels.kmeans kernels.pair_moments kernels.line
+kernels.gauss_box kernels.radial_sum kernels.kmeans kernels.pair_moments kernels.line kernels.rows
 kernels.elementary kernels
 kernels.mixture kernels.sums kernels.densities kernels.c_api
 typing base validation criteria progress

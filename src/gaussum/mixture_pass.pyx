@@ -8,7 +8,7 @@ threads gives the same bits (see gaussum.parallel).
 from libc.math cimport INFINITY, isfinite, log
 from libc.string cimport memcpy, memset
 
-from gaussum.kernels cimport estep, mixture, mstep
+from gaussum.kernels cimport estep, mixture, mstep, rows
 from gaussum.kernels.lanes cimport sum_lanes
 from gaussum.samples cimport ALIGNMENT, Samples, aligned, round_up
 
@@ -94,6 +94,12 @@ cdef class MixturePass:
                 estep.log_prob_spherical, mstep.accumulate_spherical, mstep.parameters_spherical)
         else:
             raise ValueError(f"structure is {structure!r}; expected 'full', 'tied', 'diag' or 'spherical'")
+        self.log_prob_rows, self.accumulate_rows = NULL, NULL
+        if kind in (mixture.DIAG, mixture.SPHERICAL) and rows.rows_pay(d) and samples.in_rows():
+            if kind == mixture.DIAG:
+                self.log_prob_rows, self.accumulate_rows = rows.log_prob_diag_rows, rows.accumulate_diag_rows
+            else:
+                self.log_prob_rows, self.accumulate_rows = rows.log_prob_spherical_rows, rows.accumulate_spherical_rows
         self.second_size = mixture.second_size(kind, d, K)
         self.second_step = 0 if structure == "tied" else self.second_size // K
         self.block = mixture.block_size(kind, d, K)
@@ -104,7 +110,8 @@ cdef class MixturePass:
         self.parameters_size = mixture.parameters_size(kind, d, K)
         self.scratch_size = (
             ALIGNMENT // sizeof(double) + self.block * (d + K + 2)
-            + max(estep.estep_scratch(d, self.block), mstep.mstep_scratch(d, K, self.block))
+            + max(estep.estep_scratch(d, self.block), mstep.mstep_scratch(d, K, self.block), rows.rows_scratch(K))
+            + (rows.strips_size(d, K) if self.log_prob_rows is not NULL else 0)
             + round_up(self.statistics_size, 8) + round_up(K, 8)
         )
         self.square = structure in ("full", "tied")
@@ -135,23 +142,55 @@ cdef class MixturePass:
         cdef double *log_const = own + round_up(self.statistics_size, 8)
         cdef double *scratch = log_const + round_up(K, 8)
         cdef const double *means = parameters + 2 * K
-        cdef const double *precisions_chol = means + K * d
         cdef const double *w
-        self._log_const(parameters, log_const)
+        scratch = self._prepare(parameters, log_const, scratch)
         for part in range(first, last):
             memset(own, 0, self.statistics_size * sizeof(double))
             start = part * self.part_size
             stop = min(start + self.part_size, self.samples.n)
             while start < stop:
                 n = min(ld, stop - start)
-                self.samples.load(start, n, ld, x)
-                self.log_prob(x, ld, n, d, K, means, precisions_chol, log_const, resp, scratch)
+                self.block_log_prob(start, n, parameters, log_const, x, resp, scratch)
                 w = &self.sample_weight[start] if self.weighted else NULL
                 self.expect(n, K, w, resp, log_density, spare, own)
-                self.accumulate(x, ld, n, d, K, resp, means, own + 2, own + 2 + K, own + 2 + K + K * d, scratch)
+                self.block_accumulate(start, n, x, resp, means, own, scratch)
                 start += n
             for i in range(self.statistics_size):
                 statistics[i] += own[i]
+
+    cdef double *_prepare(self, const double *parameters, double *log_const, double *scratch) noexcept nogil:
+        """What an E-step of every block needs; returns the scratch beyond it."""
+        cdef double *means = <double *>parameters + 2 * self.K
+        self._log_const(parameters, log_const)
+        if self.log_prob_rows is NULL:
+            return scratch
+        rows.pack_strips(self.d, self.K, means, NULL if self.spherical else means + self.K * self.d, scratch)
+        return scratch + rows.strips_size(self.d, self.K)
+
+    cdef void block_log_prob(self, Py_ssize_t start, Py_ssize_t n, const double *parameters, const double *log_const,
+                             double *x, double *log_prob, double *scratch) noexcept nogil:
+        """log p_ik of a block of samples, which is loaded into x unless it is read as it lies; after `_prepare`"""
+        cdef const double *means = parameters + 2 * self.K
+        cdef const double *precisions_chol = means + self.K * self.d
+        if self.log_prob_rows is not NULL:
+            self.log_prob_rows(self.samples.rows_from(start), self.samples.row // <Py_ssize_t>sizeof(double),
+                               self.block, n, self.d, self.K, scratch - rows.strips_size(self.d, self.K),
+                               precisions_chol, log_const, log_prob, scratch)
+        else:
+            self.samples.load(start, n, self.block, x)
+            self.log_prob(x, self.block, n, self.d, self.K, means, precisions_chol, log_const, log_prob, scratch)
+
+    cdef void block_accumulate(self, Py_ssize_t start, Py_ssize_t n, const double *x, const double *resp,
+                          const double *origins, double *own, double *scratch) noexcept nogil:
+        """Adds the statistics of a block, loaded into x unless it is read as it lies."""
+        cdef double *nk = own + 2
+        cdef double *first = nk + self.K
+        cdef double *second = first + self.K * self.d
+        if self.accumulate_rows is not NULL:
+            self.accumulate_rows(self.samples.rows_from(start), self.samples.row // <Py_ssize_t>sizeof(double),
+                                 self.block, n, self.d, self.K, resp, origins, nk, first, second)
+        else:
+            self.accumulate(x, self.block, n, self.d, self.K, resp, origins, nk, first, second, scratch)
 
     cdef void expect(self, Py_ssize_t n, Py_ssize_t K, const double *w, double *resp, double *log_density,
                      double *spare, double *own) noexcept nogil:
@@ -292,8 +331,6 @@ cdef class MixturePass:
         cdef double *log_const = spare + ld
         cdef double *more = log_const + round_up(K, 8)
         cdef Py_ssize_t *label = <Py_ssize_t *>density    # read before the densities are written
-        cdef const double *means = &parameters[0] + 2 * K
-        cdef const double *precisions_chol = means + K * d
         cdef bint want_density = log_density is not None, want_labels = labels is not None
         cdef bint want_resp = resp is not None, want_largest = log_largest is not None
         if scratch.shape[0] < self.scratch_size or not 0 <= first <= last <= self.n_parts:
@@ -307,13 +344,12 @@ cdef class MixturePass:
         ):
             raise ValueError("an output has the wrong shape")
         with nogil:
-            self._log_const(&parameters[0], log_const)
+            more = self._prepare(&parameters[0], log_const, more)
             start = first * self.part_size
             stop = min(last * self.part_size, self.samples.n)
             while start < stop:
                 n = min(ld, stop - start)
-                self.samples.load(start, n, ld, x)
-                self.log_prob(x, ld, n, d, K, means, precisions_chol, log_const, r, more)
+                self.block_log_prob(start, n, &parameters[0], log_const, x, r, more)
                 if want_labels or want_largest:
                     estep.most_probable(r, ld, n, K, label, spare)
                     if want_labels:

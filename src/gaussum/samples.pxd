@@ -12,6 +12,8 @@ cdef class Samples:
     cdef bint single                    # float32
     cdef readonly Py_ssize_t n, d
     cdef readonly object array
+    cdef bint in_rows(self) noexcept nogil
+    cdef const double *rows_from(self, Py_ssize_t first) noexcept nogil
     cdef void load(self, Py_ssize_t first, Py_ssize_t n, Py_ssize_t ld, double *x) noexcept nogil
     cdef void load_single(self, Py_ssize_t first, Py_ssize_t n, Py_ssize_t ld, const float *origin,
                           float *x) noexcept nogil

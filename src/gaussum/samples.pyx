@@ -47,6 +47,15 @@ cdef class Samples:
         self.row, self.column = X.strides
         self.n, self.d = X.shape
 
+    cdef bint in_rows(self) noexcept nogil:
+        """Whether kernels may read the samples as they lie: float64, features side by side, strides in doubles"""
+        cdef Py_ssize_t size = sizeof(double)
+        return (not self.single and self.column == size and self.row % size == 0
+                and <uintptr_t>self.data % sizeof(double) == 0)
+
+    cdef const double *rows_from(self, Py_ssize_t first) noexcept nogil:
+        return <const double *>(self.data + first * self.row)
+
     cdef void load(self, Py_ssize_t first, Py_ssize_t n, Py_ssize_t ld, double *x) noexcept nogil:
         """x[j * ld + i] = X[first + i, j]"""
         _load(self, first, n, ld, NULL, x)

@@ -11,7 +11,7 @@ from gaussum.kernels import _cpu
 
 KERNELS = (
     "estep", "mstep", "separation", "gauss_sum", "gauss_varying", "gauss_grid", "gauss_box", "radial_sum", "kmeans",
-    "pair_moments", "line", "elementary",
+    "pair_moments", "line", "elementary", "rows",
 )
 VARIABLE = "GAUSSUM_BUILD"
 

@@ -7,8 +7,8 @@ cimport cython
 
 from gaussum.kernels.real cimport real
 from gaussum.kernels.vec cimport (
-    FEW, TILE, TILE_COLUMNS, TILE_COMPONENTS, TILE_SUMS, VEC_REALS, VEC_TILE, vec, vec_all, vec_fused, vec_load,
-    vec_mul, vec_store, vec_sub
+    BY_ROWS, FEW, LANES, TILE, TILE_COLUMNS, TILE_COMPONENTS, TILE_SUMS, VEC_REALS, VEC_TILE, vec, vec_add, vec_all,
+    vec_fused, vec_load, vec_mul, vec_store, vec_sub
 )
 
 
@@ -166,31 +166,70 @@ cdef inline void log_prob_of_few(
 
 
 @cython.cdivision(True)
-cdef inline void distances(
+cdef inline void add_distances(
     const real *x,                      # IN (d, ld), TILE samples
     Py_ssize_t ld, Py_ssize_t d, Py_ssize_t components,  # IN, components <= TILE_COMPONENTS, known to the compiler
-    const real *origins,                # IN (components, d)
+    const real *origins,                # IN (components, d), strides `origin` and `next`
+    Py_ssize_t origin, Py_ssize_t next,  # IN
     const real *scales,                 # IN (components, d), strides `row` and `step`; NULL: all 1
     Py_ssize_t row, Py_ssize_t step,    # IN
-    vec *squares,                       # OUT (components, VEC_TILE)
+    vec *squares,                       # INOUT (components, VEC_TILE)
 ) noexcept nogil:
-    """s_ik = sum_j ((x_ij - o_kj) u_kj)^2"""
+    """s_ik <- s_ik + sum_j ((x_ij - o_kj) u_kj)^2"""
     cdef vec samples[VEC_TILE]
+    cdef vec sums[TILE_SUMS]
     cdef vec o, u, z
     cdef Py_ssize_t b, i, j
     for i in range(components * VEC_TILE):
-        squares[i] = vec_all(0.0)
+        sums[i] = squares[i]
     for j in range(d):
         for i in range(VEC_TILE):
             samples[i] = vec_load(x + j * ld + i * VEC_REALS)
         for b in range(components):
-            o = vec_all(origins[b * d + j])
+            o = vec_all(origins[b * origin + j * next])
             u = vec_all(scales[b * row + j * step]) if scales is not NULL else o
             for i in range(VEC_TILE):
                 z = vec_sub(samples[i], o)
                 if scales is not NULL:
                     z = vec_mul(z, u)
-                squares[b * VEC_TILE + i] = vec_fused(z, z, squares[b * VEC_TILE + i])
+                sums[b * VEC_TILE + i] = vec_fused(z, z, sums[b * VEC_TILE + i])
+    for i in range(components * VEC_TILE):
+        squares[i] = sums[i]
+
+
+@cython.cdivision(True)
+cdef inline void distances(
+    const real *x, Py_ssize_t ld, Py_ssize_t d, Py_ssize_t components, const real *origins, const real *scales,
+    Py_ssize_t row, Py_ssize_t step,    # as in add_distances
+    vec *squares,                       # OUT (components, VEC_TILE)
+) noexcept nogil:
+    """s_ik = sum_j ((x_ij - o_kj) u_kj)^2"""
+    cdef Py_ssize_t a
+    for a in range(components * VEC_TILE):
+        squares[a] = vec_all(0.0)
+    add_distances(x, ld, d, components, origins, d, 1, scales, row, step, squares)
+
+
+@cython.cdivision(True)
+cdef inline void distances_in_lanes(
+    const real *x, Py_ssize_t ld, Py_ssize_t d, Py_ssize_t components, const real *origins, const real *scales,
+    Py_ssize_t row, Py_ssize_t step, vec *squares,  # as in distances
+) noexcept nogil:
+    """distances, feature j in lane j mod LANES: the order in which rows.pyx adds.  A piece at a time stays in L1"""
+    cdef vec lanes[LANES * TILE_SUMS]
+    cdef Py_ssize_t a, j, l, half = LANES // 2, count = components * VEC_TILE
+    for a in range(LANES * count):
+        lanes[a] = vec_all(0.0)
+    for j in range(0, d, 128):
+        for l in range(min(LANES, d - j)):
+            add_distances(x + (j + l) * ld, LANES * ld, (min(128, d - j) - l + LANES - 1) // LANES, components,
+                          origins + j + l, d, LANES, scales + (j + l) * step, row, LANES * step, lanes + l * count)
+    while half > 0:
+        for a in range(half * count):
+            lanes[a] = vec_add(lanes[a], lanes[half * count + a])
+        half = half // 2
+    for a in range(count):
+        squares[a] = lanes[a]
 
 
 @cython.cdivision(True)
@@ -204,7 +243,10 @@ cdef inline void log_prob_tile(
 ) noexcept nogil:
     cdef vec squares[TILE_SUMS]
     cdef Py_ssize_t b
-    distances(x, ld, d, components, origins, scales, row, step, squares)
+    if scales is not NULL and d >= BY_ROWS and VEC_REALS == LANES and sizeof(real) == sizeof(double):
+        distances_in_lanes(x, ld, d, components, origins, scales, row, step, squares)
+    else:
+        distances(x, ld, d, components, origins, scales, row, step, squares)
     for b in range(components):
         store_log_prob(squares + b * VEC_TILE, log_const[b], n, log_prob + b * ld_out)
 

@@ -250,6 +250,9 @@ enum {
     /* VEC_FOLD sums over lanes are completed together */
     SIDE_FOLDS = (SIDE_SUMS + VEC_SIDE + VEC_FOLD - 1) / VEC_FOLD * VEC_FOLD,
     SIDE_GROUPS = SIDE_FOLDS * VEC_GROUPS,
+    /* from so many features on, and where a vec holds all lanes, rows of samples are read as they lie, and squares along
+       the axes are added in lanes wherever the samples lie (measured; shows in the last digits) */
+    BY_ROWS = 256,
     /* up to so many features, an M-step has all its sums in registers (or nearly), whatever the width */
     FEW = 4,
     FEW_SUMS = FEW * FEW,

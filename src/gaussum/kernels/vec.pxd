@@ -42,6 +42,7 @@ cdef extern from "vec.h" nogil:
         SIDE_GROUPS                     # SIDE_FOLDS * VEC_GROUPS
         CENTERED                        # features up to which an E-step centres samples as it multiplies them
         WEIGHED                         # and an M-step weighs them too
+        BY_ROWS                         # features from which on rows of samples are read as they lie
         FEW                             # features that an M-step sums in registers
         FEW_SUMS                        # FEW * FEW
         FEW_FOLDS                       # FEW_SUMS, rounded up to VEC_FOLD
