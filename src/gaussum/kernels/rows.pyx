@@ -215,7 +215,7 @@ cdef api void log_prob_diag_rows(
     Py_ssize_t d,                       # IN
     Py_ssize_t K,                       # IN
     const double *strips,               # IN of pack_strips, read fastest from a multiple of 64 bytes on
-    const double *precisions_chol,      # IN, not read: it is in the strips
+    const double *precisions_chol,      # IN (K, d): not read, it is in the strips
     const double *log_const,            # IN (K,)
     double *log_prob,                   # OUT (K, ld)
     double *scratch,                    # SCRATCH (rows_scratch(K),)
