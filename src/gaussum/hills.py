@@ -11,6 +11,8 @@ from gaussum.typing import FloatArray, IndexArray, MaskArray, SampleArray
 _SHALLOW = 1e-8
 _NEIGHBOURS, _BETWEEN, _PAIRS = 2.5, 15, 1 << 15
 _VALLEY_RTOL = 1e-9
+# In bandwidths: squares of longer distances might overflow.
+_FARTHEST = 1e150
 
 
 class HasName(Protocol):
@@ -181,4 +183,9 @@ def _wrapped(points: FloatArray, periods: FloatArray | None) -> FloatArray:
 def _near(points: FloatArray, periods: FloatArray | None = None) -> Any:
     from scipy.spatial import cKDTree               # slow to load
 
+    if points.size and np.abs(points).max() > _FARTHEST:
+        raise ValueError(
+            f"bandwidth is so narrow that coordinates are up to {np.abs(points).max():.0e} bandwidths; expected at most "
+            f"{_FARTHEST:g} for modes"
+        )
     return cKDTree(_wrapped(points, periods), boxsize=periods)

@@ -85,7 +85,10 @@ class _Field:
             if m is None:
                 behind[:, j] -= self._step * self.h[j]
             width = (ahead[:, j] - behind[:, j]) / self.h[j]        # as it was rounded
-            H[:, j] = (self(ahead)[1] - (self(behind)[1] if m is None else m)) / width[:, np.newaxis]
+            change = self(ahead)[1] - (self(behind)[1] if m is None else m)
+            # between two numbers in succession a kernel is alone
+            step = width[:, np.newaxis]
+            H[:, j] = np.where(step > 0.0, change / np.where(step > 0.0, step, 1.0), -np.eye(d)[j])
         symmetric: FloatArray = 0.5 * (H + H.transpose(0, 2, 1))
         return symmetric
 

@@ -45,9 +45,11 @@ def find_window_modes(
         empty = np.isnan(mean).any(axis=1)
         with np.errstate(invalid="ignore"):
             short = (np.abs(mean - at[late]) / h).max(axis=1) <= tol
-        at[late[~empty]] = mean[~empty]
         settled[late[short]] = True
-        late = late[~empty & ~short]
+        # a step that is rounding might lead out of the narrowest windows
+        going = ~empty & ~short
+        at[late[going]] = mean[going]
+        late = late[going]
         if not late.size:
             break
     log_density = total.log_density(at, n_threads=n_threads)
