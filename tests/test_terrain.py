@@ -162,3 +162,12 @@ def test_what_is_not_climbed(params, match):
     for of in (kde.modes, lambda: kde.predict_basin(X, X[:1])):
         with pytest.raises(ValueError, match=match):
             of()
+
+
+def test_points_out_of_bounds_are_not_climbed():
+    kde = KernelDensity(0.2, bounds=[(0, 1), (0, 1)], boundary=["reflect", "periodic"]).fit([[0.1, 0.2], [0.8, 0.7]])
+    modes = kde.modes([[0.0, 5.2], [1.0, -0.3]])
+    assert modes.labels.tolist() == kde.modes().labels.tolist()
+    for climb in (kde.modes, lambda X: kde.predict_basin(X, modes)):
+        with pytest.raises(ValueError, match=r"X holds 1 samples outside the bounds of feature 0, .* 1.5 in row 1; exp"):
+            climb([[0.5, 0.5], [1.5, 0.5]])

@@ -10,7 +10,7 @@ from gaussum.fitted import Fitted
 from gaussum.hills import Hills, Modes, among
 from gaussum.mean_shift import find_modes
 from gaussum.terrain import Terrain
-from gaussum.typing import ArrayLike, FloatArray, IndexArray
+from gaussum.typing import ArrayLike, FloatArray, IndexArray, SampleArray
 from gaussum.validation import check_flag, check_integer, check_number, check_samples
 from gaussum.window_shift import find_window_modes
 
@@ -83,8 +83,8 @@ class Slopes(Fitted):
         Parameters
         ----------
         X : array_like, shape (n_samples, n_features), optional
-            Where to begin; the samples of positive weight (`sources_`) by default. A mode that no point climbs to is
-            not found.
+            Where to begin, within the bounds; the samples of positive weight (`sources_`) by default. A mode that no
+            point climbs to is not found.
         merge_tol : float
             Modes no farther apart than so many bandwidths are one, as are those with no valley between them.
         max_iter : int
@@ -94,6 +94,11 @@ class Slopes(Fitted):
         -------
         gaussum.mean_shift.Modes
             `modes`, the highest first, `log_density`, `labels`, `sizes`, `weights`, `converged`.
+
+        Raises
+        ------
+        NotFittedError, TypeError, ValueError
+            Points that make no sense, or out of bounds; a density that is not climbed here.
 
         Examples
         --------
@@ -107,7 +112,7 @@ class Slopes(Fitted):
         """
         hills, find, options = self._hills(), self._finder(), self._climbing(merge_tol, max_iter)
         weights = self.source_weights_ if X is None else None
-        points = self.sources_ if X is None else check_samples(X, n_features=self.n_features_in_)
+        points = self.sources_ if X is None else self._starts(X)
         if not hasattr(self._sum, "whiten"):
             return find(hills, points, weights, **options)
         # in whitened coordinates, in which the kernel is round
@@ -122,18 +127,26 @@ class Slopes(Fitted):
         Parameters
         ----------
         X : array_like, shape (n_samples, n_features)
+            Within the bounds.
         modes : gaussum.mean_shift.Modes or array_like, shape (n_modes, n_features)
             From `modes`.
         merge_tol, max_iter : float, int
             As of `modes`.
         """
         hills, find, options = self._hills(), self._finder(), self._climbing(merge_tol, max_iter)
-        points = check_samples(X, n_features=self.n_features_in_)
+        points = self._starts(X)
         given: ArrayLike = modes.modes if isinstance(modes, Modes) else modes
         places = check_samples(given, name="modes", n_features=self.n_features_in_)
         if hasattr(self._sum, "whiten"):
             points, places = self._sum.whiten(points), self._sum.whiten(places)
         return among(hills, places, find(hills, points, **options), merge_tol)
+
+    def _starts(self, X: ArrayLike) -> SampleArray:
+        """Checked points that have a density to climb."""
+        points = check_samples(X, n_features=self.n_features_in_)
+        if self._support is not None:
+            self._support.check(points, None)
+        return points
 
     def _hills(self) -> Hills:
         """The density as mean shift asks for it, in whitened coordinates if there are some."""
