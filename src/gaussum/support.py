@@ -66,7 +66,7 @@ class Support:
             bounded = not (math.isinf(low) and math.isinf(high))
             # one name for all features is for those that have bounds
             if kind == "periodic" and math.isinf(high - low) and (bounded or not isinstance(boundary, str)):
-                raise ValueError(f"bounds of feature {j} are ({low:g}, {high:g}); expected both ends of a periodic axis")
+                raise ValueError(f"bounds of feature {j} are ({low:g}, {high:g}); expected two on a periodic axis")
             if bounded:
                 axes.append(Axis(j, low, high, kind))
         if boundary == "periodic" and not axes:
