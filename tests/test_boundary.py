@@ -242,3 +242,28 @@ def test_real_durations(faithful):
     bounded = KernelDensity("scott", bounds=[(0, None), (0, None)], boundary="linear").fit(faithful)
     np.testing.assert_allclose(bounded.score_samples(faithful), plain.score_samples(faithful), atol=5e-3)
     assert (bounded.score_samples(-faithful) == -INF).all()
+
+
+@pytest.mark.parametrize("h", [1e4, 1e7, 1e8, 1e12, 1e100, 1e200, 1e300])
+@pytest.mark.parametrize("rtol", [0.0, 1e-6])
+def test_the_widest_kernels(h, rtol):
+    """The limit of level kernels: f0 is level, M = mean(s) - x - m, m = 1/2 - x, v = 1/12, on a support of 1."""
+    x, t = np.array([0.1, 0.2, 0.5, 0.9]), np.linspace(0.0, 1.0, 11)
+    slope = 12 * (x.mean() - 0.5)
+    exact = slope * (t - 0.5) - np.log(2 * np.sinh(slope / 2) / slope)
+    kde = KernelDensity(h, bounds=(0, 1), boundary="linear", rtol=rtol).fit(x)
+    np.testing.assert_allclose(kde.score_samples(t), exact, atol=max(10 * h**-2, 1e-6 * (rtol > 0), 1e-9))
+    assert kde.bandwidth_ == h and kde.cdf([1.0])[0] == pytest.approx(1.0, abs=1e-9)
+    assert kde.cdf(kde.sample(4000, random_state=0)).mean() == pytest.approx(0.5, abs=0.03)
+
+
+@pytest.mark.parametrize("bounds", [(0, 1), (0, None), (None, 1)])
+@pytest.mark.parametrize("h", [1e-300, 1e-200, 1e-155, 1e-30])
+def test_the_narrowest_kernels(h, bounds):
+    """One at each source, and nothing between."""
+    x = np.array([0.125, 0.25, 0.5, 0.875])
+    kde = KernelDensity(h, bounds=bounds, boundary="linear").fit(x)
+    np.testing.assert_allclose(kde.score_samples(x), np.log(0.25 / np.sqrt(2 * np.pi)) - np.log(h), rtol=1e-12)
+    assert (kde.score_samples([0.0, 0.3, 1.0]) < -1e50).all()
+    np.testing.assert_allclose(kde.cdf([0.1, 0.2, 0.3, 0.6, 1.0]), [0, 0.25, 0.5, 0.75, 1], rtol=1e-12)
+    np.testing.assert_allclose(kde.quantile([0.1, 0.4, 0.6, 0.9]), x, rtol=1e-15)

@@ -85,3 +85,17 @@ def test_boxes_marginals_and_gradients(params):
     found = kde.modes()
     assert found.converged.all() and np.abs(kde.gradient(found.modes)).max() < 1e-6
     np.testing.assert_array_equal(kde.predict_basin(PLANE, found), found.labels)
+
+
+@pytest.mark.parametrize("h", [0.3, 30.0, 1e6, 1e100, 1e300])
+@pytest.mark.parametrize("n", [1, 4])
+def test_quantiles_of_wide_kernels_at_one_bound(h, n):
+    """The corrected density is that of the kernels less a good part of them: no tail of theirs need reach so far."""
+    q = np.concatenate([[1e-12, 1e-3, 1 - 1e-9], np.linspace(0.01, 0.99, 20)])
+    x = np.array([0.3, 0.1, 2.0, 0.7])[:n]
+    for kde in (KernelDensity(h, bounds=(0, None), boundary="linear").fit(x),
+                KernelDensity(h, bounds=(None, 0), boundary="linear").fit(-x)):
+        np.testing.assert_allclose(kde.cdf(kde.quantile(q)), q, rtol=1e-10, atol=1e-15)
+        np.testing.assert_allclose(kde.sf(kde.isf(q)), q, rtol=1e-10, atol=1e-15)
+        for single in (0.1, 0.9):
+            assert kde.cdf([kde.quantile(single)])[0] == pytest.approx(single, rel=1e-10)

@@ -32,7 +32,7 @@ initialize search starts em
 spread binned univariate pairs multivariate bandwidth_matrix bandwidth radial
 axes cell_moments layout gridding tree decay plans neighbors on_grid cells tails line radial_line distribution
 folded strips
-stragglers tensor_sum summation hills mean_shift terrain window_shift image_axes images boundary support
+stragglers tensor_sum summation modes mean_shift extension window_shift image_axes images boundary support
 kernel_sum varying_grid varying_slopes varying width_classes whitening adaptive
 selectors fitted box_arguments slices regions probabilities slopes
 mixture_base conventions

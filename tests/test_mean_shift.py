@@ -278,3 +278,18 @@ def test_refusals():
         kde.modes([[1.0]])
     with pytest.raises(ValueError, match="modes has 1 features"):
         kde.predict_basin([[0.0, 1.0]], [[1.0]])
+
+
+@pytest.mark.parametrize("params", [
+    {}, {"adaptive": "abramson"}, {"bounds": (0, 1)}, {"bounds": (0, 1), "boundary": "periodic"},
+    {"kernel": "epanechnikov"},
+], ids=str)
+def test_bandwidths_below_the_rounding_of_coordinates(params):
+    x = np.array([0.1, 0.2, 0.2, 0.5, 0.9])
+    kde = KernelDensity(1e-30, **params).fit(x)
+    found = kde.modes()
+    np.testing.assert_allclose(np.sort(found.modes[:, 0]), np.unique(x), rtol=1e-14)
+    assert found.modes[0, 0] == pytest.approx(0.2, rel=1e-14) and found.converged.all()
+    np.testing.assert_array_equal(kde.predict_basin(x, found), found.labels)
+    with pytest.raises(ValueError, match="bandwidth is so narrow .* expected at most 1e"):
+        KernelDensity(1e-200, **params).fit(x).modes()

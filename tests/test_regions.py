@@ -7,6 +7,7 @@ import pytest
 import scipy.stats
 
 from gaussum import KernelDensity
+from gaussum.adaptive import Breiman
 
 
 def probability(kde, region):
@@ -121,3 +122,32 @@ def test_refused(bimodal, args, error, message):
     assert message in str(caught.value)
     with pytest.raises(ValueError, match="n_samples is 0"):
         bimodal.highest_density_region(0.5, n_samples=0)
+
+
+@pytest.mark.parametrize("p", [1e-3, 0.3, 0.7, 1 - 1e-6])
+@pytest.mark.parametrize("boundary", ["reflect", "periodic"])
+@pytest.mark.parametrize("h", [2.0, 30.0, 1e100])
+def test_a_uniform_density(p, boundary, h):
+    """Any part will do, as long as it has the probability."""
+    kde = KernelDensity(h * 4.0, bounds=(-3.0, 1.0), boundary=boundary).fit([-2.0, 0.5])
+    region = kde.highest_density_region(p)
+    assert probability(kde, region) == pytest.approx(p, rel=1e-11)
+    assert region.log_level == pytest.approx(-np.log(4.0), abs=1e-6)
+    drawn = np.random.default_rng(0).uniform(-3.0, 1.0, 10_000)
+    assert region.contains(drawn).mean() == pytest.approx(p, abs=0.02)
+
+
+@pytest.mark.parametrize("p", [0.2, 0.5, 0.55, 0.8, 0.999])
+def test_hills_on_a_plateau(p):
+    """Half of the weight on narrow kernels in two places, half on one that is uniform along the period."""
+    kde = KernelDensity(1.0, adaptive=Breiman(n_neighbors=1), bounds=(0.0, 24.0), boundary="periodic")
+    kde.fit([3.0, 3.001, 15.0, 15.001, 9.0], sample_weight=[1, 1, 1, 1, 4])
+    assert kde.local_factors_.max() > 40 and kde.local_factors_.min() < 1
+    region = kde.highest_density_region(p)
+    assert probability(kde, region) == pytest.approx(p, rel=1e-9)
+    assert (np.diff(region.intervals.ravel()) > 0).all()
+    # above the level all of it, below nothing
+    t = np.linspace(0.0, 24.0, 2401)
+    logs = kde.score_samples(t)
+    inside = region.contains(t)
+    assert inside[logs > region.log_level + 1e-6].all() and not inside[logs < region.log_level - 1e-6].any()

@@ -302,7 +302,7 @@ BAD = {
     "kinds": ({"boundary": ["reflect"]}, ValueError, "boundary has 1 entries; expected one name, or one for each of 2"),
     "kind of one": ({"boundary": ["reflect", 1]}, TypeError, "boundary of feature 1 is int; expected one of"),
     "no kind": ({"boundary": None}, TypeError, "boundary is NoneType; expected one of"),
-    "open": ({"bounds": [(0, None), None], "boundary": "periodic"}, ValueError, "a periodic axis needs both ends"),
+    "open": ({"bounds": [(0, None), None], "boundary": "periodic"}, ValueError, "expected two on a periodic axis"),
     "no period": ({"boundary": "periodic"}, ValueError, "boundary is 'periodic', but no feature has bounds"),
 }
 

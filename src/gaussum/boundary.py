@@ -40,6 +40,8 @@ _ROUNDING = 2.0**-54
 _NEAR = 8.0
 # Below this nothing but the direct sum will do.
 _SMALLEST_RTOL = 1e-14
+# In lengths of the support.
+_WIDEST = 1e8
 # Beyond so many bandwidths from a bound there is nothing to correct.
 _REACH = 9.0
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(20)
@@ -83,7 +85,11 @@ class BoundarySum:
         self, axes: list[Axis], folded: list[Axis], make: Callable[[SampleArray, FloatArray, FloatArray], Any],
         X: SampleArray, log_weights: FloatArray, h: FloatArray
     ) -> None:
-        self._axes, self._folded, self._make, self._h = axes, folded, make, h
+        self._axes, self._folded, self._make = axes, folded, make
+        # wider kernels are as level between two bounds, to rounding
+        self._h = h = h.copy()
+        for axis in axes:
+            h[axis.feature] = min(h[axis.feature], _WIDEST * (axis.high - axis.low))
         self._log_weights = log_weights
         self._base = self._made(X, log_weights)
         self._features = [axis.feature for axis in axes]
@@ -158,7 +164,7 @@ class BoundarySum:
         near = np.zeros(X.shape[0], dtype=bool)
         for k, axis in enumerate(self._axes):
             h = self._h[axis.feature]
-            extent = min((self._high[k] - self._low[k]) / h, 1e300)
+            extent = min(float(self._high[k]) - float(self._low[k]), 1e200 * min(h, 1.0)) / h
             # what is beyond the bounds, and its mean, times the way to a source: both are below a share of rtol
             share = max(_LEFT_OUT * min(rtol, 1.0) / len(self._axes), _ROUNDING)
             reach = h * math.sqrt(2.0 * math.log(4.0 * (extent + 10.0) / share))
@@ -282,8 +288,10 @@ class BoundarySum:
         """The same on one axis, as a tuple."""
         h = self._h[axis.feature]
         x = x.astype(np.float64, copy=False)
+        with np.errstate(over="ignore"):
+            low, high = (axis.low - x) / h, (axis.high - x) / h
         # float32 may stand beyond a bound by its rounding
-        return truncated(np.minimum((axis.low - x) / h, 0.0), np.maximum((axis.high - x) / h, 0.0))
+        return truncated(np.minimum(low, 0.0), np.maximum(high, 0.0))
 
     def _log_integral(self, n_threads: int | None) -> float:
         if self._log_integral_ is None:
@@ -355,7 +363,7 @@ def truncated(low: FloatArray, high: FloatArray) -> tuple[FloatArray, FloatArray
     """
     width = high - low
     unit = np.minimum(width, 1.0)
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         inside = ndtr(high) - ndtr(low)
         at_low, at_high = np.exp(-0.5 * low**2) / _ROOT_2_PI, np.exp(-0.5 * high**2) / _ROOT_2_PI
         mean = (at_low - at_high) / inside

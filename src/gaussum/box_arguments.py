@@ -43,7 +43,9 @@ def check_boxes(low: ArrayLike, high: ArrayLike, d: int) -> tuple[FloatArray, Fl
     low, high = (np.ascontiguousarray(a) for a in np.broadcast_arrays(low, high))
     if (low > high).any():
         i, j = (int(v) for v in np.argwhere(low > high)[0])
-        raise ValueError(f"low is above high in box {i}, feature {j}: {low[i, j]:g} > {high[i, j]:g}")
+        raise ValueError(
+            f"low is above high in box {i}, feature {j}: {low[i, j]:g} > {high[i, j]:g}; expected low <= high"
+        )
     return low, high, (low.shape[0],) if many_low or many_high else ()
 
 

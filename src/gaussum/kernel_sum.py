@@ -265,7 +265,8 @@ class KernelSum:
         """
         if self._windows is None:
             # weights of first moments about a point on the left of all sources, so that all of them are positive
-            low, X0 = self._sources.min(axis=1) - self._bandwidths, self._sources.T
+            least, X0 = self._sources.min(axis=1), self._sources.T
+            low = np.minimum(least - self._bandwidths, np.nextafter(least, -np.inf))
             moments = self._log_weights[:, np.newaxis] + np.log(X0 - low)
             totals = logsumexp(moments, axis=0)
             self._windows = low, totals, [

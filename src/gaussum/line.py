@@ -176,7 +176,7 @@ class Line(Tails):
     def _ends(self, log_q: FloatArray, upper: MaskArray) -> tuple[FloatArray, FloatArray]:
         """Quantiles of the narrowest or widest Gaussians at either end of the sources, and a little more."""
         z = np.where(upper, -1.0, 1.0) * ndtri_exp(log_q)
-        more = 1e-6 * np.maximum(1.0, np.abs(z))
+        more = 1e-6 * np.where(np.isinf(z), 1.0, np.maximum(1.0, np.abs(z)))
         with np.errstate(over="ignore"):
             low = self.x[0] + np.where(z < more, self.widest, self.narrowest) * (z - more) - _EPS * abs(self.x[0])
             high = self.x[-1] + np.where(z > -more, self.widest, self.narrowest) * (z + more) + _EPS * abs(self.x[-1])

@@ -17,8 +17,8 @@ from collections.abc import Callable
 import numpy as np
 
 from gaussum import flow_pass, parallel
-from gaussum.hills import Hills, Modes, periods_of, among, folded, gathered, merged_places, same_hill
-from gaussum.typing import FloatArray, IndexArray, MaskArray, SampleArray
+from gaussum.modes import Modes, SumWithGradient, folded, gathered, merged_places, periods_of, same_mode
+from gaussum.typing import FloatArray, MaskArray, SampleArray
 
 # Of the climb, and of the modes in the end: the bound of the sums; the gradient (in units of 1 / bandwidth) at which a
 # point has arrived; the bandwidths that a Newton step as foreseen may still be off, to arrive; the steps of the
@@ -57,7 +57,7 @@ class _Field:
     """
 
     def __init__(
-        self, total: Hills, accuracy: tuple[float, float, float, float], X: FloatArray, n_threads: int | None
+        self, total: SumWithGradient, accuracy: tuple[float, float, float, float], X: FloatArray, n_threads: int | None
     ) -> None:
         self.h = total.bandwidths
         self.rtol, self._tol, self.near, self._step = accuracy
@@ -85,14 +85,17 @@ class _Field:
             if m is None:
                 behind[:, j] -= self._step * self.h[j]
             width = (ahead[:, j] - behind[:, j]) / self.h[j]        # as it was rounded
-            H[:, j] = (self(ahead)[1] - (self(behind)[1] if m is None else m)) / width[:, np.newaxis]
+            change = self(ahead)[1] - (self(behind)[1] if m is None else m)
+            # between two numbers in succession a kernel is alone
+            step = width[:, np.newaxis]
+            H[:, j] = np.where(step > 0.0, change / np.where(step > 0.0, step, 1.0), -np.eye(d)[j])
         symmetric: FloatArray = 0.5 * (H + H.transpose(0, 2, 1))
         return symmetric
 
 
 def find_modes(
-    total: Hills, X: SampleArray, weights: FloatArray | None = None, *, merge_tol: float = 0.1, max_iter: int = 500,
-    n_threads: int | None = None,
+    total: SumWithGradient, X: SampleArray, weights: FloatArray | None = None, *, merge_tol: float = 0.1,
+    max_iter: int = 500, n_threads: int | None = None,
 ) -> Modes:
     """The modes that points climb to.
 
@@ -124,17 +127,8 @@ def find_modes(
     labels, chosen = merged_places(at / field.h, log_density, merge_tol, periods_of(total))
     modes, log_density, converged = _settle(total, field, at[chosen], max_iter, n_threads)
     modes = folded(total, modes)
-    links = same_hill(total, modes, log_density, n_threads)
+    links = same_mode(total, modes, log_density, n_threads)
     return gathered(total, modes, log_density, converged, labels, weights, merge_tol, links)
-
-
-def assign(
-    total: Hills, modes: SampleArray, X: SampleArray, *, merge_tol: float = 0.1, max_iter: int = 500,
-    n_threads: int | None = None,
-) -> IndexArray:
-    """The mode, of those given, to which each point climbs, shape (n_samples,); -1 where it is none of them."""
-    found = find_modes(total, X, merge_tol=merge_tol, max_iter=max_iter, n_threads=n_threads)
-    return among(total, modes, found, merge_tol)
 
 
 def climb(
@@ -194,7 +188,7 @@ def _come_near(field: _Field, X: FloatArray) -> tuple[FloatArray, FloatArray, Fl
 
 
 def _settle(
-    total: Hills, coarse: _Field, X: FloatArray, max_iter: int, n_threads: int | None
+    total: SumWithGradient, coarse: _Field, X: FloatArray, max_iter: int, n_threads: int | None
 ) -> tuple[FloatArray, FloatArray, MaskArray]:
     """Points that have arrived, to full accuracy; those at saddles go on. Places, log densities, and success."""
     n_sources = total.sources().shape[0]

@@ -247,7 +247,8 @@ class Probabilities(Fitted):
         """The smallest region that has a given probability: where the density is above a level.
 
         In one feature with Gaussian kernels, of one width or adaptive, with or without bounds, the region is a number
-        of intervals, found exactly: their probability, by the distribution function, is the one asked for. Else the
+        of intervals, found exactly: their probability, by the distribution function, is the one asked for; of a plateau
+        they take as much as is missing, from the left. Else a plateau is part of the region or not as a whole, and the
         level is a quantile of the density at random draws (Hyndman 1996), with an error of the order of
         ``sqrt(probability * (1 - probability) / n_samples)`` in the probability.
 

@@ -30,6 +30,8 @@ _EPS = 2.0**-52
 # Of densities that are no plain sums.
 _DENSITY_RTOL = 1e-12
 _CORRECTIONS = 2
+# A probability that is off by more is that of a plateau.
+_MISSED = 1e-9
 _LARGEST_LOG = 700.0
 _GOLDEN = 0.5 * (math.sqrt(5.0) - 1.0)
 _GOLDEN_STEPS = 36              # extrema to a few 1e-8 of a bandwidth: their densities to rounding
@@ -219,7 +221,28 @@ class _Profile:
             if free.any():
                 shift = missing / np.count_nonzero(free) * math.exp(min(-log_level, _LARGEST_LOG))
                 intervals = (intervals + free * shift * np.array([-1.0, 1.0])).clip(*self._line.support)
+        if abs(self._probability(intervals) - probability) > _MISSED:
+            intervals = self._with_part_of_plateau(log_level, probability, intervals)
         return log_level, intervals
+
+    def _with_part_of_plateau(self, log_level: float, probability: float, intervals: FloatArray) -> FloatArray:
+        """What is above a plateau and as much of that, from the left, as is missing; else the intervals given."""
+        from scipy.optimize import brentq           # slow to load
+
+        margin = 16.0 * _EPS * max(1.0, abs(log_level))
+        above, all_of_it = self._intervals(log_level + margin), self._intervals(log_level - margin)
+        if not self._probability(above) < probability < self._probability(all_of_it):
+            return intervals
+
+        def cut(end: float) -> FloatArray:
+            left, right = all_of_it[all_of_it[:, 0] < end].copy(), above[above[:, 1] > end]
+            left[-1:, 1] = left[-1:, 1].clip(max=end)
+            if len(left) and len(right) and right[0, 0] <= left[-1, 1]:
+                left[-1, 1], right = right[0, 1], right[1:]
+            return np.concatenate([left, right])
+
+        end = brentq(lambda x: self._probability(cut(x)) - probability, all_of_it[0, 0], all_of_it[-1, 1])
+        return cut(end)
 
     def _intervals(self, log_level: float) -> FloatArray:
         above = self._values > log_level

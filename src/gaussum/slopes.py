@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from gaussum.extension import Extension
 from gaussum.fitted import Fitted
-from gaussum.hills import Hills, Modes, among
 from gaussum.mean_shift import find_modes
-from gaussum.terrain import Terrain
-from gaussum.typing import ArrayLike, FloatArray, IndexArray
+from gaussum.modes import Modes, SumWithGradient, among
+from gaussum.typing import ArrayLike, FloatArray, IndexArray, SampleArray
 from gaussum.validation import check_flag, check_integer, check_number, check_samples
 from gaussum.window_shift import find_window_modes
 
@@ -83,8 +83,8 @@ class Slopes(Fitted):
         Parameters
         ----------
         X : array_like, shape (n_samples, n_features), optional
-            Where to begin; the samples of positive weight (`sources_`) by default. A mode that no point climbs to is
-            not found.
+            Where to begin, within the bounds; the samples of positive weight (`sources_`) by default. A mode that no
+            point climbs to is not found.
         merge_tol : float
             Modes no farther apart than so many bandwidths are one, as are those with no valley between them.
         max_iter : int
@@ -92,8 +92,13 @@ class Slopes(Fitted):
 
         Returns
         -------
-        gaussum.mean_shift.Modes
+        gaussum.modes.Modes
             `modes`, the highest first, `log_density`, `labels`, `sizes`, `weights`, `converged`.
+
+        Raises
+        ------
+        NotFittedError, TypeError, ValueError
+            Points that make no sense, or out of bounds; a density that is not climbed here.
 
         Examples
         --------
@@ -105,13 +110,13 @@ class Slopes(Fitted):
         >>> found.modes.round().tolist(), found.weights.round(1).tolist()
         ([[3.0], [-3.0]], [0.7, 0.3])
         """
-        hills, find, options = self._hills(), self._finder(), self._climbing(merge_tol, max_iter)
+        density, find, options = self._with_gradient(), self._finder(), self._climbing(merge_tol, max_iter)
         weights = self.source_weights_ if X is None else None
-        points = self.sources_ if X is None else check_samples(X, n_features=self.n_features_in_)
+        points = self.sources_ if X is None else self._starts(X)
         if not hasattr(self._sum, "whiten"):
-            return find(hills, points, weights, **options)
+            return find(density, points, weights, **options)
         # in whitened coordinates, in which the kernel is round
-        found = find(hills, self._sum.whiten(points), weights, **options)
+        found = find(density, self._sum.whiten(points), weights, **options)
         return replace(found, modes=self._sum.unwhiten(found.modes), log_density=found.log_density - self._sum.log_det)
 
     def predict_basin(
@@ -122,25 +127,33 @@ class Slopes(Fitted):
         Parameters
         ----------
         X : array_like, shape (n_samples, n_features)
-        modes : gaussum.mean_shift.Modes or array_like, shape (n_modes, n_features)
+            Within the bounds.
+        modes : gaussum.modes.Modes or array_like, shape (n_modes, n_features)
             From `modes`.
         merge_tol, max_iter : float, int
             As of `modes`.
         """
-        hills, find, options = self._hills(), self._finder(), self._climbing(merge_tol, max_iter)
-        points = check_samples(X, n_features=self.n_features_in_)
+        density, find, options = self._with_gradient(), self._finder(), self._climbing(merge_tol, max_iter)
+        points = self._starts(X)
         given: ArrayLike = modes.modes if isinstance(modes, Modes) else modes
         places = check_samples(given, name="modes", n_features=self.n_features_in_)
         if hasattr(self._sum, "whiten"):
             points, places = self._sum.whiten(points), self._sum.whiten(places)
-        return among(hills, places, find(hills, points, **options), merge_tol)
+        return among(density, places, find(density, points, **options), merge_tol)
 
-    def _hills(self) -> Hills:
+    def _starts(self, X: ArrayLike) -> SampleArray:
+        """Checked points that have a density to climb."""
+        points = check_samples(X, n_features=self.n_features_in_)
+        if self._support is not None:
+            self._support.check(points, None)
+        return points
+
+    def _with_gradient(self) -> SumWithGradient:
         """The density as mean shift asks for it, in whitened coordinates if there are some."""
         self._check_fitted()
         total, axes = _inner(self._sum), () if self._support is None else self._support.axes
         if self.adaptive is None and not axes and self.kernel in ("gaussian", "epanechnikov"):
-            plain: Hills = total
+            plain: SumWithGradient = total
             return plain
         factors = getattr(self._sum, "factors", None)
         if (
@@ -156,7 +169,7 @@ class Slopes(Fitted):
             h = np.ones(len(h)) if hasattr(self._sum, "whiten") else np.sqrt(np.diagonal(h))
         # in steps that are small for most of the narrower kernels too
         unit = 1.0 if factors is None else min(1.0, float(np.quantile(factors, _NARROW)))
-        return Terrain(total, np.broadcast_to(h, self.n_features_in_) * unit, axes)
+        return Extension(total, np.broadcast_to(h, self.n_features_in_) * unit, axes)
 
     def _finder(self) -> Callable[..., Modes]:
         """The mean shift of the kernel."""

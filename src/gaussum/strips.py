@@ -44,7 +44,7 @@ class Strips(Tails):
         self._log_density, self._base, self._log_scale = log_density, base, log_scale
         self.x, self.groups, self.support = base.x, base.groups, support
         strips = [(a, b) for a, b in strips if math.isfinite(a) and math.isfinite(b)]
-        edges = [np.linspace(a, b, 1 + math.ceil((b - a) / width)) for a, b in strips]
+        edges = [np.linspace(a, b, 1 + max(1, math.ceil((b - a) / width))) for a, b in strips]
         self._first, self._last = (np.concatenate([e[part] for e in edges]) for part in (slice(-1), slice(1, None)))
         # what lies outside of all strips
         ends = np.concatenate([[support[0]], np.ravel(strips), [support[1]]]).reshape(-1, 2)
@@ -79,7 +79,8 @@ class Strips(Tails):
         half = 0.5 * (high - low)
         x = np.clip(low[:, np.newaxis] + half[:, np.newaxis] * (1.0 + _NODES), low[:, np.newaxis], high[:, np.newaxis])
         logs = self._log_density(x.ravel(), n_threads).reshape(x.shape)
-        out: FloatArray = logsumexp(logs, axis=1, b=_WEIGHTS) + np.log(half)
+        with np.errstate(divide="ignore"):      # narrower than numbers are apart
+            out: FloatArray = logsumexp(logs, axis=1, b=_WEIGHTS) + np.log(half)
         return out
 
     def _ends(self, log_q: FloatArray, upper: MaskArray) -> tuple[FloatArray, FloatArray]:

@@ -66,7 +66,7 @@ class Support:
             bounded = not (math.isinf(low) and math.isinf(high))
             # one name for all features is for those that have bounds
             if kind == "periodic" and math.isinf(high - low) and (bounded or not isinstance(boundary, str)):
-                raise ValueError(f"bounds of feature {j} are ({low:g}, {high:g}); a periodic axis needs both ends")
+                raise ValueError(f"bounds of feature {j} are ({low:g}, {high:g}); expected two on a periodic axis")
             if bounded:
                 axes.append(Axis(j, low, high, kind))
         if boundary == "periodic" and not axes:
@@ -85,7 +85,7 @@ class Support:
                 i = int(np.argmax(outside))
                 raise ValueError(
                     f"X holds {np.count_nonzero(outside)} samples outside the bounds of feature {axis.feature}, "
-                    f"({axis.low:g}, {axis.high:g}): the first is {X[i, axis.feature]:g} in row {i}"
+                    f"({axis.low:g}, {axis.high:g}): the first is {X[i, axis.feature]:g} in row {i}; expected none"
                 )
 
     def unrolled(self, X: SampleArray, weight: FloatArray | None) -> SampleArray:

@@ -93,7 +93,7 @@ class VaryingSum:
     def steps(self, index: IndexArray, rng: np.random.Generator) -> FloatArray:
         """How far such a sample is from its source, in bandwidths, shape (n_samples, n_features)."""
         if self._target_factors is not None:
-            raise ValueError("a balloon estimate does not integrate to 1, and cannot be sampled")
+            raise ValueError("adaptive is a balloon estimate, which does not integrate to 1; expected another")
         noise = rng.standard_normal((len(index), len(self._inv_bandwidth)))
         return noise / self._sharpness[index, np.newaxis]
 

@@ -9,14 +9,14 @@ from typing import Protocol
 
 import numpy as np
 
-from gaussum.hills import Hills, Modes, gathered, merged_places
+from gaussum.modes import Modes, SumWithGradient, gathered, merged_places
 from gaussum.typing import FloatArray, SampleArray
 
 # A step that ends the climb, in bandwidths, and in units of the rounding of a mean.
 _SHORT, _ROUNDING = 1e-9, 1e-13
 
 
-class Windows(Hills, Protocol):
+class Windows(SumWithGradient, Protocol):
     """A sum whose mean shift is known, as gaussum.kernel_sum.KernelSum of Epanechnikov kernels."""
 
     def window_means(self, X: FloatArray, n_threads: int | None = None) -> tuple[FloatArray, FloatArray]:
@@ -45,9 +45,11 @@ def find_window_modes(
         empty = np.isnan(mean).any(axis=1)
         with np.errstate(invalid="ignore"):
             short = (np.abs(mean - at[late]) / h).max(axis=1) <= tol
-        at[late[~empty]] = mean[~empty]
         settled[late[short]] = True
-        late = late[~empty & ~short]
+        # a step that is rounding might lead out of the narrowest windows
+        going = ~empty & ~short
+        at[late[going]] = mean[going]
+        late = late[going]
         if not late.size:
             break
     log_density = total.log_density(at, n_threads=n_threads)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from gaussum import KernelDensity
+from gaussum.extension import Extension
 from gaussum.support import Axis
-from gaussum.terrain import Terrain
 
 RNG = np.random.default_rng(7)
 CENTRES = np.array([[0.0, 0.0], [4.0, 4.5]])
@@ -140,17 +140,17 @@ def test_flat_windows_by_definition():
     assert far.log_density[far.labels[0]] == -np.inf and not far.converged[far.labels[0]]
 
 
-def test_a_terrain_is_even_and_periodic():
+def test_an_extension_is_even_and_periodic():
     kde = KernelDensity(0.5, bounds=[(-9, 9), (-3, 8)], boundary=["reflect", "periodic"]).fit(X)
     axes = [Axis(0, -9.0, 9.0, "reflect"), Axis(1, -3.0, 8.0, "periodic")]
-    terrain = Terrain(kde._sum, np.full(2, 0.5), axes)
+    density = Extension(kde._sum, np.full(2, 0.5), axes)
     T = X[:20]
-    f, m = terrain.log_density_and_gradient(T, rtol=1e-10)
+    f, m = density.log_density_and_gradient(T, rtol=1e-10)
     for image, sign in ((T * [-1, 1] + [18, 0], [-1, 1]), (T + [36, 0], [1, 1]), (T + [0, 22], [1, 1])):
-        g, n = terrain.log_density_and_gradient(image, rtol=1e-10)
+        g, n = density.log_density_and_gradient(image, rtol=1e-10)
         np.testing.assert_allclose(g, f, rtol=1e-9)
         np.testing.assert_allclose(n * sign, m, rtol=1e-7, atol=1e-8)
-        np.testing.assert_allclose(terrain.fold(image), T, atol=1e-13)
+        np.testing.assert_allclose(density.fold(image), T, atol=1e-13)
 
 
 @pytest.mark.parametrize("params, match", [
@@ -162,3 +162,12 @@ def test_what_is_not_climbed(params, match):
     for of in (kde.modes, lambda: kde.predict_basin(X, X[:1])):
         with pytest.raises(ValueError, match=match):
             of()
+
+
+def test_points_out_of_bounds_are_not_climbed():
+    kde = KernelDensity(0.2, bounds=[(0, 1), (0, 1)], boundary=["reflect", "periodic"]).fit([[0.1, 0.2], [0.8, 0.7]])
+    modes = kde.modes([[0.0, 5.2], [1.0, -0.3]])
+    assert modes.labels.tolist() == kde.modes().labels.tolist()
+    for climb in (kde.modes, lambda X: kde.predict_basin(X, modes)):
+        with pytest.raises(ValueError, match=r"X holds 1 samples outside the bounds of feature 0, .* 1.5 in row 1"):
+            climb([[0.5, 0.5], [1.5, 0.5]])

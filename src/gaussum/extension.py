@@ -36,14 +36,14 @@ class Axis(Protocol):
         """The values within the bounds of which given ones are images."""
 
 
-class Anyhow(NamedTuple):
+class NewPlan(NamedTuple):
     """The plan of a sum that chooses anew each time."""
 
     name: str = "auto"
 
 
-class Terrain:
-    """A density with a unit of length and, perhaps, bounds; see gaussum.hills.Hills.
+class Extension:
+    """A density with a unit of length and, perhaps, bounds; see gaussum.modes.SumWithGradient.
 
     Parameters
     ----------
@@ -81,9 +81,9 @@ class Terrain:
             X[:, axis.feature] = axis.fold(X[:, axis.feature])
         return X
 
-    def plan(self, X: FloatArray, rtol: float = 0.0, *, n_threads: int | None = None) -> Anyhow:
+    def plan(self, X: FloatArray, rtol: float = 0.0, *, n_threads: int | None = None) -> NewPlan:
         """The sum plans for itself."""
-        return Anyhow()
+        return NewPlan()
 
     def log_density(self, X: FloatArray, *, rtol: float = 0.0, n_threads: int | None = None) -> FloatArray:
         """The log density at every row of `X`, shape (n_targets,)."""

@@ -1,4 +1,4 @@
-"""Hills of a density: what climbs them, where climbers arrive, and which of those places are one mode."""
+"""Modes of a density: what is asked of it to find them, and which of the places where points arrive are one mode."""
 
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -11,6 +11,8 @@ from gaussum.typing import FloatArray, IndexArray, MaskArray, SampleArray
 _SHALLOW = 1e-8
 _NEIGHBOURS, _BETWEEN, _PAIRS = 2.5, 15, 1 << 15
 _VALLEY_RTOL = 1e-9
+# In bandwidths: squares of longer distances might overflow.
+_FARTHEST = 1e150
 
 
 class HasName(Protocol):
@@ -21,8 +23,8 @@ class HasName(Protocol):
         """Of the plan."""
 
 
-class Hills(Protocol):
-    """A sum as mean shift asks for it: gaussum.summation.GaussianSum, or one of gaussum.terrain."""
+class SumWithGradient(Protocol):
+    """A sum as mean shift asks for it: gaussum.summation.GaussianSum, or one of gaussum.extension."""
 
     @property
     def bandwidths(self) -> FloatArray:
@@ -72,14 +74,14 @@ class Modes:
 
 
 def gathered(
-    total: Hills, modes: FloatArray, log_density: FloatArray, converged: MaskArray, labels: IndexArray,
+    total: SumWithGradient, modes: FloatArray, log_density: FloatArray, converged: MaskArray, labels: IndexArray,
     weights: FloatArray | None, merge_tol: float, links: IndexArray | None = None
 ) -> Modes:
     """Modes, the highest first, from the places where points arrived, of which those near to each other are one.
 
     Parameters
     ----------
-    total : Hills
+    total : SumWithGradient
     modes : ndarray, shape (n_places, n_features)
     log_density : ndarray, shape (n_places,)
     converged : ndarray of bool, shape (n_places,)
@@ -88,7 +90,7 @@ def gathered(
     weights : ndarray, shape (n_samples,), or None
     merge_tol : float
     links : ndarray of int, shape (n_pairs, 2), optional
-        Places that are on one hill as well.
+        Places that are one mode as well.
     """
     merged, chosen = merged_places(modes / total.bandwidths, log_density, merge_tol, periods_of(total), links)
     modes, log_density, converged = modes[chosen], log_density[chosen], converged[chosen]
@@ -101,7 +103,7 @@ def gathered(
                  mass / mass.sum(), converged[order])
 
 
-def among(total: Hills, modes: SampleArray, found: Modes, merge_tol: float) -> IndexArray:
+def among(total: SumWithGradient, modes: SampleArray, found: Modes, merge_tol: float) -> IndexArray:
     """The mode, of those given, that the one of each point is, shape (n_samples,); -1 where it is none of them."""
     periods = periods_of(total)
     places = _wrapped(found.modes / total.bandwidths, periods)
@@ -110,7 +112,7 @@ def among(total: Hills, modes: SampleArray, found: Modes, merge_tol: float) -> I
     return labels
 
 
-def same_hill(total: Hills, modes: FloatArray, log_density: FloatArray, n_threads: int | None) -> IndexArray:
+def same_mode(total: SumWithGradient, modes: FloatArray, log_density: FloatArray, n_threads: int | None) -> IndexArray:
     """Pairs of modes, shape (n_pairs, 2), with no valley between them that is more than rounding."""
     h = total.bandwidths
     periods = periods_of(total)
@@ -159,12 +161,12 @@ def merged_places(
     return group[cell], highest
 
 
-def periods_of(total: Hills) -> FloatArray | None:
+def periods_of(total: SumWithGradient) -> FloatArray | None:
     """The period of each feature in bandwidths, 0 where there is none; or None where no feature has one."""
     return getattr(total, "periods", None)
 
 
-def folded(total: Hills, X: FloatArray) -> FloatArray:
+def folded(total: SumWithGradient, X: FloatArray) -> FloatArray:
     """Points within the bounds of which those given are images."""
     return total.fold(X) if hasattr(total, "fold") else X
 
@@ -181,4 +183,9 @@ def _wrapped(points: FloatArray, periods: FloatArray | None) -> FloatArray:
 def _near(points: FloatArray, periods: FloatArray | None = None) -> Any:
     from scipy.spatial import cKDTree               # slow to load
 
+    if points.size and np.abs(points).max() > _FARTHEST:
+        raise ValueError(
+            f"bandwidth is so narrow that coordinates are up to {np.abs(points).max():.0e} bandwidths; expected at "
+            f"most {_FARTHEST:g} for modes"
+        )
     return cKDTree(_wrapped(points, periods), boxsize=periods)
