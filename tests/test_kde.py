@@ -340,6 +340,8 @@ BAD = {
     ),
     "rtol": ({"rtol": -1}, (samples(),), ValueError, "rtol is -1"),
     "constant": ({}, (np.ones(5),), ValueError, "X is constant in column 0"),
+    "no room": ({"bandwidth": "scott"}, ([1e-310, 2e-310, 4e-310],), ValueError, "bandwidth 'scott' gives 1."),
+    "no room for a feature": ({"bandwidth": "isj"}, (samples() * [1e-310, 1],), ValueError, "'isj' gives "),
     "one sample": ({}, ([1.0],), ValueError, "X has one sample"),
     "n_threads": ({"n_threads": 0}, (samples(),), ValueError, "n_threads is 0"),
     "X nan": ({}, ([1.0, np.nan],), ValueError, "X holds nan at index 1"),
