@@ -119,11 +119,11 @@ class gaussian_kde:
 
     def scotts_factor(self) -> float:
         """Scott's factor, neff^(-1 / (d + 4))."""
-        return np.power(self.neff, -1.0 / (self.d + 4))
+        return np.float64(math.pow(self.neff, -1.0 / (self.d + 4)))
 
     def silverman_factor(self) -> float:
         """Silverman's factor, (neff (d + 2) / 4)^(-1 / (d + 4))."""
-        return np.power(self.neff * (self.d + 2.0) / 4.0, -1.0 / (self.d + 4))
+        return np.float64(math.pow(self.neff * (self.d + 2.0) / 4.0, -1.0 / (self.d + 4)))
 
     def covariance_factor(self) -> float:
         """The factor of the bandwidth; a subclass may give another."""
