@@ -280,7 +280,8 @@ class KernelDensity(Probabilities, Slopes, Estimator):
     def score_samples(self, X: ArrayLike) -> FloatArray:
         """The log density at every query, shape (n_samples,), in nats, accurate in the farthest tails.
 
-        It is finite, but for kernels that end somewhere: -inf where none reaches.
+        It is finite, but for kernels that end somewhere, -inf where none reaches, and from some 1e154 bandwidths on,
+        where it is beyond a double.
         """
         self._check_fitted()
         X = check_samples(X, n_features=self.n_features_in_)
