@@ -258,6 +258,13 @@ def test_ties_are_told(selector):
     assert np.linalg.eigvalsh(H)[0] > 0
 
 
+def test_samples_far_from_all_others_are_told():
+    """The likelihood is largest at bandwidths as wide as they are far, and those are not looked at."""
+    X = np.random.default_rng(0).standard_cauchy((300, 2))
+    with pytest.warns(BandwidthWarning, match="tied or some lie far from all others; the plug-in bandwidth is taken"):
+        np.testing.assert_array_equal(lcv_matrix(X), plug_in(X))
+
+
 def test_old_faithful(faithful):
     """Two clusters: far narrower than the normal reference, and wider than nothing."""
     reference = scott_matrix(faithful)

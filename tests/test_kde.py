@@ -144,6 +144,26 @@ def test_extreme_weights(weight):
     np.testing.assert_allclose(kde.score_samples([0.0, 1e4]), [float(e) for e in expected], rtol=1e-12)
 
 
+@pytest.mark.parametrize("params", [{}, {"rtol": 0}, {"kernel": "exponential"}, {"kernel": "epanechnikov"},
+                                    {"bounds": (0, 3), "boundary": "periodic"}, {"adaptive": 0.5}], ids=repr)
+@pytest.mark.parametrize("light", [1e-8, 1e-13, 1e-20, 1e-300])
+def test_leaving_out_nearly_all_of_the_weight(params, light):
+    """What the others weigh is their sum: 1 - w would be rounding, or 0."""
+    rng = np.random.default_rng(0)
+    x, w = rng.uniform(0, 3, size=40), light * rng.uniform(1, 2, size=40)
+    others = np.delete(np.arange(40), 7)
+    kde = KernelDensity(0.4, **params)
+    if "adaptive" in params:                        # the factors are those of all samples
+        kde.fit(x, sample_weight=np.where(np.arange(40) == 7, 1.0, w))
+        log_w = np.log(w[others] / w[others].sum())
+        h = 0.4 * kde.local_factors_[others]
+        expected = np.logaddexp.reduce(log_w - 0.5 * ((x[7] - x[others]) / h) ** 2 - np.log(h * np.sqrt(2 * np.pi)))
+    else:
+        expected = kde.fit(x[others], sample_weight=w[others]).score_samples(x[7:8])[0]
+        kde.fit(x, sample_weight=np.where(np.arange(40) == 7, 1.0, w))
+    assert kde.score_leave_one_out()[7] == pytest.approx(expected, abs=1.1e-6)
+
+
 def test_zero_weights_are_absent():
     X = samples(50)
     weight = np.random.default_rng(0).uniform(0.5, 1, 50)
@@ -320,6 +340,8 @@ BAD = {
     ),
     "rtol": ({"rtol": -1}, (samples(),), ValueError, "rtol is -1"),
     "constant": ({}, (np.ones(5),), ValueError, "X is constant in column 0"),
+    "no room": ({"bandwidth": "scott"}, ([1e-310, 2e-310, 4e-310],), ValueError, "bandwidth 'scott' gives 1."),
+    "no room for a feature": ({"bandwidth": "isj"}, (samples() * [1e-310, 1],), ValueError, "'isj' gives "),
     "one sample": ({}, ([1.0],), ValueError, "X has one sample"),
     "n_threads": ({"n_threads": 0}, (samples(),), ValueError, "n_threads is 0"),
     "X nan": ({}, ([1.0, np.nan],), ValueError, "X holds nan at index 1"),

@@ -73,6 +73,14 @@ def test_integrals(d):
             np.testing.assert_allclose(ours.integrate_box_1d(a, b), theirs.integrate_box_1d(a, b), rtol=1e-12)
 
 
+def test_scalars():
+    """NumPy's, as SciPy's are: they have methods that Python's floats have not."""
+    for kde in both(dataset(1, 25)) + both(dataset(1, 25), weights=weights(25)):
+        for value in (kde.neff, kde.factor, kde.scotts_factor(), kde.silverman_factor(), kde.integrate_box_1d(0, 1),
+                      kde.integrate_box([0], [1]), kde.integrate_gaussian(0, 1), kde.integrate_kde(kde)):
+            assert type(value) is np.float64
+
+
 @pytest.mark.parametrize("d", [1, 3])
 @pytest.mark.parametrize("seed", [3, "Generator", "RandomState"])
 def test_the_same_random_numbers(d, seed):

@@ -214,7 +214,8 @@ def lcv_matrix(X: ArrayLike, sample_weight: ArrayLike | None = None, *, diagonal
     Warns
     -----
     BandwidthWarning
-        As of `lscv_matrix`, where every sample has others at its place.
+        As of `lscv_matrix`, where every sample has others at its place; and where some lie so far from all others, as
+        in heavy tails, that the likelihood asks for bandwidths as wide as that.
 
     References
     ----------
@@ -296,8 +297,8 @@ def _cross_validated(
     H = method(cloud)
     if H is None:
         parallel.warn(
-            f"bandwidth {name!r}: there is no minimum, as where many samples are tied; the plug-in bandwidth is taken "
-            "instead", BandwidthWarning,
+            f"bandwidth {name!r}: there is no minimum near the plug-in bandwidth, as where many samples are tied or "
+            "some lie far from all others; the plug-in bandwidth is taken instead", BandwidthWarning,
         )
         H = multivariate.plug_in(cloud)
     return cloud.in_units(H)

@@ -8,6 +8,7 @@ import numpy as np
 
 from gaussum.decay import Decay, GaussianDecay
 from gaussum.plans import Plan
+from gaussum.spread import log_weight_of_others
 from gaussum.typing import FloatArray, IndexArray, MaskArray, SampleArray
 
 # Cells beside that of a query whose images are looked at.
@@ -253,14 +254,14 @@ class Nothing:
     decay = GaussianDecay(0.0)
 
     def __init__(self, log_weights: FloatArray) -> None:
-        self._weights = np.exp(log_weights)
+        self._log_weights = log_weights
 
     def distribution(self) -> NoReturn:
         """None: there is nothing to integrate over."""
         raise NotImplementedError
 
     def sources(self, index: IndexArray | slice = slice(None)) -> FloatArray:
-        return np.empty((len(self._weights[index]), 0))
+        return np.empty((len(self._log_weights[index]), 0))
 
     def draw(self, index: IndexArray, rng: np.random.Generator) -> FloatArray:
         return np.empty((len(index), 0))
@@ -274,14 +275,12 @@ class Nothing:
         return np.zeros(X.shape[0]), np.zeros(X.shape)
 
     def leave_one_out(self, *, rtol: float = 0.0, n_threads: int | None = None) -> FloatArray:
-        with np.errstate(divide="ignore"):
-            return np.log1p(-self._weights)
+        return log_weight_of_others(self._log_weights)
 
     def log_density_without(
         self, own: IndexArray, X: SampleArray, *, rtol: float = 0.0, n_threads: int | None = None
     ) -> FloatArray:
-        with np.errstate(divide="ignore"):
-            return np.log1p(-self._weights[own])
+        return log_weight_of_others(self._log_weights)[own]
 
     def plan(self, X: SampleArray, rtol: float = 0.0, *, n_threads: int | None = None) -> Plan:
         return Plan("direct", "the density is uniform to rounding", 0.0, {"direct": 0.0})

@@ -16,6 +16,7 @@ from gaussum.plans import Plan
 from gaussum.probabilities import Probabilities
 from gaussum.selectors import Bandwidth, settled
 from gaussum.slopes import Slopes
+from gaussum.spread import log_weight_of_others
 from gaussum.summation import GaussianSum, check_algorithm
 from gaussum.support import Support
 from gaussum.typing import ArrayLike, FloatArray, RandomState, SampleArray
@@ -192,6 +193,7 @@ class KernelDensity(Probabilities, Slopes, Estimator):
         else:
             self.source_weights_ = weight / weight.sum()
             log_weights = np.log(weight) - np.log(weight.sum())
+        self._log_weights = log_weights
         self._sum = self._make_sum(X, log_weights, h)
         return self
 
@@ -278,7 +280,8 @@ class KernelDensity(Probabilities, Slopes, Estimator):
     def score_samples(self, X: ArrayLike) -> FloatArray:
         """The log density at every query, shape (n_samples,), in nats, accurate in the farthest tails.
 
-        It is finite, but for kernels that end somewhere: -inf where none reaches.
+        It is finite, but for kernels that end somewhere, -inf where none reaches, and from some 1e154 bandwidths on,
+        where it is beyond a double.
         """
         self._check_fitted()
         X = check_samples(X, n_features=self.n_features_in_)
@@ -352,8 +355,9 @@ class KernelDensity(Probabilities, Slopes, Estimator):
         """
         self._check_fitted()
         log_density = self._sum.leave_one_out(rtol=self._rtol(), n_threads=self.n_threads)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(log_density == -np.inf, -np.inf, log_density - np.log1p(-self.source_weights_))
+        rest = log_weight_of_others(self._log_weights)
+        with np.errstate(invalid="ignore"):
+            return np.where(log_density == -np.inf, -np.inf, log_density - rest)
 
     def explain(self, X: ArrayLike) -> Plan:
         """How `score_samples` would find the density at `X`, why so, and what it is expected to cost.

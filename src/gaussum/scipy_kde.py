@@ -119,11 +119,11 @@ class gaussian_kde:
 
     def scotts_factor(self) -> float:
         """Scott's factor, neff^(-1 / (d + 4))."""
-        return math.pow(self.neff, -1.0 / (self.d + 4))
+        return np.float64(math.pow(self.neff, -1.0 / (self.d + 4)))
 
     def silverman_factor(self) -> float:
         """Silverman's factor, (neff (d + 2) / 4)^(-1 / (d + 4))."""
-        return math.pow(self.neff * (self.d + 2.0) / 4.0, -1.0 / (self.d + 4))
+        return np.float64(math.pow(self.neff * (self.d + 2.0) / 4.0, -1.0 / (self.d + 4)))
 
     def covariance_factor(self) -> float:
         """The factor of the bandwidth; a subclass may give another."""
@@ -185,7 +185,7 @@ class gaussian_kde:
     def neff(self) -> float:
         """The effective number of samples, 1 / sum w^2."""
         if not hasattr(self, "_neff"):
-            self._neff = float(1.0 / (self.weights @ self.weights))
+            self._neff = np.float64(1.0 / (self.weights @ self.weights))
         return self._neff
 
     def evaluate(self, points: ArrayLike) -> FloatArray:
@@ -255,14 +255,14 @@ class gaussian_kde:
         L = linalg.cholesky(self.covariance + cov, lower=True)
         z = linalg.solve_triangular(L, self._data() - mean[:, np.newaxis], lower=True)
         log_norm = np.log(np.diag(L)).sum() + 0.5 * self.d * math.log(2.0 * math.pi)
-        return float(self.weights @ np.exp(-0.5 * (z * z).sum(axis=0) - log_norm))
+        return np.float64(self.weights @ np.exp(-0.5 * (z * z).sum(axis=0) - log_norm))
 
     def integrate_box_1d(self, low: float, high: float) -> float:
         """The integral between two bounds, of a density of one dimension; ValueError where there are more."""
         if self.d != 1:
             raise ValueError(f"the density has {self.d} dimensions; integrate_box_1d is for one")
         z = (np.array([low, high], dtype=np.float64)[:, np.newaxis] - self._data()) / math.sqrt(self.covariance[0, 0])
-        return float(self.weights @ (special.ndtr(z[1]) - special.ndtr(z[0])))
+        return np.float64(self.weights @ (special.ndtr(z[1]) - special.ndtr(z[0])))
 
     def integrate_box(
         self, low_bounds: ArrayLike, high_bounds: ArrayLike, maxpts: int | None = None, *,
@@ -282,7 +282,7 @@ class gaussian_kde:
 
         low, high = np.asarray(low_bounds) - self._data().T, np.asarray(high_bounds) - self._data().T
         some = {} if rng is None else {"rng": rng}
-        return float(self.weights @ np.atleast_1d(
+        return np.float64(self.weights @ np.atleast_1d(
             multivariate_normal.cdf(high, lower_limit=low, cov=self.covariance, maxpts=maxpts, **some)
         ))
 
@@ -306,7 +306,7 @@ class gaussian_kde:
         if other.d != self.d:
             raise ValueError(f"other has dimension {other.d}; expected {self.d}")
         total = self._sum_with(self.covariance + other.covariance)
-        return float(other.weights @ np.exp(self._log_density(total, np.asarray(other.dataset, dtype=np.float64))))
+        return np.float64(other.weights @ np.exp(self._log_density(total, np.asarray(other.dataset, dtype=np.float64))))
 
     def resample(self, size: int | None = None, seed: Any = None) -> FloatArray:
         """Draw samples, shape (d, size); for the same seed those of SciPy.

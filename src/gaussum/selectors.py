@@ -120,6 +120,11 @@ def settled(
     if isinstance(bandwidth, str):
         check_choice(bandwidth, name, NAMES)
         h = _selected(bandwidth, X, weight, along_axes, ends)
+        if h.ndim == 1 and (h < _SMALLEST).any():
+            raise ValueError(
+                f"bandwidth {bandwidth!r} gives {h.min():g}, whose inverse is beyond a double; expected data in other "
+                "units"
+            )
         factor = radial.canonical_factor(kernel, d)
         return h * (factor if h.ndim == 1 else factor**2), False
     if callable(bandwidth):

@@ -1,5 +1,6 @@
 """How far samples spread, and as how many they count."""
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -94,3 +95,17 @@ def _blocks(X: SampleArray, w: FloatArray | None) -> Iterator[tuple[FloatArray, 
             block, wb = block[wb > 0], wb[wb > 0]
         if wb.size:
             yield block, wb
+
+
+def log_weight_of_others(log_weights: FloatArray) -> FloatArray:
+    """log sum_{s != i} w_s for every i, shape (n,), of weights that add up to 1.
+
+    Where one weighs nearly all, the others are added up: 1 - w_i would be what rounding leaves.
+    """
+    with np.errstate(divide="ignore"):
+        logs = np.log1p(-np.exp(log_weights))
+    heaviest = int(log_weights.argmax())
+    if log_weights[heaviest] > -math.log(2.0):
+        others = np.delete(log_weights, heaviest)
+        logs[heaviest] = np.logaddexp.reduce(others)            # -inf if there are none
+    return logs
