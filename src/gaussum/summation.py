@@ -34,8 +34,8 @@ from gaussum.typing import FloatArray, IndexArray, SampleArray
 __all__ = ["ALGORITHMS", "GaussianSum", "Plan", "check_algorithm"]
 
 # A pair costs about this many seconds on one thread, and this many more a feature; in float32 less.
-_PAIR_SECONDS = 0.45e-9
-_FEATURE_SECONDS = 0.07e-9
+_PAIR_SECONDS = 0.34e-9
+_FEATURE_SECONDS = 0.05e-9
 _SINGLE = 0.4
 # Targets and sources that tell how many sources are near a target.
 _FEW_TARGETS = 64
